@@ -1,0 +1,120 @@
+"""Everything that can go wrong, as one tree.
+
+    WanError
+    ├── SettingsError            a setting is missing or cannot be used
+    ├── InvalidRequest           refused here, before anything was sent
+    │   ├── AddressRefused       an address that must not be connected to
+    │   └── PictureError         a picture that Evolink would not take
+    └── EvolinkError             the API refused, broke, or could not be reached
+        ├── Unreachable          no connection was made
+        ├── LostAnswer           the request may have arrived, its answer did not
+        ├── UnreadableAnswer     an answer that is not what the API documents
+        ├── Unauthorized         the key is wrong, disabled, expired or lacks a right
+        ├── OutOfCredits         the account's or the key's credits do not suffice
+        ├── ContentRefused       moderation
+        ├── Refused              any other refusal of the request
+        ├── NotFound             no such task, or none any more
+        ├── Busy                 rate limit or no capacity: not accepted, try later
+        ├── ServerFault          a fault on their side
+        └── OutcomeUnknown       a paid request whose fate is not known
+"""
+
+from typing import Literal
+
+Charged = Literal["no", "yes", "unknown"]
+"""Whether the failed call cost credits: never assumed to be ``no`` where it cannot be known."""
+
+
+class WanError(Exception):
+    """Base of every error that wan-mcp raises on purpose.
+
+    The text says what happened; ``next_step`` says what to do now. Neither ever holds a key,
+    picture data or the query of a signed address.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        next_step: str = "",
+        charged: Charged = "no",
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        task_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+        self.charged: Charged = charged
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.task_id = task_id
+        self.retry_after = retry_after
+        """Seconds that the API asked to wait, where it did."""
+
+
+class SettingsError(WanError):
+    """Raised when a call needs a setting that is missing or cannot be used."""
+
+
+class InvalidRequest(WanError):
+    """Raised when a request breaks a documented constraint; nothing was sent."""
+
+
+class AddressRefused(InvalidRequest):
+    """Raised when an address is not one that may be connected to or passed on."""
+
+
+class PictureError(InvalidRequest):
+    """Raised when a picture cannot be read, or cannot be made to fit the endpoint."""
+
+
+class EvolinkError(WanError):
+    """Raised when the API refused a request, broke, or could not be reached."""
+
+
+class Unreachable(EvolinkError):
+    """Raised when no connection was made, so nothing was sent."""
+
+
+class LostAnswer(EvolinkError):
+    """Raised when a request may have arrived but no complete answer came back."""
+
+
+class UnreadableAnswer(EvolinkError):
+    """Raised when an answer is not what the API documents."""
+
+
+class Unauthorized(EvolinkError):
+    """Raised when the key is wrong, disabled, expired, or lacks a right."""
+
+
+class OutOfCredits(EvolinkError):
+    """Raised when the account's or the key's credits do not suffice."""
+
+
+class ContentRefused(EvolinkError):
+    """Raised when moderation refused the prompt or the picture."""
+
+
+class Refused(EvolinkError):
+    """Raised when the API refused the request for any other reason."""
+
+
+class NotFound(EvolinkError):
+    """Raised when the API knows no such task, or none any more."""
+
+
+class Busy(EvolinkError):
+    """Raised on a rate limit or missing capacity: the request was not accepted."""
+
+
+class ServerFault(EvolinkError):
+    """Raised on a fault on the API's side."""
+
+
+class OutcomeUnknown(EvolinkError):
+    """Raised when it cannot be known whether a paid request was accepted."""
