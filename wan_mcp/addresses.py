@@ -47,7 +47,11 @@ def is_public_host(host: str) -> bool:
 def is_public_name(host: str) -> bool:
     """Whether a name can be public: dotted, well-formed, not under a local top-level name."""
     try:
-        name = host.rstrip(".").encode("idna").decode().lower() if not host.isascii() else host.rstrip(".").lower()
+        name = (
+            host.rstrip(".").encode("idna").decode().lower()
+            if not host.isascii()
+            else host.rstrip(".").lower()
+        )
     except UnicodeError:
         return False
     labels = name.split(".")

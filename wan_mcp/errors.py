@@ -1,22 +1,22 @@
 """Everything that can go wrong, as one tree.
 
-    WanError
-    ├── SettingsError            a setting is missing or cannot be used
-    ├── InvalidRequest           refused here, before anything was sent
-    │   ├── AddressRefused       an address that must not be connected to
-    │   └── PictureError         a picture that Evolink would not take
-    └── EvolinkError             the API refused, broke, or could not be reached
-        ├── Unreachable          no connection was made
-        ├── LostAnswer           the request may have arrived, its answer did not
-        ├── UnreadableAnswer     an answer that is not what the API documents
-        ├── Unauthorized         the key is wrong, disabled, expired or lacks a right
-        ├── OutOfCredits         the account's or the key's credits do not suffice
-        ├── ContentRefused       moderation
-        ├── Refused              any other refusal of the request
-        ├── NotFound             no such task, or none any more
-        ├── Busy                 rate limit or no capacity: not accepted, try later
-        ├── ServerFault          a fault on their side
-        └── OutcomeUnknown       a paid request whose fate is not known
+WanError
+├── SettingsError            a setting is missing or cannot be used
+├── InvalidRequest           refused here, before anything was sent
+│   ├── AddressRefused       an address that must not be connected to
+│   └── PictureError         a picture that Evolink would not take
+└── EvolinkError             the API refused, broke, or could not be reached
+    ├── Unreachable          no connection was made
+    ├── LostAnswer           the request may have arrived, its answer did not
+    ├── UnreadableAnswer     an answer that is not what the API documents
+    ├── Unauthorized         the key is wrong, disabled, expired or lacks a right
+    ├── OutOfCredits         the account's or the key's credits do not suffice
+    ├── ContentRefused       moderation
+    ├── Refused              any other refusal of the request
+    ├── NotFound             no such task, or none any more
+    ├── Busy                 rate limit or no capacity: not accepted, try later
+    ├── ServerFault          a fault on their side
+    └── OutcomeUnknown       a paid request whose fate is not known
 """
 
 from typing import Literal
@@ -56,11 +56,15 @@ class WanError(Exception):
         """Seconds that the API asked to wait, where it did."""
 
 
-class SettingsError(WanError):
+class NotSent(WanError):
+    """Raised when a call was refused on this machine: nothing was sent, nothing can have been charged."""
+
+
+class SettingsError(NotSent):
     """Raised when a call needs a setting that is missing or cannot be used."""
 
 
-class InvalidRequest(WanError):
+class InvalidRequest(NotSent):
     """Raised when a request breaks a documented constraint; nothing was sent."""
 
 
@@ -70,6 +74,14 @@ class AddressRefused(InvalidRequest):
 
 class PictureError(InvalidRequest):
     """Raised when a picture cannot be read, or cannot be made to fit the endpoint."""
+
+
+class CapReached(NotSent):
+    """Raised when a wish would go over the daily cap."""
+
+
+class LedgerError(NotSent):
+    """Raised when the record cannot be read or written."""
 
 
 class EvolinkError(WanError):

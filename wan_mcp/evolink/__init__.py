@@ -1,0 +1,17 @@
+"""A client library for the Evolink video API; usable by itself."""
+
+from wan_mcp.evolink.answers import Credits, Status, Task, TaskError, Upload
+from wan_mcp.evolink.client import Evolink
+from wan_mcp.evolink.models import MODEL, PROMPT_MAX, VideoRequest
+
+__all__ = [
+    "MODEL",
+    "PROMPT_MAX",
+    "Credits",
+    "Evolink",
+    "Status",
+    "Task",
+    "TaskError",
+    "Upload",
+    "VideoRequest",
+]

@@ -1,0 +1,277 @@
+"""A client of the Evolink API: one connection pool, one request function, careful with money."""
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import anyio
+import httpx2
+from pydantic import SecretStr
+
+from wan_mcp import __version__
+from wan_mcp.errors import (
+    Busy,
+    EvolinkError,
+    LostAnswer,
+    OutcomeUnknown,
+    ServerFault,
+    Unreachable,
+    UnreadableAnswer,
+)
+from wan_mcp.evolink.answers import Credits, Task, Upload, tidy
+from wan_mcp.evolink.models import VideoRequest
+from wan_mcp.evolink.replies import Reply, error_of
+
+logger = logging.getLogger(__name__)
+
+USER_AGENT = f"wan-mcp/{__version__}"
+MAX_ANSWER = 1024 * 1024
+"""The longest answer that is read, in bytes; real ones have a few hundred."""
+ATTEMPTS = 3
+LONGEST_PAUSE = 30.0
+"""The longest ``Retry-After`` that is waited out, in seconds; the vendor's own clients do the same."""
+PAUSE_BEFORE_LOOK = 2.0
+"""Seconds between a submission whose answer was lost and the look whether it arrived."""
+
+LONGEST_CALL = 30.0
+"""Seconds that one request may take in all, as in the vendor's own client."""
+PATIENCE = 40.0
+"""Seconds after which a request that keeps failing is not tried again."""
+_WORTH_REPEATING = (Unreachable, LostAnswer, Busy, ServerFault, UnreadableAnswer)
+
+T = TypeVar("T")
+Look = Callable[[], Awaitable[Task | None]]
+"""Finds the task of a submission whose answer was lost, or None where there is none."""
+
+
+class Evolink:
+    """The endpoints that a video needs. Use it as an async context manager, or call ``aclose``.
+
+    Args:
+        key: the API key; it goes to the two addresses below and nowhere else.
+        base_url: the API.
+        files_url: the file service.
+        transport: replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        key: SecretStr,
+        *,
+        base_url: str = "https://api.evolink.ai",
+        files_url: str = "https://files-api.evolink.ai",
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._key = key
+        self._base_url = base_url.rstrip("/")
+        self._files_url = files_url.rstrip("/")
+        self._transport = transport
+        self._pool: httpx2.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.aclose()
+            self._pool = None
+
+    async def task(self, task_id: str) -> Task:
+        """Read a task. Free; retried within bounds.
+
+        Raises:
+            NotFound: when the API knows no such task, or none any more.
+            EvolinkError: for everything else that can go wrong.
+        """
+        return Task.read(await self._read(f"/v1/tasks/{quote(task_id, safe='')}"))
+
+    async def credits(self) -> Credits:
+        """Read what the account and the key have left. Free; retried within bounds."""
+        return Credits.read(await self._read("/v1/credits"))
+
+    async def upload(self, file_name: str, content: bytes, media_type: str) -> Upload:
+        """Put a file into the file service, where it lives 72 hours. Free; retried within bounds."""
+        files = {"file": (file_name, content, media_type)}
+        url = f"{self._files_url}/api/v1/files/upload/stream"
+        return Upload.read(await _persist(lambda: self._payload("POST", url, files=files), _WORTH_REPEATING))
+
+    async def submit(self, request: VideoRequest, *, idempotency_key: str, look: Look | None = None) -> Task:
+        """Ask for a video: the one call that costs credits.
+
+        It is sent again, under the same key, where it surely was not accepted (no connection, rate
+        limit, no capacity), and once more after an answer that was lost, unless ``look`` finds the
+        task that the first one made.
+
+        Args:
+            request: what to make.
+            idempotency_key: 16 to 96 letters, digits, dots, dashes and underscores; a repeat under the
+                same key answers the same task, where the gateway honours it.
+            look: how to find out whether a submission with a lost answer arrived.
+
+        Raises:
+            OutcomeUnknown: when it cannot be known whether the request was accepted.
+            EvolinkError: when it was refused; ``charged`` says whether that is certain.
+        """
+        try:
+            return await self._submit_surely(request, idempotency_key)
+        except LostAnswer as lost:
+            logger.warning("the answer of a submission was lost (%s); looking before repeating", lost)
+        except OutcomeUnknown as error:
+            raise _unknown(error) from error
+        await anyio.sleep(PAUSE_BEFORE_LOOK)
+        found = await look() if look else None
+        if found is not None:
+            return found
+        try:
+            return await self._submit_surely(request, idempotency_key)
+        except EvolinkError as error:  # whatever came now says nothing of the first one
+            raise _unknown(error) from error
+
+    async def _submit_surely(self, request: VideoRequest, idempotency_key: str) -> Task:
+        """Submit, and again while the request surely was not accepted."""
+        url, headers = f"{self._base_url}/v1/videos/generations", {"Idempotency-Key": idempotency_key}
+
+        async def post() -> Task:
+            reply = await self._call("POST", url, headers=headers, json=request.body(), paid=True)
+            try:
+                return Task.read(reply.payload)
+            except UnreadableAnswer as error:  # accepted, it seems, but the answer is as good as lost
+                raise LostAnswer(error.message, charged="unknown", status=reply.status) from error
+
+        return await _persist(post, (Unreachable, Busy))
+
+    async def _read(self, path: str) -> Any:
+        url = self._base_url + path
+        return await _persist(lambda: self._payload("GET", url), _WORTH_REPEATING)
+
+    async def _payload(self, method: str, url: str, **body: Any) -> Any:
+        reply = await self._call(method, url, **body)
+        if reply.payload is None:
+            raise UnreadableAnswer(
+                f"Evolink answered HTTP {reply.status} with something that is not JSON.",
+                next_step="Wait a little, then ask again.",
+                status=reply.status,
+            )
+        return reply.payload
+
+    async def _call(
+        self,
+        method: str,
+        url: str,
+        *,
+        paid: bool = False,
+        headers: Mapping[str, str] | None = None,
+        **body: Any,
+    ) -> Reply:
+        """The one request function: key, time-outs, bounded reading, errors.
+
+        Raises:
+            EvolinkError: the error that the answer stands for, or that kept it from coming.
+        """
+        own = {"Authorization": f"Bearer {self._key.get_secret_value()}", **(headers or {})}
+        with _network_errors(paid):
+            with anyio.fail_after(LONGEST_CALL):
+                async with self._http().stream(method, url, headers=own, **body) as response:
+                    content = await _bounded(response)
+        reply = Reply(response.status_code, dict(response.headers), content)
+        logger.debug("%s %s: HTTP %d", method, httpx2.URL(url).path, reply.status)
+        if not reply.ok:
+            raise error_of(reply, paid=paid)
+        return reply
+
+    def _http(self) -> httpx2.AsyncClient:
+        """The connection pool, made when it is first needed: reading the trust store takes a while."""
+        if self._pool is None:
+            self._pool = httpx2.AsyncClient(
+                transport=self._transport,
+                # A compressed answer could not be bounded before it is unpacked.
+                headers={
+                    "User-Agent": USER_AGENT,
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",
+                },
+                timeout=httpx2.Timeout(20, connect=10),
+                limits=httpx2.Limits(max_connections=40, max_keepalive_connections=20),
+                follow_redirects=False,
+                # This machine itself is never behind the proxy that the environment names.
+                mounts=dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
+            )
+        return self._pool
+
+
+async def _persist(call: Callable[[], Awaitable[T]], retried: tuple[type[EvolinkError], ...]) -> T:
+    """Call, and again after an error of a ``retried`` kind, within bounds of number and time."""
+    start = anyio.current_time()
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return await call()
+        except retried as error:
+            pause = _pause(error, attempt)
+            if pause > LONGEST_PAUSE or anyio.current_time() - start + pause > PATIENCE:
+                raise
+            logger.info("attempt %d failed (%s); again in %.1f s", attempt, error, pause)
+        await anyio.sleep(pause)
+    return await call()
+
+
+def _pause(error: EvolinkError, attempt: int) -> float:
+    """Seconds until the next attempt: what the API asked for, else growing and spread."""
+    if error.retry_after is not None:
+        return error.retry_after
+    return random.uniform(0.5, 1.0) * 2.0 ** (attempt - 1)
+
+
+async def _bounded(response: httpx2.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > MAX_ANSWER:
+            raise httpx2.RemoteProtocolError("the answer is too long")
+    return bytes(content)
+
+
+@contextmanager
+def _network_errors(paid: bool) -> Iterator[None]:
+    """What the HTTP library raises becomes one of ours: was it sent, or surely not?"""
+    try:
+        yield
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
+        raise Unreachable(
+            f"No connection to Evolink could be made ({_reason(error)}).",
+            next_step="Check the network, a proxy that may be needed, and EVOLINK_BASE_URL.",
+        ) from error
+    except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, TimeoutError) as error:
+        raise LostAnswer(
+            f"Evolink's answer did not arrive ({_reason(error)}).",
+            next_step="Wait a little, then ask again.",
+            charged="unknown" if paid else "no",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    words = str(error).strip() or type(error).__name__
+    return tidy(words, 120)
+
+
+def _unknown(error: EvolinkError) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"It is not known whether Evolink accepted the request. {error.message}",
+        next_step=(
+            "Ask for exactly the same again in a minute: that is safe, it goes on with this request "
+            "instead of making a second one."
+        ),
+        charged="unknown",
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+    )

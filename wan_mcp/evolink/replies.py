@@ -1,0 +1,207 @@
+"""From an HTTP answer to its payload, or to the error that it stands for.
+
+Two generations of error bodies are in use: the older one has the HTTP status as ``code``, the newer
+one a word. Codes arrive in either case, capacity problems arrive as 400, and ``type`` can be empty.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from wan_mcp.errors import (
+    Busy,
+    Charged,
+    ContentRefused,
+    EvolinkError,
+    LostAnswer,
+    NotFound,
+    OutcomeUnknown,
+    OutOfCredits,
+    Refused,
+    ServerFault,
+    Unauthorized,
+    UnreadableAnswer,
+)
+from wan_mcp.evolink.answers import tidy
+
+BALANCE = frozenset(
+    ("insufficient_quota", "insufficient_user_quota", "quota_not_enough", "account_balance_insufficient")
+)
+KEY_LIMIT = frozenset(("insufficient_token_quota", "key_quota_exhausted"))
+KEY_DAILY_LIMIT = frozenset(("token_daily_quota_exceeded", "key_daily_quota_exhausted"))
+MODERATION = frozenset(
+    (
+        "content_policy_violation",
+        "content_filter",
+        "sensitive_content",
+        "moderation_blocked",
+        "input_moderation_failed",
+    )
+)
+CAPACITY = frozenset(("no_available_channel",))
+STILL_OPEN = "paid_outcome_unknown"
+
+_REQUEST_ID = re.compile(r"\s*\(request id: ([^)]{1,100})\)\s*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer, read whole within bounds. ``payload`` is None where the body is no JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def payload(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What an error body says, whichever generation it is of."""
+
+    status: int
+    code: str
+    message: str
+    request_id: str | None
+    retry_after: float | None
+    documented: bool
+    """Whether the body was an error object at all, and so surely came from the API itself."""
+
+
+def error_of(reply: Reply, *, paid: bool, now: datetime | None = None) -> EvolinkError:
+    """The error that an answer outside 2xx stands for.
+
+    Args:
+        reply: the answer.
+        paid: whether the request was one that costs credits when it is accepted.
+        now: the moment of the answer, for a ``Retry-After`` that is a date.
+    """
+    problem = _problem(reply, now or datetime.now(UTC))
+    kind, next_step = _kind(problem)
+    charged = _charged(problem, kind) if paid else "no"
+    if charged == "unknown" and kind is not LostAnswer:
+        kind = OutcomeUnknown
+    return kind(
+        _sentence(problem),
+        next_step=next_step,
+        charged=charged,
+        status=problem.status,
+        code=problem.code or None,
+        request_id=problem.request_id,
+        retry_after=problem.retry_after,
+    )
+
+
+def _problem(reply: Reply, now: datetime) -> _Problem:
+    payload = reply.payload
+    error = payload.get("error") if isinstance(payload, dict) else None
+    details = error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
+    code = details.get("code")
+    text = details.get("message")
+    message = text if isinstance(text, str) else ""
+    inline = _REQUEST_ID.search(message)
+    headers = {name.lower(): value for name, value in reply.headers.items()}
+    request_id = (
+        headers.get("x-request-id")
+        or headers.get("x-oneapi-request-id")
+        or details.get("request_id")
+        or (inline and inline[1])
+    )
+    return _Problem(
+        status=reply.status,
+        code=tidy(code, 60).lower() if isinstance(code, str) else "",
+        message=tidy(_REQUEST_ID.sub("", message)),
+        request_id=tidy(request_id, 100) if isinstance(request_id, str) else None,
+        retry_after=_retry_after(headers.get("retry-after", ""), now),
+        documented=bool(details),
+    )
+
+
+def _retry_after(value: str, now: datetime) -> float | None:
+    """Seconds, from a ``Retry-After`` of either form."""
+    if value.strip().isdecimal() and len(value) < 12:
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+_ASK_LESS = "Wait a little, then ask again."
+_CHECK_KEY = "Check EVOLINK_API_KEY; keys are at https://evolink.ai/dashboard/keys."
+_BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
+    (BALANCE, OutOfCredits, "The account's balance is too low: add credits to the Evolink account."),
+    (KEY_LIMIT, OutOfCredits, "This key's own limit is used up: raise it, or use another key."),
+    (KEY_DAILY_LIMIT, OutOfCredits, "This key's daily limit is used up: wait until tomorrow, or raise it."),
+    (frozenset(("key_disabled", "key_expired")), Unauthorized, _CHECK_KEY),
+    (
+        frozenset(("key_model_not_allowed", "model_access_denied", "permission_denied")),
+        Unauthorized,
+        "Allow this model for the key, or use another key: https://evolink.ai/dashboard/keys.",
+    ),
+    (MODERATION, ContentRefused, "Change the prompt or the picture; the same request will be refused again."),
+    (CAPACITY, Busy, "Evolink has no capacity for this model right now: try again in a minute."),
+]
+_BY_STATUS: dict[int, tuple[type[EvolinkError], str]] = {
+    401: (Unauthorized, _CHECK_KEY),
+    402: (OutOfCredits, "Look at get_credits, and add credits to the Evolink account."),
+    403: (Unauthorized, _CHECK_KEY),
+    404: (NotFound, "Check the id; finished tasks are forgotten after some time."),
+    429: (Busy, _ASK_LESS),
+    502: (LostAnswer, _ASK_LESS),
+    503: (LostAnswer, _ASK_LESS),
+    504: (LostAnswer, _ASK_LESS),
+}
+
+
+def _kind(problem: _Problem) -> tuple[type[EvolinkError], str]:
+    for codes, kind, next_step in _BY_CODE:
+        if problem.code in codes:
+            return kind, next_step
+    if problem.status == 400 and problem.message.lower().startswith("no available service"):
+        return Busy, _BY_CODE[-1][2]
+    if problem.code == STILL_OPEN:
+        return LostAnswer, _ASK_LESS
+    if problem.status in _BY_STATUS:
+        return _BY_STATUS[problem.status]
+    if problem.status >= 500:
+        return ServerFault, _ASK_LESS
+    if 300 <= problem.status < 400:
+        return UnreadableAnswer, "Redirects are not followed with a key: check EVOLINK_BASE_URL."
+    return Refused, "Change the request as the message says."
+
+
+def _charged(problem: _Problem, kind: type[EvolinkError]) -> Charged:
+    """Whether a submission that was answered like this can have cost anything.
+
+    A refusal in the API's own words, and one that its gateway makes before it looks at the body,
+    was not accepted. Everything else may have come from a machine in between, after the request.
+    """
+    if kind in (Unauthorized, OutOfCredits, Busy, ContentRefused):
+        return "no"
+    if problem.status in (400, 404, 405, 413, 415, 422) and problem.documented:
+        return "no"
+    return "unknown"
+
+
+def _sentence(problem: _Problem) -> str:
+    reason = problem.message or (
+        "no reason given" if problem.documented else "the answer is not the API's own"
+    )
+    label = f" {problem.code}" if problem.code else ""
+    return f"Evolink answered HTTP {problem.status}{label}: {reason.rstrip('.')}."

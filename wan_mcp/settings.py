@@ -1,0 +1,143 @@
+"""Settings: read once from a mapping, usually the environment, and never changed after."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from wan_mcp.addresses import parse_ip
+from wan_mcp.errors import SettingsError
+
+KEYS_PAGE = "https://evolink.ai/dashboard/keys"
+
+HOW_TO_SET_THE_KEY = (
+    f"Get a key at {KEYS_PAGE} and set it as the environment variable EVOLINK_API_KEY of this server "
+    "(in the client's MCP configuration, under env), then restart the server."
+)
+
+
+def _key(value: str) -> str | None:
+    if not value or value.startswith("${"):
+        return None
+    if any(char.isspace() for char in value):
+        raise ValueError("has white space or a line break inside; copy the key again, as one word")
+    if not value.isascii() or not value.isprintable() or value[0] in "\"'":
+        raise ValueError("has characters that no key has, such as quotation marks; copy the key again")
+    return value
+
+
+def _host(value: str) -> str:
+    parts = urlsplit(value)
+    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("is not the address of a server; write it like https://api.evolink.ai")
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)):
+        return value.rstrip("/")
+    raise ValueError("must begin with https:// (http:// only for this machine, as in http://127.0.0.1:8787)")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or IP address is this machine itself."""
+    address = parse_ip(host)
+    return host.lower() == "localhost" or (address is not None and address.is_loopback)
+
+
+ServerAddress = Annotated[str, BeforeValidator(_host)]
+
+
+class Settings(BaseModel):
+    """Every setting, by the name of its environment variable."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    api_key: Annotated[SecretStr | None, BeforeValidator(_key)] = Field(
+        None, alias="EVOLINK_API_KEY", description=f"Your Evolink API key, from {KEYS_PAGE}."
+    )
+    base_url: ServerAddress = Field(
+        "https://api.evolink.ai",
+        alias="EVOLINK_BASE_URL",
+        description="The API's address: https, or http on this machine.",
+    )
+    files_url: ServerAddress = Field(
+        "https://files-api.evolink.ai",
+        alias="EVOLINK_FILES_URL",
+        description="The address of Evolink's file service, where local pictures are uploaded.",
+    )
+    wait_seconds: float = Field(
+        45,
+        ge=0,
+        le=3600,
+        alias="WAN_MCP_WAIT_SECONDS",
+        description="How long wait_for_task waits by default.",
+    )
+    max_wait_seconds: float = Field(
+        50,
+        ge=1,
+        le=3600,
+        alias="WAN_MCP_MAX_WAIT_SECONDS",
+        description="How long wait_for_task waits at most; keep it below your client's own time-out.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING",
+        alias="WAN_MCP_LOG_LEVEL",
+        description="How much is logged to stderr: DEBUG, INFO, WARNING or ERROR.",
+    )
+    problems: tuple[str, ...] = ()
+    """What is wrong with the mapping it was read from, each with what to do; defaults stand in meanwhile."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from ``environ``, by default the process's environment.
+
+        Never fails: a value that cannot be used is reported in ``problems``, so that a server can
+        start, list its tools and say what is wrong when it is asked to work.
+        """
+        given = _given(os.environ if environ is None else environ)
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            wrong = {str(detail["loc"][0]): _explain(detail) for detail in error.errors(include_url=False)}
+        usable = {name: value for name, value in given.items() if name not in wrong}
+        return cls.model_validate(
+            usable | {"problems": tuple(f"{name} {why}." for name, why in wrong.items())}
+        )
+
+    def require_key(self) -> SecretStr:
+        """The key, for a call that needs it.
+
+        Raises:
+            SettingsError: when there is none, or another setting cannot be used.
+        """
+        if self.problems:
+            raise SettingsError(
+                "The server's settings cannot be used: " + " ".join(self.problems),
+                next_step="Correct them in the client's MCP configuration and restart the server.",
+            )
+        if self.api_key is None:
+            raise SettingsError("No Evolink API key is set.", next_step=HOW_TO_SET_THE_KEY)
+        return self.api_key
+
+
+def environment_names() -> list[str]:
+    """The names of all environment variables that are read, in the order of the fields."""
+    return [field.alias for field in Settings.model_fields.values() if field.alias]
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, str]:
+    """What was really given: an empty value, or a placeholder that a client left in place, is not."""
+    found = {name: environ.get(name, "").strip() for name in environment_names()}
+    return {name: value for name, value in found.items() if value and not value.startswith("${")}
+
+
+def _explain(detail: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return (
+            f"must be {'at least' if 'ge' in context else 'at most'} {context.get('ge', context.get('le')):g}"
+        )
+    return "must be a number"
