@@ -2,7 +2,6 @@
 
 import hashlib
 import mimetypes
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -40,9 +39,11 @@ def local_path(reference: str) -> Path:
     if reference.lower().startswith("file:"):
         parts = urlsplit(reference)
         if parts.netloc not in ("", "localhost"):
-            raise PictureError("image_urls: a file: address must not name a host.", next_step="Write file:///path.")
+            raise PictureError(
+                "image_urls: a file: address must not name a host.", next_step="Write file:///path."
+            )
         return Path(url2pathname(parts.path))
-    path = Path(os.path.expanduser(reference))
+    path = Path(reference).expanduser()
     if not path.is_absolute():
         raise PictureError(
             "image_urls: this is neither a web address nor an absolute path.",
