@@ -1,0 +1,34 @@
+"""``wan-mcp`` and ``python -m wan_mcp``: without arguments, the server on stdin and stdout."""
+
+import sys
+
+
+def main() -> None:
+    """Serve, or run the command that the arguments name."""
+    if len(sys.argv) == 1:
+        serve()
+    else:
+        from wan_mcp.cli import commands
+
+        commands(prog_name="wan-mcp")
+
+
+def serve() -> None:
+    """Run the server on stdin and stdout until the client closes them."""
+    from wan_mcp import logs
+    from wan_mcp.server import create_server
+    from wan_mcp.settings import Settings
+
+    settings = Settings.load()
+    if sys.stdin.isatty():
+        print(
+            "wan-mcp speaks MCP on stdin and stdout; an MCP client starts it. "
+            "For people: wan-mcp --help, wan-mcp doctor, wan-mcp demo.",
+            file=sys.stderr,
+        )
+    logs.configure(settings.log_level)
+    create_server(settings).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The commands of ``wan-mcp``; without a command it serves MCP on stdin and stdout."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import click
+
+from wan_mcp import __version__, logs
+from wan_mcp.errors import WanError
+from wan_mcp.settings import Settings
+
+T = TypeVar("T")
+SANDBOX_KEY = "sk-sandbox"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="wan-mcp")
+def commands() -> None:
+    """Turn a picture and a sentence into a video.
+
+    Without a command, serves the Model Context Protocol on stdin and stdout: that is what an MCP
+    client starts. The commands below are for people.
+    """
+
+
+@commands.command()
+def serve() -> None:
+    """Serve MCP on stdin and stdout, as without a command."""
+    from wan_mcp.__main__ import serve as run
+
+    run()
+
+
+@commands.command()
+@click.argument("image", required=False)
+@click.option("--prompt", default=None, help="What should happen in the video.")
+@click.option("--seconds", default=8.0, show_default=True, help="How long the imitated generation takes.")
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Where the video goes.")
+def demo(image: str | None, prompt: str | None, seconds: float, output: Path | None) -> None:
+    """Watch an agent make a video, on the embedded sandbox: no key, no cost."""
+    from wan_mcp.demo import run
+
+    _run(lambda: run(image, prompt, seconds, output))
+
+
+@commands.command()
+@click.argument("image")
+@click.argument("prompt")
+@click.option("--duration", type=click.Choice(["5", "10"]), default=None, help="Seconds of video.")
+@click.option("--quality", type=click.Choice(["480p", "720p", "1080p"]), default=None)
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Where the video goes.")
+@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox instead of the API: no key, no cost.")
+def generate(
+    image: str, prompt: str, duration: str | None, quality: str | None, output: Path | None, sandbox: bool
+) -> None:
+    """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS."""
+    from wan_mcp.terminal import generate as run
+    from wan_mcp.terminal import wish_of
+
+    async def work() -> Path:
+        wish = wish_of(image, prompt, duration, quality)
+        async with _settings(sandbox) as settings:
+            return await run(settings, wish, output)
+
+    click.echo(_run(work))
+
+
+@commands.command()
+def doctor() -> None:
+    """Say what is configured, whether the API answers, and what to do about what is wrong."""
+    from wan_mcp.doctor import could_generate, examine
+
+    findings = _run(lambda: examine(Settings.load()))
+    for finding in findings:
+        mark = "ok  " if finding.right else ("WRONG" if finding.needed else "note")
+        click.echo(f"{mark:<5} {finding.text}")
+        if not finding.right and finding.advice:
+            click.echo(f"      → {finding.advice}")
+    if not could_generate(findings):
+        raise SystemExit(1)
+    click.echo("A generation could work.")
+
+
+@commands.command()
+@click.option("--port", default=8787, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long a generation takes.")
+@click.option(
+    "--fault", "faults", multiple=True, help="Script a fault, such as submit:503 or task:garbage*3."
+)
+def sandbox(port: int, seconds: float, faults: tuple[str, ...]) -> None:
+    """Run the imitation of the Evolink API on this machine: no key, no cost."""
+    from wan_mcp.sandbox import Fault, Sandbox, serve
+
+    try:
+        scripted = [Fault.parse(text) for text in faults]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--fault") from error
+    url = f"http://127.0.0.1:{port}"
+    click.echo(f"An imitation of the Evolink API, at {url}. To use it, set for the server:")
+    for name, value in _sandbox_environment(url).items():
+        click.echo(f"  {name}={value}")
+    serve(Sandbox(seconds=seconds, key=SANDBOX_KEY, faults=scripted), port=port)
+
+
+def _sandbox_environment(url: str) -> dict[str, str]:
+    return {"EVOLINK_API_KEY": SANDBOX_KEY, "EVOLINK_BASE_URL": url, "EVOLINK_FILES_URL": url}
+
+
+@asynccontextmanager
+async def _settings(sandbox: bool) -> AsyncIterator[Settings]:
+    """The settings of the environment, or of a sandbox that lives as long as this block."""
+    if not sandbox:
+        yield Settings.load()
+        return
+    from wan_mcp.sandbox import Sandbox, running
+
+    async with running(Sandbox(seconds=10, key=SANDBOX_KEY)) as url:
+        yield Settings.load({**os.environ, **_sandbox_environment(url)})
+
+
+def _run(work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work``; what goes wrong is said in one line, and Ctrl-C ends it quietly."""
+    logs.configure("WARNING")
+    try:
+        return anyio.run(work)
+    except WanError as error:
+        raise click.ClickException(f"{error.message} {error.next_step}".strip()) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,107 @@
+"""``wan-mcp demo``: an agent's conversation with the server, on the embedded sandbox.
+
+Everything is real but the API behind it: the MCP client, the server process, HTTP, and the video.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp.types import CallToolResult, TextContent
+
+from wan_mcp.errors import WanError
+from wan_mcp.terminal import bar
+from wan_mcp.videos import download, free_name
+
+PROMPT = "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters."
+
+
+async def run(image: str | None, prompt: str | None, seconds: float, output: Path | None) -> None:
+    """Run the demo and leave a video behind.
+
+    Raises:
+        WanError: when a call fails.
+    """
+    from wan_mcp.sandbox import Sandbox, running
+
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(image).expanduser().absolute() if image else draw(Path(folder) / "sunset.png")
+        click.echo("Starting the sandbox (an imitation of the Evolink API) and the MCP server ...")
+        async with running(Sandbox(seconds=seconds)) as url, Client(_server(url, folder)) as client:
+            names = ", ".join(tool.name for tool in (await client.list_tools()).tools)
+            click.echo(f"Connected; the server offers {names}.\n")
+            link = await _converse(client, str(picture), prompt or PROMPT)
+            saved = await download(link, output or free_name(Path.cwd(), "wan-mcp-demo"))
+    click.echo(
+        f"\nThe video: {saved} ({saved.stat().st_size:,} bytes). No key was used, nothing was charged."
+    )
+
+
+def _server(url: str, folder: str) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "wan_mcp"],
+        env={
+            "EVOLINK_API_KEY": "sk-sandbox",
+            "EVOLINK_BASE_URL": url,
+            "EVOLINK_FILES_URL": url,
+            "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+            "WAN_MCP_DATA_DIR": folder,
+        },
+    )
+
+
+async def _converse(client: Client, picture: str, prompt: str) -> str:
+    """What an agent does with the tools, from the wish to the link."""
+    answer = await _say(client, "generate_video", {"prompt": prompt, "image_urls": [picture]})
+    task = {"task_id": answer["id"]}
+    while answer["status"] in ("pending", "processing"):
+        answer = await _say(client, "wait_for_task", task)
+    answer = await _say(client, "get_task", task)
+    if not answer.get("results"):
+        raise WanError(f"The generation {answer['status']}.", next_step=answer["next"])
+    return str(answer["results"][0])
+
+
+async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """One call, shown as the agent and the server see it."""
+    click.secho(f"agent  → {tool} {json.dumps(arguments, ensure_ascii=False)}", bold=True)
+    result = await client.call_tool(tool, arguments, progress_callback=_progress)
+    assert isinstance(result, CallToolResult)
+    text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    click.echo("server ← " + text.replace("\n", "\n         ") + "\n")
+    if result.is_error:
+        raise WanError(text)
+    return dict(result.structured_content or {})
+
+
+async def _progress(progress: float, total: float | None, message: str | None) -> None:
+    click.echo(f"         {bar(progress)} {message}")
+
+
+def draw(path: Path) -> Path:
+    """Draw a sunset over water, so that the demo needs no picture from elsewhere."""
+    from PIL import Image, ImageDraw, ImageFilter
+
+    width, height, horizon = 1280, 720, 430
+    sky = Image.linear_gradient("L").resize((width, height))
+    picture = Image.composite(
+        Image.new("RGB", (width, height), (255, 168, 92)),
+        Image.new("RGB", (width, height), (46, 38, 96)),
+        sky,
+    )
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((540, 250, 740, 450), fill=(255, 236, 170))
+    pen.polygon([(0, 330), (220, 210), (430, 400), (560, 430), (0, 430)], fill=(58, 42, 84))
+    pen.polygon([(1280, 300), (1060, 190), (860, 390), (720, 430), (1280, 430)], fill=(44, 32, 70))
+    pen.rectangle((0, horizon, width, height), fill=(70, 62, 120))
+    for row in range(horizon + 8, height, 14):
+        reach = 40 + (row - horizon) * 0.9
+        pen.line((640 - reach, row, 640 + reach, row), fill=(255, 196, 130), width=4)
+    picture.filter(ImageFilter.GaussianBlur(1.2)).save(path)
+    return path

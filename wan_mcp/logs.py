@@ -1,0 +1,18 @@
+"""Logging to stderr, without the lines of libraries that would show keys or signed addresses."""
+
+import logging
+
+TALKATIVE = ("httpx2", "httpcore2", "mcp", "PIL")
+"""Libraries that log whole addresses, headers or messages below WARNING."""
+
+
+def configure(level: str) -> None:
+    """Log to stderr from ``level`` on: stdout belongs to the protocol."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    quieten()
+
+
+def quieten() -> None:
+    """Keep the libraries' own lines out of every log, whatever the level."""
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,124 @@
+"""What a client gets to see of a task: one object, and the same facts in a few lines of text."""
+
+from typing import Annotated, Any
+
+from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
+from pydantic import BaseModel, Field
+
+from wan_mcp.evolink import Status, Task
+from wan_mcp.images.picture import Picture
+from wan_mcp.server import words
+from wan_mcp.studio import Report
+
+
+class CreditsView(BaseModel):
+    reserved: float | None = None
+    used: float | None = None
+
+
+class ErrorView(BaseModel):
+    code: str
+    message: str
+    retryable: bool
+
+
+class ImageView(BaseModel):
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    adjusted: list[str] = []
+
+
+class TaskView(BaseModel):
+    """A task as the tools answer it; what is not known is absent."""
+
+    id: str
+    status: Status
+    progress: Annotated[float | None, Field(description="Percent")] = None
+    model: str | None = None
+    created: Annotated[float | None, Field(description="Unix seconds")] = None
+    estimated_time: Annotated[float | None, Field(description="Seconds in all")] = None
+    results: Annotated[list[str], Field(description="Video links, good for 24 hours")] = []
+    credits: CreditsView | None = None
+    error: ErrorView | None = None
+    image: ImageView | None = None
+    next: Annotated[str, Field(description="What to do now")]
+
+    @classmethod
+    def of(cls, report: Report) -> "TaskView":
+        task = report.task
+        return cls(
+            id=task.id,
+            status=task.status,
+            progress=task.progress,
+            model=task.model,
+            created=task.created,
+            estimated_time=task.estimated_time,
+            results=list(task.results),
+            credits=_credits(task),
+            error=_error(task),
+            image=_image(report.picture),
+            next=words.next_step(report),
+        )
+
+
+def result(report: Report) -> CallToolResult:
+    """The answer of a tool that speaks of one task."""
+    view = TaskView.of(report)
+    content: list[ContentBlock] = [TextContent(type="text", text=_text(view))]
+    content += [
+        ResourceLink(type="resource_link", uri=link, name=f"{view.id}.mp4", mime_type="video/mp4")
+        for link in view.results
+    ]
+    return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
+
+
+def _credits(task: Task) -> CreditsView | None:
+    view = CreditsView(reserved=task.credits_reserved, used=task.credits_used)
+    return view if view != CreditsView() else None
+
+
+def _error(task: Task) -> ErrorView | None:
+    if task.error is None:
+        return None
+    return ErrorView(code=task.error.code, message=task.error.message, retryable=task.error.retryable)
+
+
+def _image(picture: Picture | None) -> ImageView | None:
+    if picture is None:
+        return None
+    view = ImageView(
+        width=picture.width, height=picture.height, format=picture.format, adjusted=list(picture.adjusted)
+    )
+    return view if view != ImageView() else None
+
+
+def _text(view: TaskView) -> str:
+    """The same facts as the object, one to a line; the next step comes last, where it is read best."""
+    facts: dict[str, Any] = view.model_dump(exclude_none=True, exclude={"id", "status", "progress", "next"})
+    percent = f", {view.progress:g} %" if view.progress is not None else ""
+    lines = [f"Task {view.id}: {view.status}{percent}."]
+    lines += [f"{name}: {_plain(value)}" for name, value in facts.items() if value not in ([], {})]
+    return "\n".join([*lines, view.next])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items() if part not in ([], {}))
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return (
+        f"{value:g}"
+        if isinstance(value, float) and value < 1e6
+        else str(int(value) if isinstance(value, float) else value)
+    )
+
+
+class BalanceView(BaseModel):
+    """What is left, in credits."""
+
+    remaining: Annotated[float, Field(description="Credits of the account")]
+    used: float | None = None
+    key_remaining: Annotated[float | None, Field(description="Credits that this key may still spend")] = None
+    key_used: float | None = None
+    key_unlimited: bool = False

@@ -1,0 +1,78 @@
+"""A tool whose arguments are strict, and whose errors tell the model what to do."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, PrivateAttr
+
+from wan_mcp.errors import WanError
+from wan_mcp.server import arguments, words
+from wan_mcp.server.schema import plain_schema
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Any, Any, Context[Any]], Awaitable[CallToolResult]]
+"""``async (studio, arguments, context) -> result``."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One tool, as it is written down in ``tools``."""
+
+    name: str
+    title: str
+    description: str
+    arguments: type[BaseModel]
+    answer: type[BaseModel]
+    annotations: ToolAnnotations
+    handler: Handler
+
+
+class StrictTool(Tool):
+    """Takes the SDK's place between a call and its handler.
+
+    The SDK drops unknown arguments, turns ``"1"`` into 1, and shows the model pydantic's own text with
+    the values in it. On a call that costs money none of that will do.
+    """
+
+    _arguments: type[BaseModel] = PrivateAttr()
+
+    @classmethod
+    def build(cls, definition: Definition) -> "StrictTool":
+        tool = cls(
+            fn=definition.handler,
+            name=definition.name,
+            title=definition.title,
+            description=definition.description,
+            parameters=plain_schema(definition.arguments) | {"additionalProperties": False},
+            fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=plain_schema(definition.answer)),
+            is_async=True,
+            context_kwarg=None,
+            annotations=definition.annotations,
+        )
+        tool._arguments = definition.arguments
+        return tool
+
+    async def run(
+        self, arguments_given: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
+    ) -> CallToolResult:
+        """Check the arguments, call the handler, and say every error in words."""
+        try:
+            parsed = arguments.parse(self.name, self._arguments, self.parameters, arguments_given)
+            studio = context.request_context.lifespan_context
+            result: CallToolResult = await self.fn(studio, parsed, context)
+            return result
+        except WanError as error:
+            logger.info("%s: %s", self.name, error)
+            return failure(error)
+
+
+def failure(error: WanError) -> CallToolResult:
+    """An error result. It has no structured content: some clients would show the model only that."""
+    return CallToolResult(content=[TextContent(type="text", text=words.of_error(error))], is_error=True)

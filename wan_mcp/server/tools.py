@@ -1,0 +1,130 @@
+"""The tools: what each takes, answers and does."""
+
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from wan_mcp.server import words
+from wan_mcp.server.report import BalanceView, TaskView, result
+from wan_mcp.server.tool import Definition
+from wan_mcp.studio import Report, Studio, Wish
+
+
+def _task_id(value: str) -> str:
+    if not value.startswith("task-") or not all(c.isascii() and (c.isalnum() or c in "-_") for c in value):
+        raise ValueError("is not an Evolink task id; those look like task-unified-1757169743-7cvnl5zw")
+    return value
+
+
+TaskId = Annotated[
+    str,
+    Field(min_length=1, max_length=128, description="Id from generate_video, like task-unified-…"),
+    AfterValidator(_task_id),
+]
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class TaskArguments(_Arguments):
+    task_id: TaskId
+
+
+class WaitArguments(TaskArguments):
+    timeout_seconds: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="How long to wait; 0 looks once. Default 45, at most 50 unless the server is set otherwise.",
+        ),
+    ] = None
+
+
+class NoArguments(_Arguments):
+    pass
+
+
+async def generate_video(studio: Studio, wish: Wish, context: Context[Any]) -> CallToolResult:
+    return result(await studio.generate(wish))
+
+
+async def get_task(studio: Studio, arguments: TaskArguments, context: Context[Any]) -> CallToolResult:
+    return result(await studio.look(arguments.task_id))
+
+
+async def wait_for_task(studio: Studio, arguments: WaitArguments, context: Context[Any]) -> CallToolResult:
+    shown = 0.0
+
+    async def notice(report: Report | None) -> None:
+        nonlocal shown
+        percent = (report.task.progress or 0) if report else 0
+        shown = max(percent, shown + 0.01)  # must rise with every notification, whatever upstream says
+        await context.report_progress(shown, 100, words.progress(report))
+
+    return result(await studio.wait(arguments.task_id, arguments.timeout_seconds, notice))
+
+
+async def get_credits(studio: Studio, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
+    credits = await studio.credits()
+    view = BalanceView.model_validate(credits.model_dump())
+    return CallToolResult(
+        content=[TextContent(type="text", text=words.balance(credits))],
+        structured_content=view.model_dump(exclude_none=True),
+    )
+
+
+_READS = ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+
+TOOLS = (
+    Definition(
+        name="generate_video",
+        title="Generate a video from a picture",
+        description=(
+            "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt. "
+            "COSTS CREDITS: about 25 for 5 s at 720p, twice that for 10 s; given back if it fails. "
+            "Answers within seconds with a task id and does not wait: call wait_for_task next."
+        ),
+        arguments=Wish,
+        answer=TaskView,
+        annotations=ToolAnnotations(
+            read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+        ),
+        handler=generate_video,
+    ),
+    Definition(
+        name="get_task",
+        title="Look at a task",
+        description="Look once at a task: status, progress, result links. Free. To wait, use wait_for_task.",
+        arguments=TaskArguments,
+        answer=TaskView,
+        annotations=_READS,
+        handler=get_task,
+    ),
+    Definition(
+        name="wait_for_task",
+        title="Wait for a task",
+        description=(
+            "Wait until a task is completed or failed, or the time is up; then its answer says how to go on. "
+            "A video takes minutes: expect to call this several times. Free; the task never stops by it."
+        ),
+        arguments=WaitArguments,
+        answer=TaskView,
+        annotations=_READS,
+        handler=wait_for_task,
+    ),
+    Definition(
+        name="get_credits",
+        title="Show the credits left",
+        description="Show the credits that the account and this key have left. Free; tells whether the key works.",
+        arguments=NoArguments,
+        answer=BalanceView,
+        annotations=_READS,
+        handler=get_credits,
+    ),
+)
+"""In the order in which a conversation uses them."""

@@ -1,0 +1,81 @@
+"""Words for the model: what happened, whether anything was charged, what to do next."""
+
+from wan_mcp.errors import Charged, NotSent, WanError
+from wan_mcp.evolink import Credits
+from wan_mcp.studio import Report
+
+INSTRUCTIONS = (
+    "Turns one picture and a prompt into a 5 or 10 second video with Evolink's wan2.5-image-to-video. "
+    "generate_video costs credits and answers at once with a task id; then call wait_for_task with that id, "
+    "again if it says so, until the task is completed or failed. Waiting never loses the task. "
+    "Result links die after 24 hours. get_credits is free and tells whether the key works."
+)
+
+_CHARGED: dict[Charged, str] = {
+    "no": "Nothing was charged.",
+    "yes": "Credits were charged.",
+    "unknown": "It is not known whether credits were charged.",
+}
+
+
+def of_error(error: WanError) -> str:
+    """The whole text of a failed call."""
+    charged = "Nothing was sent or charged." if isinstance(error, NotSent) else _CHARGED[error.charged]
+    request = f" (request id {error.request_id})" if error.request_id else ""
+    return " ".join(part for part in (error.message + request, error.next_step, charged) if part)
+
+
+def next_step(report: Report) -> str:
+    """What to do now, in one or two sentences."""
+    task = report.task
+    if task.status == "completed" and task.results:
+        return "Done. Give the user the link; it works for 24 hours, so download the video before then."
+    if task.status == "failed":
+        return _after_failure(report)
+    if task.status == "cancelled":
+        return "The task was cancelled; reserved credits go back. To try again, call generate_video."
+    return _while_running(report)
+
+
+def _after_failure(report: Report) -> str:
+    error = report.task.error
+    refund = "The generation failed; reserved credits go back to the account."
+    if error is not None and error.retryable:
+        return f"{refund} It may work later: call generate_video again after a minute or two."
+    return f"{refund} The same request would fail again: change the prompt or the picture first."
+
+
+def _while_running(report: Report) -> str:
+    said = []
+    if report.asked_to_wait is not None:
+        said.append(
+            f"{report.asked_to_wait:g} s is more than one call may wait; it waited {report.waited or 0:g} s."
+        )
+    if report.trouble is not None:
+        said.append(
+            f"The last look failed ({report.trouble.message.rstrip('.')}); the task goes on meanwhile."
+        )
+    if report.task.status == "completed":
+        said.append("The video is made, but its link is not there yet; never ask for it anew.")
+    left = f" About {report.time_left:.0f} s are left." if report.time_left else ""
+    said.append(f"Call wait_for_task with task_id {report.task.id} to go on waiting.{left}")
+    return " ".join(said)
+
+
+def progress(report: Report | None) -> str:
+    """One line about a task that is waited for."""
+    if report is None:
+        return "looking at the task"
+    percent = f", {report.task.progress:.0f} %" if report.task.progress is not None else ""
+    left = f", about {report.time_left:.0f} s left" if report.time_left else ""
+    return f"{report.task.status}{percent}{left}"
+
+
+def balance(credits: Credits) -> str:
+    """The credits left, in a sentence or two."""
+    text = f"The account has {credits.remaining:g} credits left."
+    if credits.key_unlimited:
+        return text + " This key has no limit of its own."
+    if credits.key_remaining is not None:
+        return text + f" This key may spend {credits.key_remaining:g} of them."
+    return text
