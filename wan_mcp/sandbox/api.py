@@ -1,0 +1,93 @@
+"""The API's own endpoints: submissions, tasks, credits."""
+
+import json
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from wan_mcp.sandbox.orders import MODEL, read_order
+from wan_mcp.sandbox.problems import Problem
+from wan_mcp.sandbox.sandbox import Sandbox
+from wan_mcp.sandbox.tasks import FILTERS
+
+PAGE_SIZE = 20
+MAX_PAGE_SIZE = 50
+REPLAYED = {"idempotency-replayed": "true"}
+
+
+async def submit(request: Request) -> JSONResponse:
+    sandbox: Sandbox = request.app.state.sandbox
+    body = await read_json(request)
+    order = read_order(body)
+    key = request.headers.get("idempotency-key")
+    # The key stays taken until the answer is ready to leave, which a fault may delay.
+    record = request.state.until_answered.enter_context(sandbox.submission_keys.hold(key, body))
+    if record.answer is not None:
+        return JSONResponse(record.answer.answer(), headers=REPLAYED)
+    failure = getattr(request.state, "failure", None)
+    record.answer = await sandbox.submit(order, base_url(request), key=key, failure=failure)
+    return JSONResponse(record.answer.answer())
+
+
+async def task(request: Request) -> JSONResponse:
+    sandbox: Sandbox = request.app.state.sandbox
+    found = sandbox.task(request.path_params["task_id"])
+    return JSONResponse(found.body(sandbox.clock(), base_url(request)))
+
+
+async def list_tasks(request: Request) -> JSONResponse:
+    sandbox: Sandbox = request.app.state.sandbox
+    if not sandbox.offers_list:
+        raise Problem(404, "There is nothing at this address.")
+    query = request.query_params
+    page = _number(query, "page", default=1, most=10**6)
+    size = _number(query, "page_size", default=PAGE_SIZE, most=MAX_PAGE_SIZE)
+    matching = _summaries(sandbox, query.get("model"), query.get("status"))
+    shown = matching[(page - 1) * size : page * size]
+    return JSONResponse({"data": shown, "total": len(matching), "page": page, "page_size": size})
+
+
+async def batch(request: Request) -> JSONResponse:
+    sandbox: Sandbox = request.app.state.sandbox
+    body = await read_json(request)
+    ids = body.get("task_ids") if isinstance(body, dict) else None
+    if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_PAGE_SIZE:
+        raise Problem(400, f"task_ids must be an array of 1 to {MAX_PAGE_SIZE} ids.", param="task_ids")
+    found = [task for task in sandbox.tasks() if task.id in ids]
+    return JSONResponse({"data": [task.body(sandbox.clock(), base_url(request)) for task in found]})
+
+
+async def credits(request: Request) -> JSONResponse:
+    sandbox: Sandbox = request.app.state.sandbox
+    numbers = {"remaining_credits": sandbox.remaining_credits, "used_credits": sandbox.used_credits}
+    token = numbers | {"unlimited_credits": False}
+    return JSONResponse({"success": True, "data": {"user": numbers, "token": token}})
+
+
+async def read_json(request: Request) -> object:
+    try:
+        return json.loads(await request.body())
+    except ValueError:
+        raise Problem(400, "The body is not valid JSON.") from None
+
+
+def base_url(request: Request) -> str:
+    """The address at which the caller reached the sandbox."""
+    return str(request.base_url).rstrip("/")
+
+
+def _summaries(sandbox: Sandbox, model: str | None, status: str | None) -> list[dict[str, object]]:
+    if status is not None and status not in FILTERS:
+        raise Problem(400, f"status must be one of {', '.join(FILTERS)}.", param="status")
+    if model not in (None, MODEL):
+        return []
+    now = sandbox.clock()
+    return [task.summary(now) for task in sandbox.tasks() if task.matches(status, now)]
+
+
+def _number(query: Mapping[str, str], name: str, *, default: int, most: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise Problem(400, f"{name} must be an integer from 1 to {most}.", param=name)
+    return int(text)

@@ -1,0 +1,91 @@
+"""The HTTP face of a sandbox: one application for the API, the uploads, the files and the results."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+
+import anyio
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wan_mcp.sandbox import api, control, media
+from wan_mcp.sandbox.breakage import play, refusal
+from wan_mcp.sandbox.problems import Problem
+from wan_mcp.sandbox.reception import Reception
+from wan_mcp.sandbox.sandbox import Sandbox
+
+OPEN_PLACES = ("file", "result")
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(sandbox: Sandbox) -> Starlette:
+    """One ASGI application that answers as the API, its file host and its result host do."""
+    app = Starlette(
+        routes=[
+            Route("/v1/videos/generations", _endpoint("submit", api.submit), methods=["POST"]),
+            Route("/v1/tasks", _endpoint("tasks", api.list_tasks)),
+            Route("/v1/tasks/batch", _endpoint("tasks", api.batch), methods=["POST"]),
+            Route("/v1/tasks/{task_id}", _endpoint("task", api.task)),
+            Route("/v1/credits", _endpoint("credits", api.credits)),
+            Route("/api/v1/files/upload/stream", _endpoint("upload", media.upload_stream), methods=["POST"]),
+            Route("/api/v1/files/upload/base64", _endpoint("upload", media.upload_base64), methods=["POST"]),
+            Route("/files/{file_id}/{name}", _endpoint("file", media.file)),
+            Route("/results/{task_id}.mp4", _endpoint("result", media.result)),
+            Route("/sandbox/books", control.books),
+            Route("/sandbox/faults", control.add_faults, methods=["POST"]),
+            Route("/sandbox/faults", control.clear_faults, methods=["DELETE"]),
+        ],
+        middleware=[Middleware(Reception, sandbox=sandbox)],
+        lifespan=_lifespan,
+    )
+    app.state.sandbox = sandbox
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    sandbox: Sandbox = app.state.sandbox
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sandbox.callbacks.keep_delivering)
+        yield
+        tasks.cancel_scope.cancel()
+    sandbox.films.close()
+
+
+def _endpoint(at: str, handler: Handler) -> Handler:
+    """A handler that goes into the books, wants the key, and may be befallen by a fault."""
+
+    async def endpoint(request: Request) -> Response:
+        sandbox: Sandbox = request.app.state.sandbox
+        call = request.state.call
+        call.at = at
+        if at == "submit":
+            call.body = await _json_or_none(request)
+        fault = sandbox.faults.take(at)
+        carry_out = partial(_carry_out, at, handler, request)
+        with ExitStack() as until_answered:
+            request.state.until_answered = until_answered
+            return await (play(fault, request, carry_out) if fault else carry_out())
+
+    return endpoint
+
+
+async def _carry_out(at: str, handler: Handler, request: Request) -> Response:
+    try:
+        if at not in OPEN_PLACES and not request.state.call.authorized:
+            raise Problem(401, "The API key is missing or wrong.")
+        return await handler(request)
+    except Problem as problem:
+        return refusal(problem, older=request.app.state.sandbox.older_errors)
+
+
+async def _json_or_none(request: Request) -> object:
+    try:
+        return json.loads(await request.body())
+    except ValueError:
+        return None

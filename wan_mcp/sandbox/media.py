@@ -1,0 +1,82 @@
+"""The endpoints of the file host and the result host."""
+
+import base64
+import binascii
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+
+from wan_mcp.sandbox.api import REPLAYED, base_url, read_json
+from wan_mcp.sandbox.problems import Problem
+from wan_mcp.sandbox.sandbox import Sandbox
+
+
+async def upload_stream(request: Request) -> JSONResponse:
+    async with request.form() as form:
+        file, name = form.get("file"), form.get("file_name")
+        if not isinstance(file, UploadFile):
+            return _refused("The field file is missing.")
+        content = await file.read()
+        return _upload(request, str(name) if name else file.filename, content)
+
+
+async def upload_base64(request: Request) -> JSONResponse:
+    body = await read_json(request)
+    fields = body if isinstance(body, dict) else {}
+    name, data = fields.get("file_name"), fields.get("base64_data")
+    try:
+        content = base64.b64decode(_without_prefix(str(data or "")), validate=True)
+    except binascii.Error:
+        return _refused("base64_data is not valid base64.")
+    return _upload(request, str(name) if name else None, content)
+
+
+async def file(request: Request) -> Response:
+    sandbox: Sandbox = request.app.state.sandbox
+    found = sandbox.uploads.find(request.path_params["file_id"])
+    return Response(found.content, media_type=found.mime_type) if found else _gone()
+
+
+async def result(request: Request) -> Response:
+    sandbox: Sandbox = request.app.state.sandbox
+    try:
+        task = sandbox.task(request.path_params["task_id"])
+    except Problem:
+        return _gone()
+    if not task.has_result(sandbox.clock()):
+        return _gone()
+    return FileResponse(await sandbox.films.of(task), media_type="video/mp4")
+
+
+def _upload(request: Request, name: str | None, content: bytes) -> JSONResponse:
+    sandbox: Sandbox = request.app.state.sandbox
+    key = request.headers.get("idempotency-key")
+    record = request.state.until_answered.enter_context(sandbox.upload_keys.hold(key, (name, content)))
+    replayed = record.answer is not None
+    if record.answer is None:
+        try:
+            record.answer = sandbox.uploads.add(name, content)
+        except ValueError as error:
+            return _refused(str(error))
+    body = {
+        "success": True,
+        "code": 200,
+        "msg": "The file was uploaded.",
+        "data": record.answer.body(base_url(request)),
+    }
+    return JSONResponse(body, headers=REPLAYED if replayed else None)
+
+
+def _without_prefix(data: str) -> str:
+    """What follows the comma of a data URL, or all of it."""
+    return data.partition(",")[2] if data.startswith("data:") else data
+
+
+def _refused(reason: str) -> JSONResponse:
+    """Uploads are refused under HTTP 200."""
+    return JSONResponse({"success": False, "code": 400, "msg": reason, "data": None})
+
+
+def _gone() -> PlainTextResponse:
+    return PlainTextResponse("There is nothing at this address, or no longer.", 404)

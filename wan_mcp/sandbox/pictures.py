@@ -1,0 +1,72 @@
+"""The picture that a request points to: got, and checked against the rules for a first frame."""
+
+from collections.abc import Awaitable, Callable
+from io import BytesIO
+
+import anyio
+from anyio import to_thread
+
+from wan_mcp.sandbox.tasks import Failure
+
+MAX_BYTES = 10 * 1024 * 1024
+MIN_SIDE, MAX_SIDE = 360, 2000
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+FETCH_SECONDS = 10
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+
+async def obtain(url: str, fetch: Fetch) -> tuple[bytes, Failure | None]:
+    """The picture's bytes, and what is wrong with them."""
+    try:
+        content = await fetch(url)
+    except Exception as error:  # a fetcher may be anyone's, and fail in its own way
+        return b"", _unusable(f"The input media URL could not be fetched: {error}")
+    return content, await to_thread.run_sync(flaw, content)
+
+
+async def download(url: str) -> bytes:
+    """The default fetcher. Raises when the answer is no 200, is too large or takes too long."""
+    import httpx2
+
+    content = bytearray()
+    headers = {"user-agent": "wan-mcp-sandbox"}
+    with anyio.fail_after(FETCH_SECONDS):
+        async with (
+            httpx2.AsyncClient(follow_redirects=True, headers=headers) as client,
+            client.stream("GET", url) as response,
+        ):
+            response.raise_for_status()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise ValueError("it has more than 10 MB")
+    return bytes(content)
+
+
+def flaw(content: bytes) -> Failure | None:
+    """The rule that the picture breaks."""
+    from PIL import Image
+
+    if len(content) > MAX_BYTES:
+        return _unusable("The image has more than 10 MB.")
+    try:
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
+            if not all(MIN_SIDE <= side <= MAX_SIDE for side in image.size):
+                return _wrong_size(image.size)
+            if image.format == "PNG" and image.has_transparency_data:
+                return _unusable("A PNG image must not have transparency.")
+            image.load()
+    except Exception:  # on broken bytes, Pillow's decoders raise almost anything
+        return _unusable(f"The image cannot be read; it must be one of {', '.join(FORMATS)}.")
+    return None
+
+
+def _unusable(message: str) -> Failure:
+    return Failure("image_processing_error", message)
+
+
+def _wrong_size(size: tuple[int, int]) -> Failure:
+    width, height = size
+    limits = f"each side must have {MIN_SIDE} to {MAX_SIDE} pixels"
+    return Failure("image_dimension_mismatch", f"The image has {width}x{height} pixels; {limits}.")

@@ -1,0 +1,68 @@
+"""Serves a sandbox on a port of this machine."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+from wan_mcp.sandbox.app import create_app
+from wan_mcp.sandbox.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from wan_mcp.sandbox.connection import QuietServer
+
+HOST = "127.0.0.1"
+LAST_SECONDS = 1
+
+
+@asynccontextmanager
+async def running(sandbox: Sandbox, port: int = 0) -> AsyncIterator[str]:
+    """Serves the sandbox inside the running event loop, and yields its address. Port 0 is any free one."""
+    listener = socket.create_server((HOST, port))
+    server = _server(sandbox)
+    # Not a task group: it would wrap what goes wrong inside the caller's block.
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield f"http://{HOST}:{listener.getsockname()[1]}"
+    finally:
+        server.stop()
+        with anyio.CancelScope(shield=True):
+            await serving
+
+
+def serve(sandbox: Sandbox, port: int = 8787) -> None:
+    """Serves the sandbox until Ctrl-C, or until the process is told to terminate."""
+    with suppress(KeyboardInterrupt):
+        anyio.run(_serve_until_told_to_stop, sandbox, port)
+
+
+async def _serve_until_told_to_stop(sandbox: Sandbox, port: int) -> None:
+    async with running(sandbox, port):
+        try:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                await anext(signals)
+        except NotImplementedError:  # on Windows, Ctrl-C comes as a KeyboardInterrupt
+            await anyio.sleep_forever()
+
+
+def _server(sandbox: Sandbox) -> "QuietServer":
+    import uvicorn
+
+    from wan_mcp.sandbox.connection import OpenHanded, QuietServer, ends_quietly
+
+    config = uvicorn.Config(
+        ends_quietly(create_app(sandbox)),
+        http=OpenHanded,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=LAST_SECONDS,
+    )
+    return QuietServer(config)

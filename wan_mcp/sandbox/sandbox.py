@@ -1,0 +1,97 @@
+"""The sandbox itself: one account at the imitated gateway, free of HTTP."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from wan_mcp.sandbox.books import Books, Payment
+from wan_mcp.sandbox.callbacks import Callbacks, Send, post
+from wan_mcp.sandbox.faults import Fault, Script
+from wan_mcp.sandbox.films import Film, Films, moving_picture
+from wan_mcp.sandbox.idempotency import Keys
+from wan_mcp.sandbox.orders import Order
+from wan_mcp.sandbox.pictures import Fetch, download, obtain
+from wan_mcp.sandbox.problems import Problem
+from wan_mcp.sandbox.tasks import PREFIX, Failure, Task, new_task_id
+from wan_mcp.sandbox.uploads import Upload, Uploads
+
+
+class Sandbox:
+    """An account with some credits, whose every time comes from `clock`.
+
+    `seconds` is how long a task takes, `fetch` gets pictures that were not uploaded here, `film` makes the
+    videos (picture, seconds, quality) and `send` posts a callback (address, body) and answers its status.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float = 6.0,
+        clock: Callable[[], float] = time.time,
+        key: str = "sk-sandbox",
+        credits: float = 1000.0,
+        honours_idempotency_key: bool = True,
+        offers_list: bool = True,
+        older_errors: bool = False,
+        fetch: Fetch | None = None,
+        film: Film | None = None,
+        send: Send | None = None,
+        faults: Iterable[Fault] = (),
+    ) -> None:
+        self.seconds = seconds
+        self.clock = clock
+        self.key = key
+        self.credits = credits
+        self.offers_list = offers_list
+        self.older_errors = older_errors
+        self.books = Books()
+        self.faults = Script(faults)
+        self.uploads = Uploads(clock)
+        self.films = Films(film or moving_picture)
+        self.callbacks = Callbacks(clock, send or post)
+        self.submission_keys = Keys[Task](clock, honoured=honours_idempotency_key)
+        self.upload_keys = Keys[Upload](clock, honoured=honours_idempotency_key)
+        self._fetch = fetch or download
+        self._tasks: dict[str, Task] = {}
+
+    async def submit(
+        self, order: Order, base: str, *, key: str | None = None, failure: Failure | None = None
+    ) -> Task:
+        """A new paid task; it fails when the picture is unusable, or as `failure` says."""
+        picture, flaw = await obtain(order.image_url, self._get_picture)
+        if self.remaining_credits < order.credits:
+            raise Problem(402, "The balance is too low for this request.")
+        now = self.clock()
+        failure = failure or flaw
+        ends = now if failure and failure.at_once else now + self.seconds
+        task = Task(new_task_id(now), order, now, ends, picture, failure)
+        self._tasks[task.id] = task
+        self.books.paid.append(Payment(task.id, key, order.prompt, order.credits, now))
+        self.callbacks.expect(task, base)
+        return task
+
+    def task(self, task_id: str) -> Task:
+        if not task_id.startswith(PREFIX):
+            raise Problem(400, f"A task id begins with {PREFIX}.", code="invalid_task_id", param="task_id")
+        task = self._tasks.get(task_id)
+        if task is None or not task.is_on_record(self.clock()):
+            raise Problem(404, f"There is no task {task_id}.", code="task_not_found")
+        return task
+
+    def tasks(self) -> list[Task]:
+        """All that are on record, newest first."""
+        now = self.clock()
+        return [task for task in reversed(self._tasks.values()) if task.is_on_record(now)]
+
+    @property
+    def remaining_credits(self) -> float:
+        now = self.clock()
+        return round(self.credits - sum(task.credits_held(now) for task in self._tasks.values()), 4)
+
+    @property
+    def used_credits(self) -> float:
+        now = self.clock()
+        return round(sum(task.credits_used(now) for task in self._tasks.values()), 4)
+
+    async def _get_picture(self, url: str) -> bytes:
+        upload = self.uploads.at(url)
+        return upload.content if upload else await self._fetch(url)
