@@ -21,10 +21,9 @@ def serve() -> None:
 
     settings = Settings.load()
     if sys.stdin.isatty():
-        print(
+        sys.stderr.write(
             "wan-mcp speaks MCP on stdin and stdout; an MCP client starts it. "
-            "For people: wan-mcp --help, wan-mcp doctor, wan-mcp demo.",
-            file=sys.stderr,
+            "For people: wan-mcp --help, wan-mcp doctor, wan-mcp demo.\n"
         )
     logs.configure(settings.log_level)
     create_server(settings).run()

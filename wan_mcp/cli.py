@@ -127,7 +127,17 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
     logs.configure("WARNING")
     try:
         return anyio.run(work)
-    except WanError as error:
-        raise click.ClickException(f"{error.message} {error.next_step}".strip()) from error
+    except (WanError, BaseExceptionGroup) as error:
+        cause = _cause(error)
+        if not isinstance(cause, WanError):
+            raise
+        raise click.ClickException(f"{cause.message} {cause.next_step}".strip()) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a task group wrapped, where it is one error."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -15,7 +15,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
 from wan_mcp.errors import WanError
-from wan_mcp.terminal import bar
+from wan_mcp.terminal import absolute, bar
 from wan_mcp.videos import download, free_name
 
 PROMPT = "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters."
@@ -30,7 +30,7 @@ async def run(image: str | None, prompt: str | None, seconds: float, output: Pat
     from wan_mcp.sandbox import Sandbox, running
 
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(image).expanduser().absolute() if image else draw(Path(folder) / "sunset.png")
+        picture = absolute(image) if image else draw(Path(folder) / "sunset.png")
         click.echo("Starting the sandbox (an imitation of the Evolink API) and the MCP server ...")
         async with running(Sandbox(seconds=seconds)) as url, Client(_server(url, folder)) as client:
             names = ", ".join(tool.name for tool in (await client.list_tools()).tools)

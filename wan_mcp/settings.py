@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -35,6 +36,19 @@ def _host(value: str) -> str:
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)):
         return value.rstrip("/")
     raise ValueError("must begin with https:// (http:// only for this machine, as in http://127.0.0.1:8787)")
+
+
+def _folder(value: str | Path) -> Path:
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path, or begin with ~")
+    return path
+
+
+def _default_data_dir() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("wan-mcp", appauthor=False)
 
 
 def is_loopback(host: str) -> bool:
@@ -77,6 +91,25 @@ class Settings(BaseModel):
         le=3600,
         alias="WAN_MCP_MAX_WAIT_SECONDS",
         description="How long wait_for_task waits at most; keep it below your client's own time-out.",
+    )
+    data_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
+        default_factory=_default_data_dir,
+        alias="WAN_MCP_DATA_DIR",
+        description="The folder of the ledger, which remembers what was asked for and paid.",
+    )
+    daily_credits: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        alias="WAN_MCP_DAILY_CREDITS",
+        description="How many credits may be spent in 24 hours; what would go over is refused.",
+    )
+    repeat_minutes: float = Field(
+        60,
+        ge=0,
+        le=1440,
+        alias="WAN_MCP_REPEAT_MINUTES",
+        description="For how long the same wish is answered with the task that it already has.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING",

@@ -33,6 +33,13 @@ def wish_of(image: str, prompt: str, duration: str | None, quality: str | None) 
     return parse("generate", Wish, plain_schema(Wish), given)
 
 
+def absolute(image: str) -> str:
+    """An address as it is; a path as an absolute one, since a server's folder is another."""
+    if "://" in image or image.startswith(("data:", "file:")):
+        return image
+    return str(Path(image).expanduser().absolute())
+
+
 async def generate(settings: Settings, wish: Wish, output: Path | None) -> Path:
     """Ask for a video, wait until it is made, and save it.
 

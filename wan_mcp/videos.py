@@ -30,12 +30,15 @@ async def download(link: str, target: Path) -> Path:
 async def _fetch(link: str, target: Path) -> None:
     headers = {"User-Agent": f"wan-mcp/{__version__}"}  # and no key: media hosts are not the API
     try:
-        async with httpx2.AsyncClient(headers=headers, timeout=30, follow_redirects=True) as http:
-            async with http.stream("GET", link) as response, await anyio.open_file(target, "wb") as file:
-                if not response.is_success:
-                    raise EvolinkError(f"The video's link answered HTTP {response.status_code}.")
-                async for chunk in response.aiter_bytes():
-                    await file.write(chunk)
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=30, follow_redirects=True) as http,
+            http.stream("GET", link) as response,
+            await anyio.open_file(target, "wb") as file,
+        ):
+            if not response.is_success:
+                raise EvolinkError(f"The video's link answered HTTP {response.status_code}.")
+            async for chunk in response.aiter_bytes():
+                await file.write(chunk)
     except httpx2.HTTPError as error:
         raise LostAnswer("The video could not be downloaded.", next_step="Try again.") from error
     async with await anyio.open_file(target, "rb") as file:

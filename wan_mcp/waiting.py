@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 import anyio
 
-from wan_mcp.errors import Busy, EvolinkError, LostAnswer, ServerFault, Unreachable, UnreadableAnswer
+from wan_mcp.errors import (
+    Busy,
+    EvolinkError,
+    LostAnswer,
+    ServerFault,
+    Unreachable,
+    UnreadableAnswer,
+    WanError,
+)
 from wan_mcp.evolink import Task
 
 USUAL_PAUSE = 8.0
@@ -65,7 +73,7 @@ class _Latest:
 
     task: Task | None = None
     trouble: EvolinkError | None = None
-    end: EvolinkError | None = None
+    end: WanError | None = None
     """An error after which no further read would help."""
 
 
@@ -101,7 +109,7 @@ async def _follow(read: Read, latest: _Latest, notice: Notice, *, once: bool) ->
                 latest.trouble = reading
             if once:
                 return
-    except EvolinkError as error:
+    except WanError as error:
         latest.end = error
 
 

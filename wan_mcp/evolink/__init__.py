@@ -1,6 +1,6 @@
 """A client library for the Evolink video API; usable by itself."""
 
-from wan_mcp.evolink.answers import Credits, Status, Task, TaskError, Upload
+from wan_mcp.evolink.answers import Credits, Listing, Status, Task, TaskError, Upload
 from wan_mcp.evolink.client import Evolink
 from wan_mcp.evolink.models import MODEL, PROMPT_MAX, VideoRequest
 
@@ -9,6 +9,7 @@ __all__ = [
     "PROMPT_MAX",
     "Credits",
     "Evolink",
+    "Listing",
     "Status",
     "Task",
     "TaskError",

@@ -4,6 +4,7 @@ import logging
 import math
 import re
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -164,6 +165,41 @@ def _first_number(*values: object) -> float | None:
 def _percent(value: object) -> float | None:
     number = _number(value)
     return None if number is None else min(max(number, 0), 100)
+
+
+class Listing(_Answer):
+    """One page of the account's tasks: newest first, without links or prompts."""
+
+    tasks: tuple[Task, ...]
+    server_time: float | None = None
+    """Their clock when they answered, in Unix seconds."""
+
+    @classmethod
+    def read(cls, payload: object, date: str) -> Self:
+        """Read the answer of ``GET /v1/tasks`` and its ``Date`` header.
+
+        Raises:
+            UnreadableAnswer: when it is no list of tasks.
+        """
+        items = _dict(payload).get("data")
+        if not isinstance(items, list):
+            raise UnreadableAnswer("Evolink answered without a list of tasks.")
+        tasks = (
+            Task.read({"created": _seconds(item.get("created_at"))} | item) for item in map(_dict, items)
+        )
+        return cls(tasks=tuple(tasks), server_time=_http_date(date))
+
+
+def _seconds(value: object) -> float | None:
+    moment = _moment(value)
+    return moment.timestamp() if moment else _number(value)
+
+
+def _http_date(value: str) -> float | None:
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 class Credits(_Answer):

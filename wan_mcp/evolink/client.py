@@ -22,8 +22,8 @@ from wan_mcp.errors import (
     Unreachable,
     UnreadableAnswer,
 )
-from wan_mcp.evolink.answers import Credits, Task, Upload, tidy
-from wan_mcp.evolink.models import VideoRequest
+from wan_mcp.evolink.answers import Credits, Listing, Task, Upload, tidy
+from wan_mcp.evolink.models import MODEL, VideoRequest
 from wan_mcp.evolink.replies import Reply, error_of
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ USER_AGENT = f"wan-mcp/{__version__}"
 MAX_ANSWER = 1024 * 1024
 """The longest answer that is read, in bytes; real ones have a few hundred."""
 ATTEMPTS = 3
+PAGE_SIZE = 50
 LONGEST_PAUSE = 30.0
 """The longest ``Retry-After`` that is waited out, in seconds; the vendor's own clients do the same."""
 PAUSE_BEFORE_LOOK = 2.0
@@ -99,11 +100,23 @@ class Evolink:
         """Read what the account and the key have left. Free; retried within bounds."""
         return Credits.read(await self._read("/v1/credits"))
 
+    async def tasks(self, *, page: int = 1) -> Listing:
+        """Read a page of the account's own tasks of this model, newest first. Free; retried within bounds.
+
+        The vendor's own clients use this list; it is not in the public documentation.
+        """
+        query = f"?model={MODEL}&page={page}&page_size={PAGE_SIZE}"
+        reply = await _persist(
+            lambda: self._json("GET", f"{self._base_url}/v1/tasks{query}"), _WORTH_REPEATING
+        )
+        return Listing.read(reply.payload, reply.headers.get("date", ""))
+
     async def upload(self, file_name: str, content: bytes, media_type: str) -> Upload:
         """Put a file into the file service, where it lives 72 hours. Free; retried within bounds."""
         files = {"file": (file_name, content, media_type)}
         url = f"{self._files_url}/api/v1/files/upload/stream"
-        return Upload.read(await _persist(lambda: self._payload("POST", url, files=files), _WORTH_REPEATING))
+        reply = await _persist(lambda: self._json("POST", url, files=files), _WORTH_REPEATING)
+        return Upload.read(reply.payload)
 
     async def submit(self, request: VideoRequest, *, idempotency_key: str, look: Look | None = None) -> Task:
         """Ask for a video: the one call that costs credits.
@@ -152,9 +165,9 @@ class Evolink:
 
     async def _read(self, path: str) -> Any:
         url = self._base_url + path
-        return await _persist(lambda: self._payload("GET", url), _WORTH_REPEATING)
+        return (await _persist(lambda: self._json("GET", url), _WORTH_REPEATING)).payload
 
-    async def _payload(self, method: str, url: str, **body: Any) -> Any:
+    async def _json(self, method: str, url: str, **body: Any) -> Reply:
         reply = await self._call(method, url, **body)
         if reply.payload is None:
             raise UnreadableAnswer(
@@ -162,7 +175,7 @@ class Evolink:
                 next_step="Wait a little, then ask again.",
                 status=reply.status,
             )
-        return reply.payload
+        return reply
 
     async def _call(
         self,
@@ -183,6 +196,8 @@ class Evolink:
             with anyio.fail_after(LONGEST_CALL):
                 async with self._http().stream(method, url, headers=own, **body) as response:
                     content = await _bounded(response)
+        # Some gateways repeat a wrong key to whoever sent it; from here on it could reach a log.
+        content = content.replace(self._key.get_secret_value().encode(), b"[the key]")
         reply = Reply(response.status_code, dict(response.headers), content)
         logger.debug("%s %s: HTTP %d", method, httpx2.URL(url).path, reply.status)
         if not reply.ok:

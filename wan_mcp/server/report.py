@@ -42,6 +42,7 @@ class TaskView(BaseModel):
     credits: CreditsView | None = None
     error: ErrorView | None = None
     image: ImageView | None = None
+    repeated: Annotated[bool | None, Field(description="True: asked for before, nothing new was paid")] = None
     next: Annotated[str, Field(description="What to do now")]
 
     @classmethod
@@ -58,6 +59,7 @@ class TaskView(BaseModel):
             credits=_credits(task),
             error=_error(task),
             image=_image(report.picture),
+            repeated=True if report.repeated else None,
             next=words.next_step(report),
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mcp import MCPError
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
@@ -71,6 +72,20 @@ class StrictTool(Tool):
         except WanError as error:
             logger.info("%s: %s", self.name, error)
             return failure(error)
+        except MCPError:
+            raise
+        except Exception:
+            logger.exception("%s failed unexpectedly", self.name)
+            return failure(self._fault())
+
+    def _fault(self) -> WanError:
+        """A fault of our own. Its text stays in the log: it was not written for a model."""
+        reads = self.annotations is not None and self.annotations.read_only_hint
+        return WanError(
+            "wan-mcp itself failed; its log on stderr says how.",
+            next_step="Try once more; if it fails again, report it with the log.",
+            charged="no" if reads else "unknown",
+        )
 
 
 def failure(error: WanError) -> CallToolResult:

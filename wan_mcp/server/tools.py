@@ -38,7 +38,8 @@ class WaitArguments(TaskArguments):
         float | None,
         Field(
             ge=0,
-            description="How long to wait; 0 looks once. Default 45, at most 50 unless the server is set otherwise.",
+            allow_inf_nan=False,
+            description="Seconds to wait; 0 looks once. Default 45, usually at most 50.",
         ),
     ] = None
 
@@ -120,7 +121,7 @@ TOOLS = (
     Definition(
         name="get_credits",
         title="Show the credits left",
-        description="Show the credits that the account and this key have left. Free; tells whether the key works.",
+        description="Show the credits left to the account and this key; free. Tells whether the key works.",
         arguments=NoArguments,
         answer=BalanceView,
         annotations=_READS,

@@ -1,5 +1,7 @@
 """Words for the model: what happened, whether anything was charged, what to do next."""
 
+from datetime import UTC, datetime
+
 from wan_mcp.errors import Charged, NotSent, WanError
 from wan_mcp.evolink import Credits
 from wan_mcp.studio import Report
@@ -26,40 +28,55 @@ def of_error(error: WanError) -> str:
 
 
 def next_step(report: Report) -> str:
-    """What to do now, in one or two sentences."""
+    """What to do now, in a few sentences at most."""
+    return " ".join([*_history(report), _what_now(report)])
+
+
+def _history(report: Report) -> list[str]:
+    """How this answer came about, where that is not the plain way."""
+    said = []
+    if report.repeated:
+        said.append(
+            "The same was asked for before: this is its task, and nothing was charged again. "
+            "For another version set new_take to true."
+        )
+    if report.adopted:
+        said.append("The answer to the request had been lost; this task was found in the account's list.")
+    if report.asked_to_wait is not None:
+        said.append(f"{report.asked_to_wait:g} s is more than one call may wait.")
+    if report.trouble is not None:
+        said.append(f"The last look failed: {report.trouble.message}")
+    if report.known_at is not None:
+        known = datetime.fromtimestamp(report.known_at, UTC)
+        said.append(f"This is how the task was at {known:%Y-%m-%d %H:%M:%S} UTC.")
+    return said
+
+
+def _what_now(report: Report) -> str:
     task = report.task
     if task.status == "completed" and task.results:
         return "Done. Give the user the link; it works for 24 hours, so download the video before then."
     if task.status == "failed":
         return _after_failure(report)
     if task.status == "cancelled":
-        return "The task was cancelled; reserved credits go back. To try again, call generate_video."
+        return "The task was cancelled and not charged. To try again, call generate_video."
     return _while_running(report)
 
 
 def _after_failure(report: Report) -> str:
     error = report.task.error
-    refund = "The generation failed; reserved credits go back to the account."
+    refund = "The generation failed and was not charged; reserved credits go back."
     if error is not None and error.retryable:
         return f"{refund} It may work later: call generate_video again after a minute or two."
     return f"{refund} The same request would fail again: change the prompt or the picture first."
 
 
 def _while_running(report: Report) -> str:
-    said = []
-    if report.asked_to_wait is not None:
-        said.append(
-            f"{report.asked_to_wait:g} s is more than one call may wait; it waited {report.waited or 0:g} s."
-        )
-    if report.trouble is not None:
-        said.append(
-            f"The last look failed ({report.trouble.message.rstrip('.')}); the task goes on meanwhile."
-        )
+    said = ""
     if report.task.status == "completed":
-        said.append("The video is made, but its link is not there yet; never ask for it anew.")
+        said = "The video is made, but its link is not there yet; never ask for it anew. "
     left = f" About {report.time_left:.0f} s are left." if report.time_left else ""
-    said.append(f"Call wait_for_task with task_id {report.task.id} to go on waiting.{left}")
-    return " ".join(said)
+    return f"{said}Call wait_for_task with task_id {report.task.id} to go on waiting.{left}"
 
 
 def progress(report: Report | None) -> str:

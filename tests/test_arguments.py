@@ -1,0 +1,160 @@
+"""Arguments of tool calls: mended where unambiguous, else refused with every problem in plain words."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from wan_mcp.errors import InvalidRequest
+from wan_mcp.evolink import VideoRequest
+from wan_mcp.server.arguments import parse
+from wan_mcp.server.schema import plain_schema
+from wan_mcp.server.tools import TOOLS, TaskArguments, WaitArguments
+from wan_mcp.studio import Wish
+
+PICTURE = "https://example.com/cat.png"
+
+
+def wish(**given: Any) -> Wish:
+    return parse(
+        "generate_video", Wish, plain_schema(Wish), {"prompt": "go", "image_urls": [PICTURE]} | given
+    )
+
+
+def refusal(**given: Any) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        wish(**given)
+    assert caught.value.charged == "no"
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        ({"image_urls": PICTURE}, "image_urls", [PICTURE]),
+        ({"image_urls": f'["{PICTURE}"]'}, "image_urls", [PICTURE]),
+        ({"image_urls": [f"  {PICTURE}\n"]}, "image_urls", [PICTURE]),
+        ({"duration": "5"}, "duration", 5),
+        ({"duration": "10.0"}, "duration", 10),
+        ({"duration": 5.0}, "duration", 5),
+        ({"duration": None}, "duration", None),
+        ({"quality": " 720P "}, "quality", "720p"),
+        ({"prompt_extend": "false"}, "prompt_extend", False),
+        ({"prompt": "  go  "}, "prompt", "go"),
+        ({"prompt": "x" * 1000}, "prompt", "x" * 1000),
+        ({"prompt": "one\ntwo\tthree"}, "prompt", "one\ntwo\tthree"),
+        ({"callback_url": "https://example.com/done"}, "callback_url", "https://example.com/done"),
+    ],
+)
+def test_what_a_client_mangled_is_read_as_meant(given: dict[str, Any], field: str, value: Any) -> None:
+    """Strings for arrays and numbers, null for nothing, white space around: one meaning is possible."""
+    assert getattr(wish(**given), field) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"prompt": ""}, "prompt must not be empty"),
+        ({"prompt": "   "}, "prompt must not be empty"),
+        ({"prompt": None}, "prompt is required"),
+        ({"prompt": 7}, "prompt must be text"),
+        ({"prompt": "x" * 1001}, "prompt has 1,001 characters, but at most 1,000 are allowed"),
+        ({"prompt": "a\x00b"}, "prompt must not hold control characters"),
+        ({"prompt": "a\x1b[31mb"}, "prompt must not hold control characters"),
+        ({"prompt": "a\ud800b"}, "prompt must be text"),
+        ({"image_urls": []}, "image_urls must hold exactly one entry, but there are none"),
+        ({"image_urls": [PICTURE, PICTURE]}, "image_urls must hold exactly one entry, but there are 2"),
+        ({"image_urls": None}, "image_urls is required"),
+        ({"image_urls": [7]}, "Every entry of image_urls must be text"),
+        ({"image_urls": {"url": PICTURE}}, "image_urls must be a list"),
+        (
+            {"image_urls": ["cat.png"]},
+            "image_urls must be an https:// address, a file: URI, or an absolute path",
+        ),
+        ({"duration": 7}, "duration must be 5 or 10, not 7"),
+        ({"duration": 5.5}, "duration must be 5 or 10, not 5.5"),
+        ({"duration": True}, "duration must be 5 or 10"),
+        ({"duration": "soon"}, "duration must be 5 or 10"),
+        ({"quality": "4k"}, "quality must be 480p, 720p or 1080p"),
+        ({"prompt_extend": "maybe"}, "prompt_extend must be true or false"),
+        ({"prompt_extend": 1}, "prompt_extend must be true or false"),
+        ({"model": "wan2.1"}, "model must be wan2.5-image-to-video"),
+        ({"durations": 5}, "durations is not an argument of generate_video; did you mean duration?"),
+        ({"xyzzy": 5}, "xyzzy is not an argument of generate_video; its arguments are prompt, image_urls"),
+        ({"callback_url": "http://example.com/"}, "callback_url must begin with https://"),
+        ({"callback_url": "https://10.0.0.1/"}, "callback_url must be a public address"),
+        ({"callback_url": "https://[::1]/"}, "callback_url must be a public address"),
+        ({"callback_url": "https://2130706433/"}, "callback_url must be a public address"),
+        ({"callback_url": "https://0x7f.1/"}, "callback_url must be a public address"),
+        ({"callback_url": "https://localhost/"}, "callback_url must be a public address"),
+        ({"callback_url": "https://u:p@example.com/"}, "callback_url has a user name or password in it"),
+        ({"callback_url": "https://example.com/" + "x" * 2029}, "callback_url has 2,049 characters"),
+        ({"callback_url": "nonsense"}, "callback_url"),
+    ],
+)
+def test_a_bad_argument_is_refused_in_plain_words(given: dict[str, Any], words: str) -> None:
+    """The text names the argument and what it may be; it holds no pydantic jargon."""
+    message = refusal(**given)
+    assert words in message
+    assert "pydantic" not in message
+    assert "input_value" not in message
+
+
+def test_every_problem_is_said_in_one_answer() -> None:
+    """A model can correct a call in one go."""
+    message = refusal(prompt="", image_urls=[], duration=7, quality="4k", durations=5)
+    for name in ("prompt", "image_urls", "duration", "quality", "durations"):
+        assert name in message
+
+
+def test_values_that_may_be_secret_are_not_repeated() -> None:
+    """A refused text is described, never shown."""
+    message = refusal(
+        callback_url="https://user:hunter2@example.com/", quality="hunter2", prompt="hunter2\x00"
+    )
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "task_id", ["", "   ", "task/../../v1/credits", "kling-123", "task-unified-1?x=1", "x" * 200]
+)
+def test_a_task_id_of_another_kind_is_refused(task_id: str) -> None:
+    """Ids go into a path: only what looks like one is sent."""
+    with pytest.raises(InvalidRequest, match="task_id"):
+        parse("get_task", TaskArguments, plain_schema(TaskArguments), {"task_id": task_id})
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(0, 0), ("30", 30), (2.5, 2.5), (None, None), (1e6, 1e6)])
+def test_a_waiting_time_is_any_number_from_zero(given: Any, seconds: float | None) -> None:
+    """What is beyond the cap is clamped later, and said."""
+    arguments = {"task_id": "task-unified-1", "timeout_seconds": given}
+    assert parse("w", WaitArguments, plain_schema(WaitArguments), arguments).timeout_seconds == seconds
+
+
+@pytest.mark.parametrize("given", [-1, "soon", True, [5], float("nan"), float("inf")])
+def test_a_waiting_time_that_is_none_is_refused(given: Any) -> None:
+    """Negative, infinite and wordy times have no meaning."""
+    arguments = {"task_id": "task-unified-1", "timeout_seconds": given}
+    with pytest.raises(InvalidRequest, match="timeout_seconds"):
+        parse("w", WaitArguments, plain_schema(WaitArguments), arguments)
+
+
+def test_the_tools_schema_is_the_request_models_own() -> None:
+    """Property by property, what a client sees is what the request model demands."""
+    shown, demanded = plain_schema(Wish), plain_schema(VideoRequest)
+    assert set(demanded["required"]) == set(shown["required"])
+    for name, spec in demanded["properties"].items():
+        expected = {key: value for key, value in spec.items() if key != "description" or name != "image_urls"}
+        found = {key: shown["properties"][name].get(key) for key in expected}
+        assert found == expected, name
+
+
+@pytest.mark.parametrize("model", [tool.arguments for tool in TOOLS], ids=[tool.name for tool in TOOLS])
+def test_input_schemas_are_plain(model: type[BaseModel]) -> None:
+    """The strictest clients take no references, unions or titles, and some hide defaults."""
+    schema = plain_schema(model)
+    text = str(schema)
+    assert not any(
+        word in text for word in ("$ref", "$defs", "anyOf", "'title'", "'default'", "'const'", "'null'")
+    )
+    assert all(spec.get("description") for spec in schema["properties"].values())

@@ -1,0 +1,86 @@
+"""Settings: read from a mapping, never failing, always saying what is wrong."""
+
+import pytest
+
+from wan_mcp.errors import SettingsError
+from wan_mcp.settings import Settings
+
+
+def test_defaults_stand_where_nothing_is_given() -> None:
+    """An empty environment gives the documented addresses and no key."""
+    settings = Settings.load({})
+    assert settings.api_key is None
+    assert (settings.base_url, settings.files_url) == (
+        "https://api.evolink.ai",
+        "https://files-api.evolink.ai",
+    )
+    assert settings.problems == ()
+
+
+@pytest.mark.parametrize("value", ["", "  ", "${EVOLINK_API_KEY}", "${user_config.api_key}"])
+def test_an_unsubstituted_placeholder_is_no_key(value: str) -> None:
+    """What a client failed to fill in counts as not given."""
+    settings = Settings.load({"EVOLINK_API_KEY": value})
+    assert settings.api_key is None
+    with pytest.raises(SettingsError, match="No Evolink API key is set"):
+        settings.require_key()
+
+
+def test_white_space_around_a_key_is_dropped() -> None:
+    """A trailing line break from a file is no part of the key."""
+    key = Settings.load({"EVOLINK_API_KEY": " sk-abc\n"}).require_key()
+    assert key.get_secret_value() == "sk-abc"
+
+
+@pytest.mark.parametrize("value", ["sk abc", "sk-a\nsk-b", "sk-a\tb", '"sk-abc"', "sk-ä"])
+def test_a_mangled_key_is_reported_without_showing_it(value: str) -> None:
+    """White space, line breaks and quotation marks inside a key are named, the key is not."""
+    settings = Settings.load({"EVOLINK_API_KEY": value})
+    with pytest.raises(SettingsError, match="EVOLINK_API_KEY has") as caught:
+        settings.require_key()
+    assert value not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://api.evolink.ai",
+        "ftp://x.example",
+        "api.evolink.ai",
+        "https://",
+        "https://u:p@h.example",
+        "https://h/?a=b",
+    ],
+)
+def test_an_unsafe_base_url_is_refused(value: str) -> None:
+    """The key goes over https only, except on this machine."""
+    settings = Settings.load({"EVOLINK_API_KEY": "sk-abc", "EVOLINK_BASE_URL": value})
+    assert settings.base_url == "https://api.evolink.ai"
+    with pytest.raises(SettingsError, match="EVOLINK_BASE_URL"):
+        settings.require_key()
+
+
+@pytest.mark.parametrize(
+    "value", ["http://127.0.0.1:8787", "http://localhost:1", "http://[::1]:9", "https://h.example/"]
+)
+def test_https_and_loopback_are_taken(value: str) -> None:
+    """http is fine for this machine itself; a trailing slash is dropped."""
+    assert Settings.load({"EVOLINK_BASE_URL": value}).base_url == value.rstrip("/")
+
+
+def test_all_problems_are_named_at_once() -> None:
+    """One answer lists everything that has to be corrected."""
+    settings = Settings.load(
+        {"EVOLINK_API_KEY": "a b", "WAN_MCP_WAIT_SECONDS": "soon", "WAN_MCP_LOG_LEVEL": "LOUD"}
+    )
+    assert [problem.split()[0] for problem in settings.problems] == [
+        "EVOLINK_API_KEY",
+        "WAN_MCP_WAIT_SECONDS",
+        "WAN_MCP_LOG_LEVEL",
+    ]
+    assert "WAN_MCP_LOG_LEVEL must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'." in settings.problems
+
+
+def test_secrets_print_as_stars() -> None:
+    """The representation of settings does not show the key."""
+    assert "sk-secret" not in repr(Settings.load({"EVOLINK_API_KEY": "sk-secret"}))

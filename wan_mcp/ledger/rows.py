@@ -1,0 +1,147 @@
+"""Rows of the entries table: each function is one statement or a few, inside the caller's transaction."""
+
+import json
+import sqlite3
+
+from wan_mcp.evolink import Task
+from wan_mcp.ledger.entries import Entry, EntryStatus
+
+OLD_NEWS = 10.0
+"""Seconds after which a state that did not change is written down again, for its time."""
+
+
+def entry_of(row: sqlite3.Row) -> Entry:
+    return Entry(
+        number=row["number"],
+        owner=row["owner"],
+        fingerprint=row["fingerprint"],
+        idempotency_key=row["idempotency_key"],
+        asked_at=row["asked_at"],
+        posted_at=row["posted_at"],
+        reposted_at=row["reposted_at"],
+        body=json.loads(row["body"]) if row["body"] else None,
+        prompt=row["prompt"],
+        duration=row["duration"],
+        quality=row["quality"],
+        estimate=row["estimate"],
+        adopted=bool(row["adopted"]),
+        task=Task.model_validate_json(row["task"]) if row["task"] else None,
+        known_at=row["known_at"],
+        completed_at=row["completed_at"],
+    )
+
+
+def by_number(database: sqlite3.Connection, number: int) -> Entry:
+    return entry_of(database.execute("SELECT * FROM entries WHERE number = ?", (number,)).fetchone())
+
+
+def find(database: sqlite3.Connection, owner: str, task_id: str) -> Entry | None:
+    row = database.execute(
+        "SELECT * FROM entries WHERE owner = ? AND task_id = ?", (owner, task_id)
+    ).fetchone()
+    return entry_of(row) if row else None
+
+
+def newest(
+    database: sqlite3.Connection, owner: str | None, status: EntryStatus | None, limit: int
+) -> list[Entry]:
+    conditions, values = ["(task_id IS NOT NULL OR posted_at IS NOT NULL)"], []
+    if owner is not None:
+        conditions, values = [*conditions, "owner = ?"], [owner]
+    if status is not None:
+        conditions.append("task_id IS NULL" if status == "unknown" else "status = ?")
+        values += [] if status == "unknown" else [status]
+    found = database.execute(
+        f"SELECT * FROM entries WHERE {' AND '.join(conditions)} ORDER BY asked_at DESC, number DESC LIMIT ?",
+        (*values, limit),
+    )
+    return [entry_of(row) for row in found]
+
+
+def unanswered(database: sqlite3.Connection, owner: str) -> list[Entry]:
+    found = database.execute(
+        "SELECT * FROM entries WHERE owner = ? AND task_id IS NULL AND posted_at IS NOT NULL", (owner,)
+    )
+    return [entry_of(row) for row in found]
+
+
+def claimed_ids(database: sqlite3.Connection, owner: str, task_ids: list[str]) -> set[str]:
+    marks = ", ".join("?" for _ in task_ids)
+    found = database.execute(
+        f"SELECT task_id FROM entries WHERE owner = ? AND fingerprint IS NOT NULL AND task_id IN ({marks})",
+        (owner, *task_ids),
+    )
+    return {row["task_id"] for row in found}
+
+
+def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
+    number = task_id_or_number.removeprefix("#")
+    column, value = ("number", number) if number.isdecimal() else ("task_id", task_id_or_number)
+    return database.execute(f"DELETE FROM entries WHERE {column} = ?", (value,)).rowcount > 0
+
+
+def answer(database: sqlite3.Connection, number: int, task: Task, now: float, *, adopted: bool) -> Entry:
+    """The task belongs to this row: whatever another row guessed about it was wrong."""
+    database.execute(
+        "DELETE FROM entries WHERE task_id = ? AND fingerprint IS NULL"
+        " AND owner = (SELECT owner FROM entries WHERE number = ?)",
+        (task.id, number),
+    )
+    if not adopted:
+        database.execute(
+            "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, adopted = 0"
+            " WHERE task_id = ? AND adopted = 1 AND number <> ?",
+            (task.id, number),
+        )
+    database.execute("UPDATE entries SET adopted = ?, holder = NULL WHERE number = ?", (adopted, number))
+    _store(database, number, task, now)
+    return by_number(database, number)
+
+
+def is_news(entry: Entry, task: Task, now: float) -> bool:
+    """Whether a state just read is worth a write."""
+    if entry.task is None:
+        return True
+    if entry.task.is_over and not task.is_over:
+        return False
+    quiet = {"progress", "estimated_time"}
+    changed = entry.task.model_dump(exclude=quiet) != task.model_dump(exclude=quiet)
+    return changed or now - (entry.known_at or 0) > OLD_NEWS
+
+
+def observe(database: sqlite3.Connection, owner: str, task: Task, now: float) -> Entry:
+    known = find(database, owner, task.id)
+    if known is None:
+        number = _insert_elsewhere(database, owner, task, now)
+    elif not is_news(known, task, now):
+        return known
+    else:
+        number = known.number
+    _store(database, number, task, now)
+    return by_number(database, number)
+
+
+def _insert_elsewhere(database: sqlite3.Connection, owner: str, task: Task, now: float) -> int:
+    cursor = database.execute(
+        "INSERT INTO entries (owner, asked_at, prompt, estimate) VALUES (?, ?, '', 0)",
+        (owner, task.created or now),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _store(database: sqlite3.Connection, number: int, task: Task, now: float) -> None:
+    cost = 0.0 if task.status in ("failed", "cancelled") else task.credits_used or task.credits_reserved
+    database.execute(
+        "UPDATE entries SET task_id = ?, status = ?, task = ?, known_at = ?, cost = coalesce(?, cost),"
+        " completed_at = coalesce(completed_at, ?) WHERE number = ?",
+        (
+            task.id,
+            task.status,
+            task.model_dump_json(),
+            now,
+            cost,
+            now if task.status == "completed" else None,
+            number,
+        ),
+    )

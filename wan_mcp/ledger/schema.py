@@ -1,0 +1,89 @@
+"""The database's shape, version by version. A step is never changed once released: add another."""
+
+import secrets
+import sqlite3
+
+from wan_mcp.errors import LedgerError
+
+APPLICATION_ID = 0x77616E31
+"""Marks the file as a ledger of wan-mcp ("wan1")."""
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL)",
+        """
+        CREATE TABLE entries (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            owner TEXT NOT NULL,
+            fingerprint TEXT,
+            idempotency_key TEXT,
+            asked_at REAL NOT NULL,
+            posted_at REAL,
+            reposted_at REAL,
+            body TEXT,
+            prompt TEXT NOT NULL,
+            duration INTEGER,
+            quality TEXT,
+            estimate REAL NOT NULL,
+            adopted INTEGER NOT NULL DEFAULT 0,
+            task_id TEXT,
+            status TEXT,
+            task TEXT,
+            cost REAL,
+            known_at REAL,
+            completed_at REAL,
+            holder TEXT,
+            held_until REAL
+        )
+        """,
+        "CREATE UNIQUE INDEX entries_by_task ON entries (owner, task_id) WHERE task_id IS NOT NULL",
+        "CREATE INDEX entries_by_wish ON entries (owner, fingerprint, number)",
+        "CREATE INDEX entries_by_time ON entries (owner, asked_at)",
+        "CREATE INDEX entries_unanswered ON entries (owner) WHERE task_id IS NULL",
+    ),
+)
+VERSION = len(STEPS)
+
+
+def migrate(database: sqlite3.Connection) -> None:
+    """Bring an open database to the present version, step by step, in one transaction.
+
+    Raises:
+        LedgerError: when the file is not a ledger, or one of a newer version; it is left as it was.
+    """
+    if _version(database) == VERSION:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        _climb(database, _version(database))  # read again: another process may have been faster
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+def _version(database: sqlite3.Connection) -> int:
+    version = int(database.execute("PRAGMA user_version").fetchone()[0])
+    mark = int(database.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if version > VERSION and mark == APPLICATION_ID:
+        raise LedgerError(
+            "The ledger was written by a newer wan-mcp; it is left as it is.",
+            next_step="Update wan-mcp, or set WAN_MCP_DATA_DIR to another folder.",
+        )
+    if tables and mark != APPLICATION_ID:
+        raise LedgerError(
+            "The ledger's file belongs to another program; it is left as it is.",
+            next_step="Set WAN_MCP_DATA_DIR to another folder.",
+        )
+    return version
+
+
+def _climb(database: sqlite3.Connection, version: int) -> None:
+    for number, step in enumerate(STEPS[version:], start=version + 1):
+        for statement in step:
+            database.execute(statement)
+        if number == 1:
+            database.execute("INSERT INTO meta VALUES ('salt', ?)", (secrets.token_bytes(32),))
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {VERSION}")

@@ -1,0 +1,172 @@
+"""The ledger in one SQLite file, which the server processes of several clients share."""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from wan_mcp.errors import LedgerError
+from wan_mcp.evolink import Task
+from wan_mcp.ledger import rows, schema
+from wan_mcp.ledger.claims import decide
+from wan_mcp.ledger.entries import Claim, Entry, EntryStatus, Intent, Terms
+
+T = TypeVar("T")
+BUSY_SECONDS = 10.0
+"""How long a writer waits for another process's transaction."""
+FILE_NAME = "ledger.sqlite3"
+
+
+class SqliteLedger:
+    """Opened on first use, so that a folder that cannot be written stops paid calls and nothing else.
+
+    Args:
+        folder: where the file lives; created private to the user.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._database: sqlite3.Connection | None = None
+        self._one_at_a_time = anyio.Lock()
+
+    async def owner(self, key: str, base_url: str) -> str:
+        def digest(database: sqlite3.Connection) -> str:
+            salt = database.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()[0]
+            return hashlib.blake2b(f"{base_url}\n{key}".encode(), key=salt, digest_size=16).hexdigest()
+
+        return await self._read(digest)
+
+    async def claim(self, intent: Intent, terms: Terms, waited_for: int | None = None) -> Claim:
+        return await self._write(lambda database: decide(database, intent, terms, waited_for), durable=True)
+
+    async def posting(self, number: int, body: dict[str, Any], now: float) -> Entry:
+        def note(database: sqlite3.Connection) -> Entry:
+            database.execute(
+                "UPDATE entries SET body = ?, posted_at = coalesce(posted_at, ?), reposted_at = ?"
+                " WHERE number = ?",
+                (json.dumps(body), now, now, number),
+            )
+            return rows.by_number(database, number)
+
+        return await self._write(note, durable=True)
+
+    async def answered(self, number: int, task: Task, now: float, *, adopted: bool = False) -> Entry:
+        return await self._write(
+            lambda database: rows.answer(database, number, task, now, adopted=adopted), durable=True
+        )
+
+    async def released(self, number: int, *, sent: bool) -> None:
+        def release(database: sqlite3.Connection) -> None:
+            if sent:
+                database.execute("UPDATE entries SET holder = NULL WHERE number = ?", (number,))
+            else:
+                database.execute("DELETE FROM entries WHERE number = ? AND task_id IS NULL", (number,))
+
+        await self._write(release, durable=False)
+
+    async def observed(self, owner: str, task: Task, now: float) -> Entry:
+        known = await self.find(owner, task.id)
+        if known is not None and not rows.is_news(known, task, now):
+            return known
+        return await self._write(lambda database: rows.observe(database, owner, task, now), durable=False)
+
+    async def find(self, owner: str, task_id: str) -> Entry | None:
+        return await self._read(lambda database: rows.find(database, owner, task_id))
+
+    async def entries(
+        self, owner: str | None, *, status: EntryStatus | None = None, limit: int = 50
+    ) -> list[Entry]:
+        return await self._read(lambda database: rows.newest(database, owner, status, limit))
+
+    async def unanswered(self, owner: str) -> list[Entry]:
+        return await self._read(lambda database: rows.unanswered(database, owner))
+
+    async def claimed_ids(self, owner: str, task_ids: list[str]) -> set[str]:
+        return await self._read(lambda database: rows.claimed_ids(database, owner, task_ids))
+
+    async def forget(self, task_id_or_number: str) -> bool:
+        return await self._write(lambda database: rows.forget(database, task_id_or_number), durable=False)
+
+    async def aclose(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            with _translated(self._path):
+                return work(self._open())
+
+        async with self._one_at_a_time:
+            return await anyio.to_thread.run_sync(run)
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
+        """Run ``work`` in a transaction; a durable one is on the disk when this returns."""
+
+        def run() -> T:
+            with _translated(self._path):
+                database = self._open()
+                database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                with _transaction(database):
+                    return work(database)
+
+        async with self._one_at_a_time:
+            return await anyio.to_thread.run_sync(run)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._database is None:
+            self._database = _connect(self._path)
+        return self._database
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    database.row_factory = sqlite3.Row
+    try:
+        schema.migrate(database)
+        database.execute("PRAGMA journal_mode = WAL")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """What SQLite and the file system raise becomes a ``LedgerError`` that says what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        damaged = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+        advice = (
+            "Move the file away to begin a new ledger; it is left as it is."
+            if damaged
+            else "Check that its folder can be written and its disk has room, or set WAN_MCP_DATA_DIR."
+        )
+        raise LedgerError(f"The ledger {path} cannot be used ({error}).", next_step=advice) from error
+    except OSError as error:
+        raise LedgerError(
+            f"The ledger {path} cannot be opened ({error.strerror}).",
+            next_step="Make its folder writable, or set WAN_MCP_DATA_DIR to another one.",
+        ) from error
