@@ -94,14 +94,36 @@ def film(content: bytes, seconds: int, quality: str) -> bytes:
     return b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(1000)
 
 
+class Web(httpx2.AsyncBaseTransport):
+    """A web in which pictures.example.com shows a picture, and all other hosts are the sandbox."""
+
+    def __init__(self, sandbox: httpx2.AsyncBaseTransport) -> None:
+        self._sandbox = sandbox
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.headers["host"] == "pictures.example.com":
+            return httpx2.Response(200, content=picture(), headers={"content-type": "image/png"})
+        return await self._sandbox.handle_async_request(request)
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """Every name leads to the same public address."""
+    return ["93.184.215.14"]
+
+
 class World:
     """A sandbox, and everything that is connected to it without a network."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         defaults = {"clock": now, "fetch": fetch, "film": film, "key": KEY}
         self.sandbox = Sandbox(**(defaults | options))
-        self.transport = httpx2.ASGITransport(create_app(self.sandbox))
-        self.environ = {"EVOLINK_API_KEY": KEY, "WAN_MCP_DATA_DIR": str(folder / "data")}
+        self.transport = Web(httpx2.ASGITransport(create_app(self.sandbox)))
+        self.environ = {
+            "EVOLINK_API_KEY": KEY,
+            "WAN_MCP_DATA_DIR": str(folder / "data"),
+            "WAN_MCP_OUTPUT_DIR": str(folder / "videos"),
+            "WAN_MCP_IMAGE_DIRS": str(folder),
+        }
 
     @property
     def books(self) -> Books:
@@ -111,7 +133,8 @@ class World:
         return Evolink(SecretStr(KEY), transport=self.transport)
 
     def studio(self, **environ: str) -> Studio:
-        return Studio(Settings.load(self.environ | environ), transport=self.transport, clock=now)
+        settings = Settings.load(self.environ | environ)
+        return Studio(settings, transport=self.transport, resolve=resolve, clock=now)
 
     def server(self, **environ: str) -> MCPServer[Studio]:
         settings = Settings.load(self.environ | environ)

@@ -10,7 +10,7 @@ from wan_mcp.evolink import VideoRequest
 from wan_mcp.server.arguments import parse
 from wan_mcp.server.schema import plain_schema
 from wan_mcp.server.tools import TOOLS, TaskArguments, WaitArguments
-from wan_mcp.studio import Wish
+from wan_mcp.wishes import Wish
 
 PICTURE = "https://example.com/cat.png"
 

@@ -1,5 +1,6 @@
 """The server as a client sees it, in both protocol eras, over the sandbox without a network."""
 
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -192,7 +193,7 @@ async def test_waiting_reports_progress_that_only_rises(world: World, mode: str)
         await client.call_tool("wait_for_task", {"task_id": task_id}, progress_callback=note)
     moments, values = [moment for moment, _, _ in seen], [value for _, value, _ in seen]
     assert moments[0] - start < 0.5
-    assert all(later - earlier <= 10 for earlier, later in zip(moments, moments[1:], strict=False))
+    assert all(later - earlier <= 10 for earlier, later in pairwise(moments))
     assert values == sorted(set(values))
     assert values[-1] <= 100
     assert any("processing" in message and "s left" in message for _, _, message in seen)

@@ -1,19 +1,64 @@
 """Which host names and IP addresses are public: pure functions, no look-ups.
 
 An address inside a private network must never be handed to someone else's server
-(``callback_url``), nor be connected to on a caller's word.
+(``callback_url``), nor be connected to on a caller's word. The ranges are written out here,
+since the tables of the standard library differ from one Python version to the next.
 """
 
 import ipaddress
 import re
+import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "arpa")
+_NOT_PUBLIC_4 = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8",  # this network
+            "10.0.0.0/8",
+            "100.64.0.0/10",  # carrier-grade NAT
+            "127.0.0.0/8",
+            "168.63.129.16/32",  # looks public, but is a cloud's own metadata service
+            "169.254.0.0/16",  # link-local, metadata services
+            "172.16.0.0/12",
+            "192.0.0.0/24",  # protocol assignments
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # 6to4 relays
+            "192.168.0.0/16",
+            "198.18.0.0/15",  # benchmarking
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, broadcast
+        ),
+    )
+)
+_GLOBAL_6 = ipaddress.IPv6Network("2000::/3")
+_NOT_PUBLIC_6 = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "2001::/23",  # protocol assignments: Teredo, benchmarking, ORCHID
+            "2001:db8::/32",  # documentation
+            "2002::/16",  # 6to4
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+_CARRIES_IPV4 = (
+    ipaddress.IPv6Network("::ffff:0:0/96"),  # v4-mapped
+    ipaddress.IPv6Network("64:ff9b::/96"),  # NAT64, as a resolver in an IPv6-only network makes it
+)
+_LOCAL_NAMES = (
+    *("localhost", "localdomain", "local", "internal", "intranet", "intra"),
+    *("private", "lan", "home", "corp", "arpa", "onion"),
+)
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
+_AMBIGUOUS = re.compile("[\u00df\u03c2\u200c\u200d]")
+"""Letters that the older and the newer rules for international names turn into different hosts."""
 
 
 def split(address: str) -> SplitResult:
@@ -22,7 +67,7 @@ def split(address: str) -> SplitResult:
     Raises:
         ValueError: with what is wrong, in words, and nothing of the address in it.
     """
-    if any(char.isspace() or ord(char) < 0x20 or char in "\\\x7f" for char in address):
+    if any(char.isspace() or unicodedata.category(char) == "Cc" or char == "\\" for char in address):
         raise ValueError("has white space, a backslash or a control character in it")
     try:
         parts = urlsplit(address)
@@ -33,38 +78,80 @@ def split(address: str) -> SplitResult:
         raise ValueError("has no host name")
     if "@" in parts.netloc:
         raise ValueError("has a user name or password in it")
+    if ("[" in parts.netloc) != (":" in parts.hostname):
+        raise ValueError("is not a valid URL")
     return parts
+
+
+def shown(address: str) -> str:
+    """What may be said of an address in a message or a log: its host and path, nothing else."""
+    try:
+        parts = urlsplit(address)
+        text = f"{parts.hostname or ''}{parts.path}"
+    except ValueError:
+        return "the address"
+    return "".join(char for char in text if char.isprintable())[:200] or "the address"
+
+
+def canonical_host(host: str) -> str:
+    """The one spelling of a host: an IP address in its normal form, or a lower-case ASCII name.
+
+    Raises:
+        ValueError: when it is neither.
+    """
+    literal = None if "%" in host else parse_ip(host)  # a zone id makes sense on one machine only
+    if literal is not None:
+        if _read_as_decimal(host) not in (None, literal):
+            raise ValueError("has an IP address that is read in two ways; write it without leading zeros")
+        return str(literal)
+    name = _ascii_name(host)
+    if parse_ip(name) is not None and name != host:  # full-width digits have become plain ones by now
+        return canonical_host(name)
+    labels = name.split(".")
+    if len(name) > 253 or not all(map(_LABEL.match, labels)) or _NUMBER.match(labels[-1]):
+        raise ValueError("has no valid host name")
+    return name
+
+
+def _ascii_name(host: str) -> str:
+    if not host.isascii():
+        if _AMBIGUOUS.search(host):
+            raise ValueError("has a host name that is read in two ways; write it in its xn-- form")
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError("has no valid host name") from None
+    return host.lower().removesuffix(".")
 
 
 def is_public_host(host: str) -> bool:
     """Whether ``host`` can be a public address: a global IP in any spelling, or a dotted name."""
-    literal = parse_ip(host)
-    if literal is not None:
-        return is_public_ip(literal)
-    return is_public_name(host)
+    try:
+        canonical = canonical_host(host)
+    except ValueError:
+        return False
+    literal = parse_ip(canonical)
+    if literal is None:
+        return is_public_name(canonical)
+    return is_public_ip(literal)
 
 
 def is_public_name(host: str) -> bool:
     """Whether a name can be public: dotted, well-formed, not under a local top-level name."""
     try:
-        name = (
-            host.rstrip(".").encode("idna").decode().lower()
-            if not host.isascii()
-            else host.rstrip(".").lower()
-        )
-    except UnicodeError:
+        name = canonical_host(host)
+    except ValueError:
         return False
-    labels = name.split(".")
-    if len(labels) < 2 or len(name) > 253 or not all(_LABEL.match(label) for label in labels):
-        return False
-    if _NUMBER.match(labels[-1]):  # a broken spelling of an IP address, not a name
+    if "." not in name or parse_ip(name) is not None:
         return False
     return not any(name == local or name.endswith("." + local) for local in _LOCAL_NAMES)
 
 
 def parse_ip(host: str) -> IPAddress | None:
     """Read an IP address as a resolver would: also decimal, octal, hexadecimal and short spellings."""
-    bare = host.strip("[]").split("%", 1)[0].rstrip(".")
+    bare = host.strip("[]").split("%", 1)[0].removesuffix(".")
+    if not bare.isascii() or len(bare) > 64:
+        return None
     try:
         return ipaddress.ip_address(bare)
     except ValueError:
@@ -95,24 +182,19 @@ def _number(text: str) -> int:
     return int(text, 8) if len(text) > 1 and text.startswith("0") else int(text)
 
 
+def _read_as_decimal(host: str) -> IPAddress | None:
+    """What a reader makes of 010.0.0.1 who does not know that a leading zero means octal."""
+    plain = [part.lstrip("0") or "0" for part in host.split(".")]
+    return parse_ip(".".join(plain)) if all(part.isdigit() for part in plain) else None
+
+
 def is_public_ip(address: IPAddress) -> bool:
-    """Whether an address is globally reachable, and so is every IPv4 address wrapped inside it."""
-    if not address.is_global or address.is_multicast or address.is_reserved:
-        return _is_public_nat64(address)
-    return all(is_public_ip(inner) for inner in _wrapped(address))
+    """Whether an address is globally reachable, and so is an IPv4 address wrapped inside it.
 
-
-def _is_public_nat64(address: IPAddress) -> bool:
-    """64:ff9b::/96 counts as reserved in some Python versions; what counts is the address inside."""
-    if address.version == 4 or address not in _NAT64:
-        return False
-    return is_public_ip(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-
-
-def _wrapped(address: IPAddress) -> list[ipaddress.IPv4Address]:
-    if address.version == 4:
-        return []
-    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64 or int(address) >> 32 == 0:
-        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [found for found in inner if found is not None]
+    The tunnels of another age (6to4, Teredo, v4-compatible) count as not public.
+    """
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_4)
+    if any(address in network for network in _CARRIES_IPV4):
+        return is_public_ip(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return address in _GLOBAL_6 and not any(address in network for network in _NOT_PUBLIC_6)

@@ -86,6 +86,23 @@ def doctor() -> None:
 
 
 @commands.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@click.option("--limit", default=50, show_default=True, help="How many at most.")
+@click.option("--forget", metavar="ID", default=None, help="Remove a row: a task id, or #N for one without.")
+def tasks(as_json: bool, limit: int, forget: str | None) -> None:
+    """Print the ledger: what was asked for on this machine, and what became of it."""
+    from wan_mcp import bookkeeping
+
+    folder = Settings.load().data_dir
+    if forget is not None:
+        _run(lambda: bookkeeping.forget(folder, forget))
+        click.echo(f"Forgot {forget}. A running task goes on; it is only no longer remembered here.")
+        return
+    for line in _run(lambda: bookkeeping.lines(folder, limit, as_json=as_json)):
+        click.echo(line)
+
+
+@commands.command()
 @click.option("--port", default=8787, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--seconds", default=20.0, show_default=True, help="How long a generation takes.")
 @click.option(
@@ -107,7 +124,12 @@ def sandbox(port: int, seconds: float, faults: tuple[str, ...]) -> None:
 
 
 def _sandbox_environment(url: str) -> dict[str, str]:
-    return {"EVOLINK_API_KEY": SANDBOX_KEY, "EVOLINK_BASE_URL": url, "EVOLINK_FILES_URL": url}
+    return {
+        "EVOLINK_API_KEY": SANDBOX_KEY,
+        "EVOLINK_BASE_URL": url,
+        "EVOLINK_FILES_URL": url,
+        "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+    }
 
 
 @asynccontextmanager

@@ -15,8 +15,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
 from wan_mcp.errors import WanError
-from wan_mcp.terminal import absolute, bar
-from wan_mcp.videos import download, free_name
+from wan_mcp.terminal import absolute, bar, place
 
 PROMPT = "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters."
 
@@ -29,43 +28,44 @@ async def run(image: str | None, prompt: str | None, seconds: float, output: Pat
     """
     from wan_mcp.sandbox import Sandbox, running
 
+    target, name = place(output, "wan-mcp-demo")
     with tempfile.TemporaryDirectory() as folder:
-        picture = absolute(image) if image else draw(Path(folder) / "sunset.png")
+        picture = absolute(image) if image else str(draw(Path(folder) / "sunset.png"))
         click.echo("Starting the sandbox (an imitation of the Evolink API) and the MCP server ...")
-        async with running(Sandbox(seconds=seconds)) as url, Client(_server(url, folder)) as client:
+        async with (
+            running(Sandbox(seconds=seconds)) as url,
+            Client(_server(url, Path(folder), Path(picture).parent, target)) as client,
+        ):
             names = ", ".join(tool.name for tool in (await client.list_tools()).tools)
             click.echo(f"Connected; the server offers {names}.\n")
-            link = await _converse(client, str(picture), prompt or PROMPT)
-            saved = await download(link, output or free_name(Path.cwd(), "wan-mcp-demo"))
-    click.echo(
-        f"\nThe video: {saved} ({saved.stat().st_size:,} bytes). No key was used, nothing was charged."
-    )
+            saved = await _converse(client, picture, prompt or PROMPT, name or "wan-mcp-demo")
+    click.echo(f"The video: {saved}\nNo key was used, nothing was charged.")
 
 
-def _server(url: str, folder: str) -> StdioServerParameters:
-    return StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "wan_mcp"],
-        env={
-            "EVOLINK_API_KEY": "sk-sandbox",
-            "EVOLINK_BASE_URL": url,
-            "EVOLINK_FILES_URL": url,
-            "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
-            "WAN_MCP_DATA_DIR": folder,
-        },
-    )
+def _server(url: str, data: Path, pictures: Path, videos: Path) -> StdioServerParameters:
+    environ = {
+        "EVOLINK_API_KEY": "sk-sandbox",
+        "EVOLINK_BASE_URL": url,
+        "EVOLINK_FILES_URL": url,
+        "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+        "WAN_MCP_DATA_DIR": str(data),
+        "WAN_MCP_IMAGE_DIRS": str(pictures),
+        "WAN_MCP_OUTPUT_DIR": str(videos),
+    }
+    return StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=environ)
 
 
-async def _converse(client: Client, picture: str, prompt: str) -> str:
-    """What an agent does with the tools, from the wish to the link."""
+async def _converse(client: Client, picture: str, prompt: str, name: str) -> str:
+    """What an agent does with the tools, from the wish to the file."""
     answer = await _say(client, "generate_video", {"prompt": prompt, "image_urls": [picture]})
     task = {"task_id": answer["id"]}
     while answer["status"] in ("pending", "processing"):
         answer = await _say(client, "wait_for_task", task)
     answer = await _say(client, "get_task", task)
-    if not answer.get("results"):
+    if answer["status"] != "completed":
         raise WanError(f"The generation {answer['status']}.", next_step=answer["next"])
-    return str(answer["results"][0])
+    answer = await _say(client, "save_video", task | {"filename": name})
+    return str(answer["saved_to"])
 
 
 async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,8 @@ async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str
 
 
 async def _progress(progress: float, total: float | None, message: str | None) -> None:
-    click.echo(f"         {bar(progress)} {message}")
+    percent = 100 * progress / total if total else progress
+    click.echo(f"         {bar(percent)} {message}")
 
 
 def draw(path: Path) -> Path:

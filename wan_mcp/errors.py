@@ -84,6 +84,14 @@ class LedgerError(NotSent):
     """Raised when the record cannot be read or written."""
 
 
+class VideoError(WanError):
+    """Raised when a result could not be fetched, is no video, or could not be put on the disk."""
+
+
+class LinkDead(VideoError):
+    """Raised when a result's link answers no more; such links live 24 hours."""
+
+
 class EvolinkError(WanError):
     """Raised when the API refused a request, broke, or could not be reached."""
 

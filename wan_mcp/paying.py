@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import anyio
@@ -19,7 +20,7 @@ SETTLING = 5.0
 """Seconds that other requests under way get, before a task in the list can be told to be ours."""
 BEFORE, AFTER = 3.0, 120.0
 """Seconds around the sending in which a task of ours can have been created."""
-PAGES = 4
+PAGES = 20
 """Pages of the account's list that a look reads at most."""
 
 Prepare = Callable[[], Awaitable[VideoRequest]]
@@ -99,13 +100,14 @@ class Cashier:
 
     async def _go_on(self, entry: Entry) -> Entry:
         """Take up a request whose answer never came: look whether it arrived, else send it again."""
-        assert entry.body is not None
-        await anyio.sleep(max(0.0, PAUSE_BEFORE_LOOK - (self._clock() - (entry.reposted_at or 0))))
+        since = self._clock() - (entry.reposted_at or 0)
+        if since < PAUSE_BEFORE_LOOK:  # far below zero where the clock was set back
+            await anyio.sleep(PAUSE_BEFORE_LOOK - max(since, 0))
         found = await self._look(entry)
         if found is not None:
             return await self._record(entry, found, adopted=True)
         request = VideoRequest.model_validate(entry.body)
-        entry = await self._ledger.posting(entry.number, entry.body, self._clock())
+        entry = await self._posting_again(entry)
         try:
             return await self._submit(entry, request)
         except EvolinkError as error:
@@ -117,14 +119,24 @@ class Cashier:
         adopted = False
 
         async def look() -> Task | None:
-            nonlocal adopted
+            nonlocal entry, adopted
             found = await self._look(entry)
             adopted = found is not None
+            if found is None:
+                entry = await self._posting_again(entry)
             return found
 
         assert entry.idempotency_key is not None
         task = await self._evolink.submit(request, idempotency_key=entry.idempotency_key, look=look)
         return await self._record(entry, task, adopted=adopted)
+
+    async def _posting_again(self, entry: Entry) -> Entry:
+        """Write down that the request is about to be sent once more."""
+        assert entry.body is not None
+        try:
+            return await self._ledger.posting(entry.number, entry.body, self._clock())
+        except LedgerError as error:  # a request was sent already: this is no plain refusal any more
+            raise _unknown(error.message) from error
 
     async def _record(self, entry: Entry, task: Task, *, adopted: bool) -> Entry:
         """Write the answer down. The task exists and is paid: a ledger that fails now must not hide it."""
@@ -132,6 +144,7 @@ class Cashier:
             return await self._ledger.answered(entry.number, task, self._clock(), adopted=adopted)
         except LedgerError as error:
             logger.error("task %s could not be recorded: %s", task.id, error)
+            await self._give_up(entry, sent=True)
             return replace(entry, task=task, adopted=adopted, known_at=self._clock())
 
     async def _look(self, entry: Entry) -> Task | None:
@@ -144,36 +157,47 @@ class Cashier:
             OutcomeUnknown: when there are tasks that may be it, but it cannot be told which.
         """
         try:
-            candidates = await self._candidates(entry)
-            deadline = anyio.current_time() + SETTLING
-            while candidates and await self._rivals(entry) and anyio.current_time() < deadline:
-                await anyio.sleep(0.5)
-                candidates = await self._candidates(entry)
-        except LedgerError as error:  # a request was sent already: this is no plain refusal any more
+            candidates, rivals = await self._candidates(entry)
+        except LedgerError as error:
             raise _unknown(error.message) from error
         except EvolinkError as error:
+            if isinstance(error, OutcomeUnknown):
+                raise
             logger.warning("the account's list of tasks is not to be had: %s", error)
             return None
+        deadline = anyio.current_time() + SETTLING
+        while candidates and rivals and anyio.current_time() < deadline:
+            await anyio.sleep(0.5)
+            with suppress(EvolinkError, LedgerError):  # what was seen before counts on
+                candidates, rivals = await self._candidates(entry)
         if not candidates:
             return None
-        if len(candidates) > 1 or await self._rivals(entry):
-            raise _ambiguous(candidates)
+        if len(candidates) > 1 or rivals:
+            raise _ambiguous(entry, candidates)
         logger.warning("task %s was found in the account's list and is taken for ours", candidates[0].id)
         return await self._whole(candidates[0])
 
-    async def _candidates(self, entry: Entry) -> list[Task]:
-        """Tasks of the account that were created in the time in question and are nobody else's."""
+    async def _candidates(self, entry: Entry) -> tuple[list[Task], list[Entry]]:
+        """Tasks of the account that were created in the time in question and are nobody else's, and the
+        requests to which they may belong as well."""
         first, last = entry.posted_at or 0.0, entry.reposted_at or 0.0
-        found: list[Task] = []
+        found: dict[str, Task] = {}  # a task made meanwhile moves another one to the next page
         for page in range(1, PAGES + 1):
-            listing = await self._evolink.tasks(page=page)
+            try:
+                listing = await self._evolink.tasks(page=page)
+            except EvolinkError as error:
+                if found:
+                    raise _unknown(f"The account's list of tasks broke off. {error.message}") from error
+                raise
             skew = self._skew(listing)
             dated = [(task, (task.created or 0) - skew) for task in listing.tasks]
-            found += [task for task, created in dated if first - BEFORE <= created <= last + AFTER]
+            found |= {task.id: task for task, made in dated if first - BEFORE <= made <= last + AFTER}
             if not dated or dated[-1][1] < first - BEFORE:
                 break
-        taken = await self._ledger.claimed_ids(entry.owner, [task.id for task in found])
-        return [task for task in found if task.id not in taken]
+        # The rivals first: one that gets its task meanwhile is a rival still, or its task is taken.
+        rivals = await self._rivals(entry)
+        taken = await self._ledger.claimed_ids(entry.owner, list(found))
+        return [task for task in found.values() if task.id not in taken], rivals
 
     def _skew(self, listing: Listing) -> float:
         """How far their clock is ahead of ours, in seconds; a ``Date`` header is good to about one."""
@@ -210,13 +234,14 @@ def _unknown(reason: str) -> OutcomeUnknown:
     return OutcomeUnknown(reason, next_step=ASK_AGAIN, charged="unknown")
 
 
-def _ambiguous(candidates: list[Task]) -> OutcomeUnknown:
+def _ambiguous(entry: Entry, candidates: list[Task]) -> OutcomeUnknown:
     ids = ", ".join(task.id for task in candidates[:5])
     return OutcomeUnknown(
         f"A request for this had no answer, and it cannot be told which of these is its task: {ids}.",
         next_step=(
-            "Nothing was sent now. Look at them with get_task. To make another video all the same, set "
-            "new_take to true; that may be paid in addition."
+            "Nothing was sent now. Look at them with get_task. To make another video all the same, which may "
+            "be paid in addition, change the prompt a little, or have the user run "
+            f"wan-mcp tasks --forget '#{entry.number}' and ask again."
         ),
         charged="unknown",
     )

@@ -51,6 +51,21 @@ def _default_data_dir() -> Path:
     return user_data_path("wan-mcp", appauthor=False)
 
 
+def _folders(value: str | tuple[Path, ...]) -> tuple[Path, ...]:
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    return tuple(_folder(part) for part in parts if str(part).strip())
+
+
+def _default_output_dir() -> Path:
+    from platformdirs import user_videos_path
+
+    return user_videos_path() / "wan-mcp"
+
+
+def _default_image_dirs() -> tuple[Path, ...]:
+    return (Path.home(), Path.cwd())
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or IP address is this machine itself."""
     address = parse_ip(host)
@@ -78,19 +93,58 @@ class Settings(BaseModel):
         alias="EVOLINK_FILES_URL",
         description="The address of Evolink's file service, where local pictures are uploaded.",
     )
-    wait_seconds: float = Field(
-        45,
+    output_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
+        default_factory=_default_output_dir,
+        alias="WAN_MCP_OUTPUT_DIR",
+        description="The folder where videos are saved.",
+    )
+    autosave: bool = Field(
+        False,
+        alias="WAN_MCP_AUTOSAVE",
+        description="1: a wait that sees the video completed saves it, too.",
+    )
+    image_dirs: Annotated[tuple[Path, ...], BeforeValidator(_folders)] = Field(
+        default_factory=_default_image_dirs,
+        alias="WAN_MCP_IMAGE_DIRS",
+        description="The folders from which pictures may be read, separated like PATH.",
+    )
+    image_check: bool = Field(
+        True,
+        alias="WAN_MCP_IMAGE_CHECK",
+        description="off: web pictures are passed on without a look at them.",
+    )
+    allow_private_network: bool = Field(
+        False,
+        alias="WAN_MCP_ALLOW_PRIVATE_NETWORK",
+        description="1: picture and result addresses may be private. For development and the sandbox.",
+    )
+    wait_seconds: float | None = Field(
+        None,
         ge=0,
         le=3600,
         alias="WAN_MCP_WAIT_SECONDS",
-        description="How long wait_for_task waits by default.",
+        description="How long wait_for_task waits by default; unset: 45, or what suits the client.",
     )
-    max_wait_seconds: float = Field(
-        50,
+    max_wait_seconds: float | None = Field(
+        None,
         ge=1,
         le=3600,
         alias="WAN_MCP_MAX_WAIT_SECONDS",
-        description="How long wait_for_task waits at most; keep it below your client's own time-out.",
+        description="How long it waits at most; unset: 50, or what suits the client's own time-out.",
+    )
+    reads_a_second: float = Field(
+        10,
+        gt=0,
+        le=1000,
+        alias="WAN_MCP_READS_PER_SECOND",
+        description="How many times a second unfinished tasks are looked at, all together.",
+    )
+    reads_at_once: int = Field(
+        8,
+        ge=1,
+        le=100,
+        alias="WAN_MCP_READS_AT_ONCE",
+        description="How many of those looks may be under way at the same time.",
     )
     data_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
         default_factory=_default_data_dir,
@@ -169,8 +223,9 @@ def _explain(detail: Any) -> str:
         return str(context["error"])
     if kind == "literal_error":
         return f"must be {context['expected']}"
-    if kind in ("greater_than_equal", "less_than_equal"):
-        return (
-            f"must be {'at least' if 'ge' in context else 'at most'} {context.get('ge', context.get('le')):g}"
-        )
-    return "must be a number"
+    for bound, words in (("ge", "at least"), ("le", "at most"), ("gt", "more than")):
+        if bound in context:
+            return f"must be {words} {context[bound]:g}"
+    if kind.startswith("bool"):
+        return "must be 1 or 0, on or off"
+    return "must be a whole number" if kind.startswith("int") else "must be a number"

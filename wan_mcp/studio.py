@@ -1,29 +1,32 @@
-"""The use cases: ask for a video, look at it, wait for it, list what was asked for. Free of MCP."""
+"""The use cases: ask for a video, look at it, wait for it, list and keep it. Free of MCP."""
 
 import logging
-import re
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Self
 
 import anyio
 import httpx2
 from anyio.abc import TaskGroup
-from pydantic import AfterValidator, Field
 
-from wan_mcp import addresses, waiting
-from wan_mcp.errors import EvolinkError, LedgerError, NotFound, WanError
+from wan_mcp import videos, waiting
+from wan_mcp.errors import EvolinkError, NotFound, WanError
 from wan_mcp.evolink import Credits, Evolink, Task, VideoRequest, prices
-from wan_mcp.images.picture import Picture
-from wan_mcp.images.sources import open_picture
+from wan_mcp.images import Picture, Pictures
+from wan_mcp.images.safety import Resolve, Safe
+from wan_mcp.keeping import Keeper
 from wan_mcp.ledger import Entry, EntryStatus, Intent, Ledger, Terms, fingerprint
 from wan_mcp.ledger.fingerprint import DEFAULTS
 from wan_mcp.paying import Cashier
+from wan_mcp.reports import Notice, Report
 from wan_mcp.settings import Settings
+from wan_mcp.tracking import Tracker
+from wan_mcp.waiting import Pace, Watcher
+from wan_mcp.wishes import Wish
 
 logger = logging.getLogger(__name__)
 
@@ -33,62 +36,15 @@ REFRESHED = 5
 """Unfinished tasks that one listing reads again at most."""
 REFRESH_SECONDS = 8.0
 """How long a listing waits for such a read."""
+COPIES_LIVE = 72 * 3600.0
+"""Seconds for which an uploaded picture lives, where the answer does not say: as documented."""
+SAVING_SECONDS = 8.0
+"""How long a wait that saw the completion goes on for the video to be saved."""
+_UNREADABLE = (*waiting.PASSING, NotFound)
 
 
-_OTHER_SOURCES = re.compile(r"file:|data:|[/~\\]|[a-z]:[/\\]", re.IGNORECASE)
-
-
-def _reference(value: str) -> str:
-    if value.lower().startswith(("https://", "http://")):
-        addresses.split(value)
-    elif not _OTHER_SOURCES.match(value):
-        raise ValueError("must be an https:// address, a file: URI, or an absolute path")
-    return value
-
-
-class Wish(VideoRequest):
-    """What a caller wants: the request, with the picture wherever it may be."""
-
-    image_urls: Annotated[
-        list[Annotated[str, AfterValidator(_reference)]],
-        Field(
-            min_length=1,
-            max_length=1,
-            description="Exactly one picture, the first frame: https address, / or ~ path, or file: URI.",
-        ),
-    ]
-    new_take: Annotated[
-        bool,
-        Field(description="Pay for another video although the same wish has one already. Default false."),
-    ] = False
-
-    def body(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True, exclude={"new_take"})
-
-
-@dataclass(frozen=True)
-class Report:
-    """What is known of a task, and of the call that asked."""
-
-    task: Task
-    picture: Picture | None = None
-    repeated: bool = False
-    """Whether the same wish had this task before, so that nothing new was asked for."""
-    adopted: bool = False
-    """Whether the task was found in the account's list after its answer was lost."""
-    waited: float | None = None
-    """Seconds, after a wait that ended before the task did."""
-    asked_to_wait: float | None = None
-    """Seconds that were asked for, where that was more than is allowed."""
-    trouble: EvolinkError | None = None
-    """Why the last read failed, where it did; the task is then as it was known before."""
-    known_at: float | None = None
-    """When the task was in this state, in Unix seconds, where it could not be read now."""
-    time_left: float | None = None
-    """Seconds, estimated, until the task is over."""
-
-
-Notice = Callable[[Report | None], Awaitable[None]]
+async def _silent(received: int, length: int | None) -> None:
+    """A notice to nobody."""
 
 
 class Studio:
@@ -96,24 +52,29 @@ class Studio:
 
     Args:
         settings: as loaded; calls that need what is missing say so.
+        local: whether this program runs on the user's own machine, so that it may read files there.
         transport: replaces the network, for tests.
+        resolve: replaces the look-up of names, for tests.
         clock: the time, in Unix seconds.
-        ledger: replaces the file in the settings' data folder.
+        changed: told the id of each task that is seen to have changed.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
+        local: bool = True,
         transport: httpx2.AsyncBaseTransport | None = None,
+        resolve: Resolve | None = None,
         clock: Callable[[], float] = time.time,
-        ledger: Ledger | None = None,
+        changed: Callable[[str], None] = lambda task_id: None,
     ) -> None:
         self.settings = settings
+        self._local = local
         self._transport = transport
+        self._resolve = resolve
         self._clock = clock
-        self._given_ledger = ledger
-        self._client: Evolink | None = None
+        self.changed = changed
         self._background: TaskGroup | None = None
         self._known_owner: str | None = None
 
@@ -130,32 +91,25 @@ class Studio:
         self._background.cancel_scope.shield = True
         await self._background.__aexit__(None, None, None)  # the error is not the group's
         with anyio.move_on_after(GRACE, shield=True):
-            if self._client is not None:
-                await self._client.aclose()
-            await self.ledger.aclose()
+            for part in ("evolink", "ledger", "_pictures", "_safe"):
+                if part in self.__dict__:
+                    await getattr(self, part).aclose()
 
-    @property
+    @cached_property
     def evolink(self) -> Evolink:
         """The API, with the key of the settings.
 
         Raises:
             SettingsError: when there is no key, or the settings cannot be used.
         """
-        key = self.settings.require_key()
-        if self._client is None:
-            self._client = Evolink(
-                key,
-                base_url=self.settings.base_url,
-                files_url=self.settings.files_url,
-                transport=self._transport,
-            )
-        return self._client
+        key, settings = self.settings.require_key(), self.settings
+        return Evolink(
+            key, base_url=settings.base_url, files_url=settings.files_url, transport=self._transport
+        )
 
     @cached_property
     def ledger(self) -> Ledger:
         """The record; its file is opened when it is first needed."""
-        if self._given_ledger is not None:
-            return self._given_ledger
         from wan_mcp.ledger.sqlite import SqliteLedger
 
         return SqliteLedger(self.settings.data_dir)
@@ -164,19 +118,74 @@ class Studio:
         """Ask for a video, or find the one that was asked for already.
 
         Once asked, a caller that goes away no longer stops it.
+
+        Raises:
+            NotSent: when it was refused here: the picture, the cap, the ledger, the settings.
+            EvolinkError: when the API refused it, or its outcome is not known.
         """
-        evolink = self.evolink
-        picture = await open_picture(wish.image_urls[0])
-        return await self._detached(lambda: self._order(evolink, wish, picture))
+        self.settings.require_key()
+        picture = await self._pictures.open(wish.image_urls[0])
+        return await self._detached(lambda: self._order(wish, picture))
 
-    async def _order(self, evolink: Evolink, wish: Wish, picture: Picture) -> Report:
-        async def prepare() -> VideoRequest:
-            address = picture.address
-            if picture.content is not None:
-                upload = await evolink.upload(picture.file_name, picture.content, picture.media_type)
-                address = upload.url
-            return VideoRequest.model_validate(wish.body() | {"image_urls": [address]})
+    async def look(self, task_id: str) -> Report:
+        """Read a task once; where it cannot be read, answer what the ledger knows of it.
 
+        Raises:
+            EvolinkError: when it can neither be read nor is known.
+        """
+        try:
+            return await self._tracker.look(task_id)
+        except _UNREADABLE as error:
+            return await self._tracker.remembered(task_id, error)
+
+    async def wait(self, task_id: str, seconds: float, notice: Notice) -> Report:
+        """Wait until a task is over or the time is up; 0 seconds look once.
+
+        Raises:
+            EvolinkError: when it can neither be read nor is known.
+        """
+        tracker = self._tracker
+
+        async def tell(task: Task | None) -> None:
+            await notice(tracker.report(task) if task else None)
+
+        await tracker.learn(task_id)
+        try:
+            waited = await self._watcher.wait(task_id, seconds, tell)
+        except _UNREADABLE as error:
+            return replace(await tracker.remembered(task_id, error), waited=seconds)
+        report = tracker.report(waited.task, await tracker.entry(task_id))
+        if waited.task.is_over:
+            return await self._saved_by_itself(report)
+        return replace(report, trouble=waited.trouble, waited=seconds)
+
+    async def save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
+        """Save the video of a finished task; a caller that goes away does not stop it.
+
+        Raises:
+            VideoError: when there is no video, or it cannot be fetched or put on the disk.
+            EvolinkError: when the task can neither be read nor is known.
+        """
+        keeper = self._keeper
+        return await self._detached(lambda: keeper.save(task_id, name, notice))
+
+    async def tasks(self, status: EntryStatus | None, limit: int) -> list[Entry]:
+        """The newest entries of this key; those that are not over are read again, up to a bound."""
+        owner = await self._owner()
+        entries = await self.ledger.entries(owner, status=status, limit=limit)
+        running = [entry.task.id for entry in entries if entry.task and not entry.task.is_over]
+        if not running:
+            return entries
+        async with anyio.create_task_group() as group:
+            for task_id in running[:REFRESHED]:
+                group.start_soon(self._refresh, task_id)
+        return await self.ledger.entries(owner, status=status, limit=limit)
+
+    async def credits(self) -> Credits:
+        """What the account and the key have left."""
+        return await self.evolink.credits()
+
+    async def _order(self, wish: Wish, picture: Picture) -> Report:
         intent = Intent(
             owner=await self._owner(),
             fingerprint=fingerprint(wish.body(), picture.identity),
@@ -191,74 +200,47 @@ class Studio:
             daily_credits=self.settings.daily_credits,
             new_take=wish.new_take,
         )
-        order = await Cashier(evolink, self.ledger, self._clock).order(intent, terms, prepare)
-        if order.repeated:
-            return await self._repeated(order.entry, picture)
-        return replace(self._of_entry(order.entry), picture=picture)
-
-    async def _repeated(self, entry: Entry, picture: Picture) -> Report:
-        """An earlier task, as it is now; where it cannot be read, as it was."""
-        assert entry.task is not None
-        report = self._of_entry(entry)
-        if not entry.task.is_over:
+        cashier = Cashier(self.evolink, self.ledger, self._clock)
+        order = await cashier.order(intent, terms, lambda: self._request(wish, picture))
+        assert order.entry.task is not None
+        report = self._tracker.report(order.entry.task, order.entry)
+        if order.repeated and not report.task.is_over:
             with suppress(EvolinkError):
-                report = await self.look(entry.task.id)
-        return replace(report, picture=picture, repeated=True)
+                report = await self.look(report.task.id)
+        return replace(report, picture=picture, repeated=order.repeated)
 
-    async def look(self, task_id: str) -> Report:
-        """Read a task once; where it cannot be read, answer what the ledger knows of it.
+    async def _request(self, wish: Wish, picture: Picture) -> VideoRequest:
+        """The request with an address at which Evolink finds the picture."""
+        address = picture.address or await self._copy(picture)
+        return VideoRequest.model_validate(wish.body() | {"image_urls": [address]})
 
-        Raises:
-            EvolinkError: when it can neither be read nor is known.
-        """
-        try:
-            return self._report(await self._read(task_id))
-        except (*waiting.PASSING, NotFound) as error:
-            return await self._remembered(task_id, error)
-
-    async def wait(self, task_id: str, seconds: float | None, notice: Notice) -> Report:
-        """Wait for a task, by the settings' default or for ``seconds``, never beyond the settings' cap.
-
-        Raises:
-            EvolinkError: when it can neither be read nor is known.
-        """
-        cap = self.settings.max_wait_seconds
-        wanted = self.settings.wait_seconds if seconds is None else seconds
-        allowed = min(wanted, cap)
-
-        async def tell(task: Task | None) -> None:
-            await notice(self._report(task) if task else None)
-
-        try:
-            waited = await waiting.wait(lambda: self._read(task_id), allowed, tell)
-        except (*waiting.PASSING, NotFound) as error:
-            return replace(await self._remembered(task_id, error), waited=allowed)
-        return replace(
-            self._report(waited.task),
-            trouble=waited.trouble,
-            waited=None if waited.task.is_over else allowed,
-            asked_to_wait=wanted if seconds is not None and wanted > cap else None,
-        )
-
-    async def credits(self) -> Credits:
-        """What the account and the key have left."""
-        return await self.evolink.credits()
-
-    async def tasks(self, status: EntryStatus | None, limit: int) -> list[Entry]:
-        """The newest entries of this key; those that are not over are read again, up to a bound."""
+    async def _copy(self, picture: Picture) -> str:
+        """The address of a picture in the file service; uploaded once while its copy lives."""
+        assert picture.content is not None
         owner = await self._owner()
-        entries = await self.ledger.entries(owner, status=status, limit=limit)
-        running = [entry.task.id for entry in entries if entry.task and not entry.task.is_over]
-        async with anyio.create_task_group() as group:
-            for task_id in running[:REFRESHED]:
-                group.start_soon(self._refresh, task_id)
-        if not running:
-            return entries
-        return await self.ledger.entries(owner, status=status, limit=limit)
+        known = await self.ledger.copy_of(owner, picture.identity, self._clock())
+        if known is not None:
+            return known
+        upload = await self.evolink.upload(picture.file_name, picture.content, picture.media_type)
+        expires = upload.expires_at.timestamp() if upload.expires_at else self._clock() + COPIES_LIVE
+        await self.ledger.copied(owner, picture.identity, upload.url, expires)
+        return upload.url
+
+    async def _saved_by_itself(self, report: Report) -> Report:
+        """Save a finished video where the settings say so; trouble with that is no failure of the task."""
+        if not self.settings.autosave or report.task.status != "completed" or report.saved:
+            return report
+        with anyio.move_on_after(SAVING_SECONDS):
+            try:
+                return await self.save(report.task.id, None, _silent)
+            except WanError as error:
+                return replace(report, save_trouble=error)
+        slow = WanError("The video is still being saved.", next_step="Call save_video to see where it is.")
+        return replace(report, save_trouble=slow)
 
     async def _refresh(self, task_id: str) -> None:
         with anyio.move_on_after(REFRESH_SECONDS), suppress(EvolinkError):
-            await self._read(task_id)
+            await self._tracker.read(task_id)
 
     async def _owner(self) -> str:
         """Whose tasks these are: a digest of the key and the API, never the key."""
@@ -267,43 +249,48 @@ class Studio:
             self._known_owner = await self.ledger.owner(key, self.settings.base_url)
         return self._known_owner
 
-    async def _read(self, task_id: str) -> Task:
-        """Read a task, and keep the ledger current; a ledger that fails costs no read."""
-        task = await self.evolink.task(task_id)
-        try:
-            await self.ledger.observed(await self._owner(), task, self._clock())
-        except LedgerError as error:
-            logger.warning("the ledger could not be kept current: %s", error)
-        return task
+    @cached_property
+    def _tracker(self) -> Tracker:
+        return Tracker(
+            self.evolink, self.ledger, self._owner, self._clock, lambda task_id: self.changed(task_id)
+        )
 
-    async def _remembered(self, task_id: str, error: EvolinkError) -> Report:
-        """What the ledger knows of a task that cannot be read now."""
-        try:
-            entry = await self.ledger.find(await self._owner(), task_id)
-        except LedgerError:
-            entry = None
-        if entry is None:
-            raise error
-        return replace(self._of_entry(entry), trouble=error, known_at=entry.known_at)
+    @cached_property
+    def _watcher(self) -> Watcher:
+        assert self._background is not None, "enter the studio first"
+        pace = Pace(self.settings.reads_a_second, self.settings.reads_at_once)
+        return Watcher(self._tracker.read, self._tracker.pause, pace, self._background)
 
-    def _of_entry(self, entry: Entry) -> Report:
-        assert entry.task is not None
-        return replace(self._report(entry.task), adopted=entry.adopted)
+    @cached_property
+    def _pictures(self) -> Pictures:
+        return Pictures(
+            folders=self.settings.image_dirs,
+            local=self._local,
+            allow_private=self.settings.allow_private_network,
+            check=self.settings.image_check,
+            resolve=self._resolve,
+            transport=self._transport,
+        )
 
-    def _report(self, task: Task) -> Report:
-        return Report(task, time_left=self._time_left(task))
+    @cached_property
+    def _safe(self) -> Safe:
+        private = self.settings.allow_private_network
+        return Safe(allow_private=private, resolve=self._resolve, transport=self._transport)
 
-    def _time_left(self, task: Task) -> float | None:
-        if task.is_over or task.estimated_time is None or task.created is None:
-            return None
-        elapsed = self._clock() - task.created
-        return max(task.estimated_time - elapsed, 0) if 0 <= elapsed < 86400 else None
+    @cached_property
+    def _keeper(self) -> Keeper:
+        return Keeper(self.settings.output_dir, self._open_link, self.ledger, self._owner, self.look)
+
+    def _open_link(
+        self, link: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[httpx2.Response]:
+        return self._safe.stream(link, headers=headers, deadline=videos.LONGEST_FETCH)
 
     async def _detached(self, work: Callable[[], Awaitable[Report]]) -> Report:
         """Run ``work`` to its end whatever becomes of the caller, and give the caller its result."""
         assert self._background is not None, "enter the studio first"
         done = anyio.Event()
-        outcome: list[Report | WanError | Exception] = []
+        outcome: list[Report | Exception] = []
 
         async def run() -> None:
             try:
@@ -315,6 +302,12 @@ class Studio:
 
         self._background.start_soon(run)
         await done.wait()
+        if not outcome:
+            raise WanError(
+                "The server stopped in the middle of this.",
+                next_step="Ask for the same again: it goes on with what was begun.",
+                charged="unknown",
+            )
         result = outcome[0]
         if isinstance(result, Exception):
             raise result

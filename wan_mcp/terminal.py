@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from wan_mcp.errors import EvolinkError
+from wan_mcp.reports import Report
 from wan_mcp.server.arguments import parse
 from wan_mcp.server.schema import plain_schema
 from wan_mcp.settings import Settings
-from wan_mcp.studio import Report, Studio, Wish
-from wan_mcp.videos import download, free_name
+from wan_mcp.studio import Studio
+from wan_mcp.wishes import Wish
 
 BAR = 24
 
@@ -46,13 +47,26 @@ async def generate(settings: Settings, wish: Wish, output: Path | None) -> Path:
     Raises:
         WanError: when it cannot be asked for, fails, or cannot be saved.
     """
+    folder, name = place(output)
+    settings = settings.model_copy(update={"output_dir": folder})
     async with Studio(settings) as studio:
         report = await studio.generate(wish)
         click.echo(f"Task {report.task.id}: goes on even if this program stops.", err=True)
         while not report.task.is_over:
-            report = await studio.wait(report.task.id, None, _show)
+            report = await studio.wait(report.task.id, 45, _show)
         click.echo(err=True)
-        return await download(_link(report), output or free_name(Path.cwd(), report.task.id))
+        if report.task.status != "completed":
+            raise _failed(report)
+        report = await studio.save(report.task.id, name, _silent)
+    assert report.saved is not None
+    return Path(report.saved.path)
+
+
+def place(output: Path | None, name: str | None = None) -> tuple[Path, str | None]:
+    """Folder and name for a video: as asked for, else here and under ``name``."""
+    if output is None:
+        return Path.cwd(), name
+    return output.expanduser().absolute().parent, output.name
 
 
 async def _show(report: Report | None) -> None:
@@ -61,13 +75,15 @@ async def _show(report: Report | None) -> None:
         click.echo(f"\r{bar(percent)} {percent:3.0f} % {report.task.status:<10}", nl=False, err=True)
 
 
-def _link(report: Report) -> str:
+async def _silent(received: int, length: int | None) -> None:
+    """A download of a few seconds needs no bar."""
+
+
+def _failed(report: Report) -> EvolinkError:
     task = report.task
-    if task.status != "completed":
-        reason = f"{task.error.code}: {task.error.message}" if task.error else "no reason given"
-        raise EvolinkError(
-            f"The generation {task.status} ({reason}).",
-            next_step="Change the prompt or the picture, or try again later.",
-            task_id=task.id,
-        )
-    return task.results[0]
+    reason = f"{task.error.code}: {task.error.message}" if task.error else "no reason given"
+    return EvolinkError(
+        f"The generation {task.status} ({reason}). It was not charged.",
+        next_step="Change the prompt or the picture, or try again later.",
+        task_id=task.id,
+    )

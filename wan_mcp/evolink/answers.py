@@ -13,12 +13,15 @@ from wan_mcp.errors import UnreadableAnswer
 
 logger = logging.getLogger(__name__)
 
-_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*")
+_AGAIN = "Wait a little, then ask again."
+_QUERY = re.compile(r"(https?://[^\s?#\"<>]+)[?#][^\s\"<>]*", re.IGNORECASE)
 
 
 def tidy(text: str, limit: int = 400) -> str:
     """Upstream text as it may be shown and logged: one bounded line, without the queries of addresses."""
-    line = " ".join(_QUERY.sub(r"\1?…", text).split())
+    # Cut first: on a text without end, a pattern can take forever.
+    bare = _QUERY.sub(r"\1?…", text[: 10 * limit])
+    line = " ".join("".join(char if char.isprintable() else " " for char in bare).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -47,7 +50,8 @@ RETRYABLE = frozenset(
 def _status(value: object) -> Status:
     known = _STATUS.get(value.strip().lower()) if isinstance(value, str) else None
     if known is None:
-        logger.warning("unknown task status, read as processing: %.40r", value)
+        shown = tidy(value, 40) if isinstance(value, str) else type(value).__name__
+        logger.warning("unknown task status, read as processing: %r", shown)
     return known or "processing"
 
 
@@ -68,15 +72,20 @@ def _number(value: object) -> float | None:
 
 
 def _string(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """A line of text. What cannot be printed could not be written down as UTF-8 either, or breaks lines."""
+    return value if isinstance(value, str) and value and value.isprintable() else None
+
+
+def _tidy(value: object) -> str:
+    return tidy(str(value)) if value and isinstance(value, str | int) else ""
 
 
 def _links(value: object) -> tuple[str, ...]:
     """URL strings, or objects with one under ``url`` or ``video_url``."""
     found = []
-    for item in value if isinstance(value, list) else [value]:
-        link = (item.get("url") or item.get("video_url")) if isinstance(item, dict) else item
-        if isinstance(link, str) and link.startswith(("https://", "http://")):
+    for item in value if isinstance(value, list | tuple) else [value]:
+        link = _string((item.get("url") or item.get("video_url")) if isinstance(item, dict) else item)
+        if link and link.startswith(("https://", "http://")):
             found.append(link)
     return tuple(found)
 
@@ -92,8 +101,8 @@ class _Answer(BaseModel):
 class TaskError(_Answer):
     """Why a task failed."""
 
-    code: Annotated[str, BeforeValidator(lambda value: tidy(str(value or "unknown_error")))] = "unknown_error"
-    message: Annotated[str, BeforeValidator(lambda value: tidy(_string(value) or ""))] = ""
+    code: Annotated[str, BeforeValidator(lambda value: _tidy(value) or "unknown_error")] = "unknown_error"
+    message: Annotated[str, BeforeValidator(_tidy)] = ""
 
     @property
     def retryable(self) -> bool:
@@ -131,7 +140,7 @@ class Task(_Answer):
             UnreadableAnswer: when it is not an object with an id.
         """
         if not isinstance(payload, dict) or not _string(payload.get("id")):
-            raise UnreadableAnswer("Evolink answered without a task id.")
+            raise UnreadableAnswer("Evolink answered without a task id.", next_step=_AGAIN)
         usage, info = _dict(payload.get("usage")), _dict(payload.get("task_info"))
         cost = _dict(usage.get("cost"))
         error = payload.get("error")
@@ -143,7 +152,7 @@ class Task(_Answer):
             model=payload.get("model"),
             created=payload.get("created"),
             estimated_time=info.get("estimated_time"),
-            results=payload.get("results") or payload.get("result_data") or (),
+            results=_links(payload.get("results")) or _links(payload.get("result_data")),
             credits_reserved=usage.get("credits_reserved"),
             credits_used=_first_number(usage.get("credits_used"), cost.get("credits")),
             error=_task_error(error) if status == "failed" else None,
@@ -183,9 +192,11 @@ class Listing(_Answer):
         """
         items = _dict(payload).get("data")
         if not isinstance(items, list):
-            raise UnreadableAnswer("Evolink answered without a list of tasks.")
+            raise UnreadableAnswer("Evolink answered without a list of tasks.", next_step=_AGAIN)
         tasks = (
-            Task.read({"created": _seconds(item.get("created_at"))} | item) for item in map(_dict, items)
+            Task.read({"created": _seconds(item.get("created_at"))} | item)
+            for item in map(_dict, items)
+            if _string(item.get("id"))
         )
         return cls(tasks=tuple(tasks), server_time=_http_date(date))
 
@@ -197,7 +208,8 @@ def _seconds(value: object) -> float | None:
 
 def _http_date(value: str) -> float | None:
     try:
-        return parsedate_to_datetime(value).timestamp()
+        moment = parsedate_to_datetime(value)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -222,7 +234,7 @@ class Credits(_Answer):
         user, token = _dict(data.get("user")), _dict(data.get("token"))
         remaining = _number(user.get("remaining_credits"))
         if remaining is None:
-            raise UnreadableAnswer("Evolink answered without a balance.")
+            raise UnreadableAnswer("Evolink answered without a balance.", next_step=_AGAIN)
         return cls(
             remaining=remaining,
             used=user.get("used_credits"),

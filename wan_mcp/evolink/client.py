@@ -2,6 +2,7 @@
 
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -16,11 +17,14 @@ from wan_mcp import __version__
 from wan_mcp.errors import (
     Busy,
     EvolinkError,
+    InvalidRequest,
     LostAnswer,
     OutcomeUnknown,
     ServerFault,
+    SettingsError,
     Unreachable,
     UnreadableAnswer,
+    WanError,
 )
 from wan_mcp.evolink.answers import Credits, Listing, Task, Upload, tidy
 from wan_mcp.evolink.models import MODEL, VideoRequest
@@ -42,6 +46,15 @@ LONGEST_CALL = 30.0
 """Seconds that one request may take in all, as in the vendor's own client."""
 PATIENCE = 40.0
 """Seconds after which a request that keeps failing is not tried again."""
+_IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
+_NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.InvalidURL,
+)
 _WORTH_REPEATING = (Unreachable, LostAnswer, Busy, ServerFault, UnreadableAnswer)
 
 T = TypeVar("T")
@@ -57,6 +70,9 @@ class Evolink:
         base_url: the API.
         files_url: the file service.
         transport: replaces the network, for tests.
+
+    Raises:
+        SettingsError: when the key is none that could be sent.
     """
 
     def __init__(
@@ -67,6 +83,8 @@ class Evolink:
         files_url: str = "https://files-api.evolink.ai",
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
+        if not re.fullmatch("[!-~]+", key.get_secret_value()):
+            raise SettingsError("The Evolink API key is empty, or has characters that no key has.")
         self._key = key
         self._base_url = base_url.rstrip("/")
         self._files_url = files_url.rstrip("/")
@@ -132,9 +150,12 @@ class Evolink:
             look: how to find out whether a submission with a lost answer arrived.
 
         Raises:
+            InvalidRequest: when the key is no such key; nothing was sent.
             OutcomeUnknown: when it cannot be known whether the request was accepted.
             EvolinkError: when it was refused; ``charged`` says whether that is certain.
         """
+        if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+            raise InvalidRequest(f"An idempotency key must match {_IDEMPOTENCY_KEY.pattern}.")
         try:
             return await self._submit_surely(request, idempotency_key)
         except LostAnswer as lost:
@@ -142,7 +163,7 @@ class Evolink:
         except OutcomeUnknown as error:
             raise _unknown(error) from error
         await anyio.sleep(PAUSE_BEFORE_LOOK)
-        found = await look() if look else None
+        found = await _found(look)
         if found is not None:
             return found
         try:
@@ -197,8 +218,9 @@ class Evolink:
                 async with self._http().stream(method, url, headers=own, **body) as response:
                     content = await _bounded(response)
         # Some gateways repeat a wrong key to whoever sent it; from here on it could reach a log.
-        content = content.replace(self._key.get_secret_value().encode(), b"[the key]")
-        reply = Reply(response.status_code, dict(response.headers), content)
+        key, mark = self._key.get_secret_value(), "[the key]"
+        told = {name: value.replace(key, mark) for name, value in response.headers.items()}
+        reply = Reply(response.status_code, told, content.replace(key.encode(), mark.encode()))
         logger.debug("%s %s: HTTP %d", method, httpx2.URL(url).path, reply.status)
         if not reply.ok:
             raise error_of(reply, paid=paid)
@@ -207,7 +229,12 @@ class Evolink:
     def _http(self) -> httpx2.AsyncClient:
         """The connection pool, made when it is first needed: reading the trust store takes a while."""
         if self._pool is None:
-            self._pool = httpx2.AsyncClient(
+            self._pool = self._open()
+        return self._pool
+
+    def _open(self) -> httpx2.AsyncClient:
+        try:
+            return httpx2.AsyncClient(
                 transport=self._transport,
                 # A compressed answer could not be bounded before it is unpacked.
                 headers={
@@ -219,9 +246,13 @@ class Evolink:
                 limits=httpx2.Limits(max_connections=40, max_keepalive_connections=20),
                 follow_redirects=False,
                 # This machine itself is never behind the proxy that the environment names.
-                mounts=dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
+                mounts=dict.fromkeys(("all://127.0.0.0/8", "all://localhost", "all://[::1]")),
             )
-        return self._pool
+        except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+            raise Unreachable(
+                "The proxy or the certificates that the environment names cannot be used.",
+                next_step="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
+            ) from error
 
 
 async def _persist(call: Callable[[], Awaitable[T]], retried: tuple[type[EvolinkError], ...]) -> T:
@@ -237,6 +268,16 @@ async def _persist(call: Callable[[], Awaitable[T]], retried: tuple[type[Evolink
             logger.info("attempt %d failed (%s); again in %.1f s", attempt, error, pause)
         await anyio.sleep(pause)
     return await call()
+
+
+async def _found(look: Look | None) -> Task | None:
+    """What a look finds. Where it fails, that says nothing of the submission."""
+    try:
+        return await look() if look else None
+    except OutcomeUnknown:
+        raise
+    except WanError as error:
+        raise _unknown(error) from error
 
 
 def _pause(error: EvolinkError, attempt: int) -> float:
@@ -260,12 +301,12 @@ def _network_errors(paid: bool) -> Iterator[None]:
     """What the HTTP library raises becomes one of ours: was it sent, or surely not?"""
     try:
         yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
+    except _NOT_SENT as error:
         raise Unreachable(
             f"No connection to Evolink could be made ({_reason(error)}).",
             next_step="Check the network, a proxy that may be needed, and EVOLINK_BASE_URL.",
         ) from error
-    except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, TimeoutError) as error:
+    except (httpx2.HTTPError, httpx2.StreamError, TimeoutError) as error:
         raise LostAnswer(
             f"Evolink's answer did not arrive ({_reason(error)}).",
             next_step="Wait a little, then ask again.",
@@ -278,7 +319,7 @@ def _reason(error: Exception) -> str:
     return tidy(words, 120)
 
 
-def _unknown(error: EvolinkError) -> OutcomeUnknown:
+def _unknown(error: WanError) -> OutcomeUnknown:
     return OutcomeUnknown(
         f"It is not known whether Evolink accepted the request. {error.message}",
         next_step=(

@@ -45,7 +45,7 @@ MODERATION = frozenset(
 CAPACITY = frozenset(("no_available_channel",))
 STILL_OPEN = "paid_outcome_unknown"
 
-_REQUEST_ID = re.compile(r"\s*\(request id: ([^)]{1,100})\)\s*$", re.IGNORECASE)
+_REQUEST_ID = re.compile(r"\(request id: ([^()]{1,100})\)\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,8 @@ def _charged(problem: _Problem, kind: type[EvolinkError]) -> Charged:
     """
     if kind in (Unauthorized, OutOfCredits, Busy, ContentRefused):
         return "no"
+    if kind is LostAnswer:
+        return "unknown"
     if problem.status in (400, 404, 405, 413, 415, 422) and problem.documented:
         return "no"
     return "unknown"

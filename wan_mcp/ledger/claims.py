@@ -1,5 +1,6 @@
 """The decision about a wish: whose it is, whether it was paid for already, whether it may cost more."""
 
+import math
 import secrets
 import sqlite3
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from wan_mcp.ledger.rows import by_number, entry_of
 RESUMED_FOR = 23 * 3600.0
 """Seconds for which a request without an answer is gone on with: the idempotency key's life at the vendor."""
 DAY = 24 * 3600.0
+TINY = 1e-6
+"""Credits that are no difference: sums of decimals are not exact."""
 
 
 def decide(database: sqlite3.Connection, intent: Intent, terms: Terms, waited_for: int | None) -> Claim:
@@ -48,8 +51,8 @@ def _open_request(
     """
     row = database.execute(
         "SELECT * FROM entries WHERE owner = ? AND fingerprint = ? AND task_id IS NULL"
-        " AND asked_at > ? ORDER BY number DESC LIMIT 1",
-        (intent.owner, intent.fingerprint, terms.now - RESUMED_FOR),
+        " AND (asked_at > ? OR held_until > ?) ORDER BY number DESC LIMIT 1",
+        (intent.owner, intent.fingerprint, terms.now - RESUMED_FOR, terms.now),
     ).fetchone()
     if row is None:
         return None
@@ -57,20 +60,25 @@ def _open_request(
         return Claim("busy", entry_of(row))
     if row["number"] == waited_for and row["holder"] is None:
         return Claim("unknown", entry_of(row))
+    if row["posted_at"] is None:  # its process died before anything was sent: judged anew, the cap included
+        database.execute("DELETE FROM entries WHERE number = ?", (row["number"],))
+        return None
     database.execute(
         "UPDATE entries SET holder = ?, held_until = ? WHERE number = ?",
         (myself(), terms.now + LEASE, row["number"]),
     )
-    return Claim("fresh" if row["posted_at"] is None else "resume", entry_of(row))
+    return Claim("resume", entry_of(row))
 
 
 def _existing_task(database: sqlite3.Connection, intent: Intent, terms: Terms) -> Claim | None:
+    """The task that the wish has, if it was asked for in time; a request gone on with, from then on."""
     if terms.new_take:
         return None
     row = database.execute(
         "SELECT * FROM entries WHERE owner = ? AND fingerprint = ? AND task_id IS NOT NULL"
-        " AND status NOT IN ('failed', 'cancelled') AND asked_at > ? ORDER BY number DESC LIMIT 1",
-        (intent.owner, intent.fingerprint, terms.now - terms.repeat_seconds),
+        " AND status NOT IN ('failed', 'cancelled')"
+        " AND max(asked_at, coalesce(held_until, 0) - ?) > ? ORDER BY number DESC LIMIT 1",
+        (intent.owner, intent.fingerprint, LEASE, terms.now - terms.repeat_seconds),
     ).fetchone()
     return Claim("repeat", entry_of(row)) if row else None
 
@@ -100,35 +108,38 @@ def _new(database: sqlite3.Connection, intent: Intent, terms: Terms) -> Claim:
 
 def _check_cap(database: sqlite3.Connection, intent: Intent, terms: Terms, cap: float) -> None:
     spendings = _spendings(database, intent.owner, terms.now)
-    spent = sum(credits for _, credits in spendings)
-    if spent + intent.estimate <= cap:
+    if _fits(spendings, intent.estimate, cap):
         return
+    spent = math.fsum(credits for _, credits in spendings)
     raise CapReached(
         f"The daily cap of {cap:g} credits (WAN_MCP_DAILY_CREDITS) would be exceeded: {spent:g} were spent in"
         f" the last 24 hours, and this video is estimated at {intent.estimate:g} (prices of {prices.AS_OF}).",
-        next_step=_when_it_fits(spendings, cap - intent.estimate),
+        next_step=_when_it_fits(spendings, intent.estimate, cap),
     )
 
 
 def _spendings(database: sqlite3.Connection, owner: str, now: float) -> list[tuple[float, float]]:
-    """Time and credits of each request of the last 24 hours, oldest first; what failed cost nothing."""
+    """Time and credits of each request of the last 24 hours, oldest first; what failed cost nothing.
+
+    A request that was sent again counts from then on: it may be that one that was paid.
+    """
     found = database.execute(
-        "SELECT asked_at, coalesce(cost, estimate) AS credits FROM entries WHERE owner = ?"
-        " AND fingerprint IS NOT NULL AND asked_at > ? AND (posted_at IS NOT NULL OR held_until > ?)"
-        " ORDER BY asked_at",
-        (owner, now - DAY, now),
+        "SELECT coalesce(reposted_at, asked_at) AS moment, coalesce(cost, estimate) AS credits FROM entries"
+        " WHERE owner = ? AND fingerprint IS NOT NULL AND asked_at > ?"
+        " AND (posted_at IS NOT NULL OR held_until > ?) ORDER BY moment",
+        (owner, now - DAY - RESUMED_FOR - LEASE, now),
     )
-    return [(row["asked_at"], row["credits"]) for row in found]
+    return [(row["moment"], row["credits"]) for row in found if row["credits"] and row["moment"] > now - DAY]
 
 
-def _when_it_fits(spendings: list[tuple[float, float]], room: float) -> str:
+def _fits(spendings: list[tuple[float, float]], estimate: float, cap: float) -> bool:
+    return math.fsum(credits for _, credits in spendings) + estimate <= cap + TINY
+
+
+def _when_it_fits(spendings: list[tuple[float, float]], estimate: float, cap: float) -> str:
     """When enough of the spendings are a day old that what is wanted has room."""
-    if room < 0:
-        return "It alone is over the cap: ask for a shorter or smaller video, or raise the cap."
-    spent = sum(credits for _, credits in spendings)
-    for moment, credits in spendings:
-        spent -= credits
-        if spent <= room:
-            free = datetime.fromtimestamp(moment + DAY, UTC)
-            return f"There is room for it from {free:%Y-%m-%d %H:%M} UTC on, or raise the cap."
-    raise AssertionError("an empty day has room for it")  # pragma: no cover
+    for count, (moment, _) in enumerate(spendings, start=1):
+        if _fits(spendings[count:], estimate, cap):
+            free = datetime.fromtimestamp(math.ceil(moment + DAY), UTC)
+            return f"There is room for it from {free:%Y-%m-%d %H:%M:%S} UTC on, or raise the cap."
+    return "It alone is over the cap: ask for a shorter or smaller video, or raise the cap."

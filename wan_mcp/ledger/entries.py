@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from wan_mcp.evolink import Status, Task
+from wan_mcp.evolink import Task
 
-EntryStatus = Status | Literal["unknown"]
+EntryStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "unknown"]
 """A task's status, or ``unknown`` for a request whose answer never came."""
 
 
@@ -23,6 +23,19 @@ class Intent:
     quality: str
     estimate: float
     """Credits that it is expected to cost."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A video on this machine's disk."""
+
+    path: str
+    size: int
+    """Bytes."""
+    sha256: str
+    seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +67,20 @@ class Entry:
     """When that state was read, in Unix seconds."""
     completed_at: float | None
     """When the task was first seen completed, in Unix seconds."""
+    saved: Saved | None
+    """Where its video was saved."""
 
     @property
     def status(self) -> EntryStatus:
         return "unknown" if self.task is None else self.task.status
+
+    @property
+    def cost(self) -> float:
+        """Credits: nothing where it failed, else what was used, reserved or estimated, the first known."""
+        if self.status in ("failed", "cancelled"):
+            return 0.0
+        known = (self.task.credits_used or self.task.credits_reserved) if self.task else None
+        return known or self.estimate
 
 
 @dataclass(frozen=True)
@@ -137,6 +160,22 @@ class Ledger(Protocol):
 
     async def claimed_ids(self, owner: str, task_ids: list[str]) -> set[str]:
         """Those of the ids that are the answer to a request of this ledger."""
+        ...
+
+    async def durations(self, owner: str, task_id: str, limit: int = 10) -> list[float]:
+        """Seconds that the last finished tasks of the same kind as this one took."""
+        ...
+
+    async def saved(self, owner: str, task_id: str, saved: Saved) -> None:
+        """Write down where a task's video is."""
+        ...
+
+    async def copy_of(self, owner: str, digest: str, now: float) -> str | None:
+        """The address of a picture's copy in the file service, if it lives on for a while."""
+        ...
+
+    async def copied(self, owner: str, digest: str, url: str, expires_at: float) -> None:
+        """Write down a picture's copy."""
         ...
 
     async def forget(self, task_id_or_number: str) -> bool:

@@ -3,9 +3,12 @@
 import json
 import sqlite3
 
+from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.entries import Entry, EntryStatus
+from wan_mcp.ledger.entries import Entry, EntryStatus, Saved
 
+SEEN_SOON = 30.0
+"""Seconds between two readings, at most, for the end of a task in between to tell how long it took."""
 OLD_NEWS = 10.0
 """Seconds after which a state that did not change is written down again, for its time."""
 
@@ -28,11 +31,15 @@ def entry_of(row: sqlite3.Row) -> Entry:
         task=Task.model_validate_json(row["task"]) if row["task"] else None,
         known_at=row["known_at"],
         completed_at=row["completed_at"],
+        saved=Saved(**json.loads(row["saved"])) if row["saved"] else None,
     )
 
 
 def by_number(database: sqlite3.Connection, number: int) -> Entry:
-    return entry_of(database.execute("SELECT * FROM entries WHERE number = ?", (number,)).fetchone())
+    row = database.execute("SELECT * FROM entries WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        raise LedgerError(f"The ledger has no request #{number} any more.", next_step="Ask once more.")
+    return entry_of(row)
 
 
 def find(database: sqlite3.Connection, owner: str, task_id: str) -> Entry | None:
@@ -130,10 +137,24 @@ def _insert_elsewhere(database: sqlite3.Connection, owner: str, task: Task, now:
     return cursor.lastrowid
 
 
+def durations(database: sqlite3.Connection, owner: str, task_id: str, limit: int) -> list[float]:
+    found = database.execute(
+        "SELECT other.took FROM entries AS this JOIN entries AS other ON other.owner = this.owner"
+        " AND other.duration = this.duration AND other.quality = this.quality"
+        " WHERE this.owner = ? AND this.task_id = ? AND other.took IS NOT NULL"
+        " ORDER BY other.asked_at DESC LIMIT ?",
+        (owner, task_id, limit),
+    )
+    return [row["took"] for row in found]
+
+
 def _store(database: sqlite3.Connection, number: int, task: Task, now: float) -> None:
     cost = 0.0 if task.status in ("failed", "cancelled") else task.credits_used or task.credits_reserved
     database.execute(
         "UPDATE entries SET task_id = ?, status = ?, task = ?, known_at = ?, cost = coalesce(?, cost),"
+        # How long it took is known only if it was seen running shortly before, and counts to the middle.
+        " took = CASE WHEN ? AND completed_at IS NULL AND status IN ('pending', 'processing')"
+        " AND ? - known_at <= ? THEN (? + known_at) / 2 - asked_at ELSE took END,"
         " completed_at = coalesce(completed_at, ?) WHERE number = ?",
         (
             task.id,
@@ -141,6 +162,10 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
             task.model_dump_json(),
             now,
             cost,
+            task.status == "completed",
+            now,
+            SEEN_SOON,
+            now,
             now if task.status == "completed" else None,
             number,
         ),

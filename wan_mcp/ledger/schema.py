@@ -41,6 +41,19 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX entries_by_time ON entries (owner, asked_at)",
         "CREATE INDEX entries_unanswered ON entries (owner) WHERE task_id IS NULL",
     ),
+    (
+        "ALTER TABLE entries ADD COLUMN took REAL",
+        "ALTER TABLE entries ADD COLUMN saved TEXT",
+        """
+        CREATE TABLE copies (
+            owner TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            url TEXT NOT NULL,
+            expires_at REAL NOT NULL,
+            PRIMARY KEY (owner, digest)
+        )
+        """,
+    ),
 )
 VERSION = len(STEPS)
 
@@ -63,9 +76,10 @@ def migrate(database: sqlite3.Connection) -> None:
 
 
 def _version(database: sqlite3.Connection) -> int:
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    mark = int(database.execute("PRAGMA application_id").fetchone()[0])
+    # The tables first: another process may be making them, and sets the mark together with them.
     tables = int(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    mark = int(database.execute("PRAGMA application_id").fetchone()[0])
+    version = int(database.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION and mark == APPLICATION_ID:
         raise LedgerError(
             "The ledger was written by a newer wan-mcp; it is left as it is.",

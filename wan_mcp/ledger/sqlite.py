@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +15,10 @@ import anyio.to_thread
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger import rows, schema
+from wan_mcp.ledger import copies, rows, schema
 from wan_mcp.ledger.claims import decide
-from wan_mcp.ledger.entries import Claim, Entry, EntryStatus, Intent, Terms
+from wan_mcp.ledger.entries import Claim, Entry, EntryStatus, Intent, Saved, Terms
+from wan_mcp.ledger.holders import LEASE, myself
 
 T = TypeVar("T")
 BUSY_SECONDS = 10.0
@@ -48,11 +50,13 @@ class SqliteLedger:
 
     async def posting(self, number: int, body: dict[str, Any], now: float) -> Entry:
         def note(database: sqlite3.Connection) -> Entry:
-            database.execute(
-                "UPDATE entries SET body = ?, posted_at = coalesce(posted_at, ?), reposted_at = ?"
-                " WHERE number = ?",
-                (json.dumps(body), now, now, number),
+            ours = database.execute(
+                "UPDATE entries SET body = ?, posted_at = coalesce(posted_at, ?), reposted_at = ?,"
+                " held_until = ? WHERE number = ? AND holder = ? AND task_id IS NULL",
+                (json.dumps(body), now, now, now + LEASE, number, myself()),
             )
+            if ours.rowcount == 0:
+                raise LedgerError("Another call took this request over.", next_step="Ask once more.")
             return rows.by_number(database, number)
 
         return await self._write(note, durable=True)
@@ -64,10 +68,10 @@ class SqliteLedger:
 
     async def released(self, number: int, *, sent: bool) -> None:
         def release(database: sqlite3.Connection) -> None:
-            if sent:
-                database.execute("UPDATE entries SET holder = NULL WHERE number = ?", (number,))
-            else:
-                database.execute("DELETE FROM entries WHERE number = ? AND task_id IS NULL", (number,))
+            change = "UPDATE entries SET holder = NULL" if sent else "DELETE FROM entries"
+            database.execute(
+                f"{change} WHERE number = ? AND holder = ? AND task_id IS NULL", (number, myself())
+            )
 
         await self._write(release, durable=False)
 
@@ -90,6 +94,26 @@ class SqliteLedger:
 
     async def claimed_ids(self, owner: str, task_ids: list[str]) -> set[str]:
         return await self._read(lambda database: rows.claimed_ids(database, owner, task_ids))
+
+    async def durations(self, owner: str, task_id: str, limit: int = 10) -> list[float]:
+        return await self._read(lambda database: rows.durations(database, owner, task_id, limit))
+
+    async def saved(self, owner: str, task_id: str, saved: Saved) -> None:
+        await self._write(
+            lambda database: database.execute(
+                "UPDATE entries SET saved = ? WHERE owner = ? AND task_id = ?",
+                (json.dumps(asdict(saved)), owner, task_id),
+            ),
+            durable=False,
+        )
+
+    async def copy_of(self, owner: str, digest: str, now: float) -> str | None:
+        return await self._read(lambda database: copies.find(database, owner, digest, now))
+
+    async def copied(self, owner: str, digest: str, url: str, expires_at: float) -> None:
+        await self._write(
+            lambda database: copies.keep(database, owner, digest, url, expires_at), durable=False
+        )
 
     async def forget(self, task_id_or_number: str) -> bool:
         return await self._write(lambda database: rows.forget(database, task_id_or_number), durable=False)
@@ -158,7 +182,8 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        damaged = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+        kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        damaged = kind in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
         advice = (
             "Move the file away to begin a new ledger; it is left as it is."
             if damaged

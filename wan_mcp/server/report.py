@@ -1,14 +1,17 @@
 """What a client gets to see of a task: one object, and the same facts in a few lines of text."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic import BaseModel, Field
 
 from wan_mcp.evolink import Status, Task
-from wan_mcp.images.picture import Picture
+from wan_mcp.images import Picture
+from wan_mcp.ledger import Saved
+from wan_mcp.reports import Report
 from wan_mcp.server import words
-from wan_mcp.studio import Report
 
 
 class CreditsView(BaseModel):
@@ -29,6 +32,14 @@ class ImageView(BaseModel):
     adjusted: list[str] = []
 
 
+class FileView(BaseModel):
+    bytes: int
+    sha256: str
+    seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+
 class TaskView(BaseModel):
     """A task as the tools answer it; what is not known is absent."""
 
@@ -38,7 +49,10 @@ class TaskView(BaseModel):
     model: str | None = None
     created: Annotated[float | None, Field(description="Unix seconds")] = None
     estimated_time: Annotated[float | None, Field(description="Seconds in all")] = None
-    results: Annotated[list[str], Field(description="Video links, good for 24 hours")] = []
+    results: Annotated[list[str], Field(description="Video links")] = []
+    expires_at: Annotated[str | None, Field(description="When the links die, ISO 8601, UTC")] = None
+    saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
+    file: FileView | None = None
     credits: CreditsView | None = None
     error: ErrorView | None = None
     image: ImageView | None = None
@@ -56,6 +70,9 @@ class TaskView(BaseModel):
             created=task.created,
             estimated_time=task.estimated_time,
             results=list(task.results),
+            expires_at=iso(report.expires_at),
+            saved_to=report.saved.path if report.saved else None,
+            file=_file(report.saved),
             credits=_credits(task),
             error=_error(task),
             image=_image(report.picture),
@@ -68,11 +85,33 @@ def result(report: Report) -> CallToolResult:
     """The answer of a tool that speaks of one task."""
     view = TaskView.of(report)
     content: list[ContentBlock] = [TextContent(type="text", text=_text(view))]
+    if view.saved_to is not None:
+        uri = Path(view.saved_to).as_uri()
+        content.append(
+            ResourceLink(type="resource_link", uri=uri, name=Path(view.saved_to).name, mime_type="video/mp4")
+        )
     content += [
         ResourceLink(type="resource_link", uri=link, name=f"{view.id}.mp4", mime_type="video/mp4")
         for link in view.results
     ]
     return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
+
+
+def _file(saved: Saved | None) -> FileView | None:
+    if saved is None:
+        return None
+    return FileView(
+        bytes=saved.size,
+        sha256=saved.sha256,
+        seconds=saved.seconds,
+        width=saved.width,
+        height=saved.height,
+    )
+
+
+def iso(moment: float | None) -> str | None:
+    """A moment in Unix seconds, as ISO 8601 in UTC."""
+    return None if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _credits(task: Task) -> CreditsView | None:

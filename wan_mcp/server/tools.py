@@ -1,15 +1,21 @@
 """The tools: what each takes, answers and does."""
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from wan_mcp.server import words
+from wan_mcp.evolink import prices
+from wan_mcp.ledger import EntryStatus
+from wan_mcp.reports import Report
+from wan_mcp.server import clients, listing, words
 from wan_mcp.server.report import BalanceView, TaskView, result
 from wan_mcp.server.tool import Definition
-from wan_mcp.studio import Report, Studio, Wish
+from wan_mcp.studio import Studio
+from wan_mcp.wishes import Wish
 
 
 def _task_id(value: str) -> str:
@@ -44,6 +50,25 @@ class WaitArguments(TaskArguments):
     ] = None
 
 
+class SaveArguments(TaskArguments):
+    filename: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            description="Name for the file, without a folder. Default the task id.",
+        ),
+    ] = None
+
+
+class ListArguments(_Arguments):
+    status: Annotated[
+        EntryStatus | None,
+        Field(description="Only these; unknown: asked for, but no answer came. Default all."),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=50, description="How many at most. Default 10.")] = 10
+
+
 class NoArguments(_Arguments):
     pass
 
@@ -65,7 +90,22 @@ async def wait_for_task(studio: Studio, arguments: WaitArguments, context: Conte
         shown = max(percent, shown + 0.01)  # must rise with every notification, whatever upstream says
         await context.report_progress(shown, 100, words.progress(report))
 
-    return result(await studio.wait(arguments.task_id, arguments.timeout_seconds, notice))
+    patience = clients.patience(context, studio.settings)
+    asked = patience.default if arguments.timeout_seconds is None else arguments.timeout_seconds
+    report = await studio.wait(arguments.task_id, min(asked, patience.most), notice)
+    return result(replace(report, asked_to_wait=asked if asked > patience.most else None))
+
+
+async def save_video(studio: Studio, arguments: SaveArguments, context: Context[Any]) -> CallToolResult:
+    async def notice(received: int, length: int | None) -> None:
+        with suppress(Exception):  # the call may be over while the download goes on
+            await context.report_progress(received, length, f"{received / 1e6:.1f} MB")
+
+    return result(await studio.save(arguments.task_id, arguments.filename, notice))
+
+
+async def list_tasks(studio: Studio, arguments: ListArguments, context: Context[Any]) -> CallToolResult:
+    return listing.result(await studio.tasks(arguments.status, arguments.limit))
 
 
 async def get_credits(studio: Studio, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
@@ -87,8 +127,9 @@ TOOLS = (
         title="Generate a video from a picture",
         description=(
             "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt. "
-            "COSTS CREDITS: about 25 for 5 s at 720p, twice that for 10 s; given back if it fails. "
-            "Answers within seconds with a task id and does not wait: call wait_for_task next."
+            f"COSTS CREDITS: about {prices.estimate(5, '720p'):.0f} for 5 s at 720p; given back if it fails. "
+            "Answers within seconds with a task id and does not wait: call wait_for_task next. "
+            "Safe to repeat: the same arguments give the same task, paid once."
         ),
         arguments=Wish,
         answer=TaskView,
@@ -117,6 +158,32 @@ TOOLS = (
         answer=TaskView,
         annotations=_READS,
         handler=wait_for_task,
+    ),
+    Definition(
+        name="list_tasks",
+        title="List tasks",
+        description=(
+            "List the tasks of this key that this machine knows, newest first, also from earlier "
+            "conversations: to find a task again, or a request whose answer was lost. Free."
+        ),
+        arguments=ListArguments,
+        answer=listing.ListView,
+        annotations=_READS.model_copy(update={"open_world_hint": False}),
+        handler=list_tasks,
+    ),
+    Definition(
+        name="save_video",
+        title="Save a video",
+        description=(
+            "Save the video of a completed task on this machine, before its link dies, and tell its path. "
+            "Free. Saved before, it is found again; no file is ever overwritten."
+        ),
+        arguments=SaveArguments,
+        answer=TaskView,
+        annotations=ToolAnnotations(
+            read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+        ),
+        handler=save_video,
     ),
     Definition(
         name="get_credits",

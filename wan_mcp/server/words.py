@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 
 from wan_mcp.errors import Charged, NotSent, WanError
 from wan_mcp.evolink import Credits
-from wan_mcp.studio import Report
+from wan_mcp.reports import Report
 
 INSTRUCTIONS = (
     "Turns one picture and a prompt into a 5 or 10 second video with Evolink's wan2.5-image-to-video. "
     "generate_video costs credits and answers at once with a task id; then call wait_for_task with that id, "
-    "again if it says so, until the task is completed or failed. Waiting never loses the task. "
-    "Result links die after 24 hours. get_credits is free and tells whether the key works."
+    "again if it says so, until the task is completed or failed. Waiting never loses the task, and asking "
+    "for the same again never pays twice. Links die after 24 hours: save_video keeps the video. "
+    "list_tasks finds earlier tasks; get_credits shows the balance."
 )
 
 _CHARGED: dict[Charged, str] = {
@@ -40,6 +41,8 @@ def _history(report: Report) -> list[str]:
             "The same was asked for before: this is its task, and nothing was charged again. "
             "For another version set new_take to true."
         )
+    if report.picture is not None:
+        said += report.picture.notes
     if report.adopted:
         said.append("The answer to the request had been lost; this task was found in the account's list.")
     if report.asked_to_wait is not None:
@@ -55,12 +58,31 @@ def _history(report: Report) -> list[str]:
 def _what_now(report: Report) -> str:
     task = report.task
     if task.status == "completed" and task.results:
-        return "Done. Give the user the link; it works for 24 hours, so download the video before then."
+        return _after_success(report)
     if task.status == "failed":
         return _after_failure(report)
     if task.status == "cancelled":
         return "The task was cancelled and not charged. To try again, call generate_video."
     return _while_running(report)
+
+
+def _after_success(report: Report) -> str:
+    trouble = ""
+    if report.save_trouble is not None:
+        trouble = f"It could not be saved by itself: {report.save_trouble.message} "
+    if report.saved is not None:
+        return f"Done. The video is saved: {report.saved.path}. {_link_life(report)}"
+    return f"Done. {trouble}{_link_life(report)} Call save_video to keep the video on this machine."
+
+
+def _link_life(report: Report) -> str:
+    left = report.link_life
+    if left is None:
+        return "Its link works for 24 hours."
+    if left <= 0:
+        return "Its link has probably died, 24 hours after the completion."
+    span = f"{left / 3600:.0f} h" if left >= 5400 else f"{max(left / 60, 1):.0f} min"
+    return f"Its link works for about {span} more."
 
 
 def _after_failure(report: Report) -> str:

@@ -1,0 +1,67 @@
+"""What is not a picture, or not one of those taken here: known by its first bytes, for the message."""
+
+from wan_mcp.errors import PictureError
+
+_SAVE = "Save it as JPEG or PNG, and give that."
+_STILL = "Give a picture, for example a still of the video."
+_PAGE = "Give the address of the picture itself, not of a page that shows it."
+
+_SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
+    (b"%PDF", "a PDF document", "Save the page as JPEG or PNG, and give that."),
+    (b"%!PS", "a PostScript document", _SAVE),
+    (b"\x1aE\xdf\xa3", "a WebM or Matroska video", _STILL),
+    (b"FLV\x01", "a Flash video", _STILL),
+    (b"\x00\x00\x01\xba", "an MPEG video", _STILL),
+    (b"PK\x03\x04", "an archive or an Office document", "Give the picture that is inside."),
+    (b"Rar!", "an archive", "Give the picture that is inside."),
+    (b"\x1f\x8b", "a compressed file", "Give the picture that is inside."),
+    (b"8BPS", "a Photoshop document", _SAVE),
+    (b"\x00\x00\x01\x00", "an icon file", _SAVE),
+    (b"\xff\x0a", "a JPEG XL picture", _SAVE),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL picture", _SAVE),
+    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture", _SAVE),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _SAVE),
+    (b"v/1\x01", "an OpenEXR picture", _SAVE),
+    (b"ID3", "a sound file", "Give a picture."),
+    (b"OggS", "a sound or video file", "Give a picture."),
+    (b"fLaC", "a sound file", "Give a picture."),
+    (b"\x7fELF", "a program", "Give a picture."),
+)
+_RIFF = {b"AVI ": "an AVI video", b"WAVE": "a sound file"}
+_MOVIE_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip")
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta", b"<div", b"<!--")
+
+
+def refuse(data: bytes) -> PictureError:
+    """The error that says what ``data`` is instead of a picture, as far as that can be told."""
+    what, next_step = _named(data)
+    return PictureError(f"is {what}, not a picture that can be taken", next_step=next_step)
+
+
+def _named(data: bytes) -> tuple[str, str]:
+    for signature, what, next_step in _SIGNATURES:
+        if data.startswith(signature):
+            return what, next_step
+    if data.startswith(b"RIFF") and data[8:12] in _RIFF:
+        return _RIFF[data[8:12]], _STILL
+    if data[4:8] == b"ftyp":
+        raw = data[8:12] == b"crx "
+        return ("a camera's raw file", _SAVE) if raw else ("an MP4 or QuickTime video", _STILL)
+    if data[4:8] in _MOVIE_BOXES:
+        return "a QuickTime video", _STILL
+    return _text(data[:2048].removeprefix(b"\xef\xbb\xbf").lstrip().lower())
+
+
+def _text(start: bytes) -> tuple[str, str]:
+    if start.startswith(_HTML):
+        return "a web page (HTML)", _PAGE
+    if start.startswith((b"<svg", b"<?xml", b"<!doctype svg")) and b"<svg" in start:
+        return "an SVG drawing", "Render it as PNG, and give that."
+    if start.startswith((b"<?xml", b"<")):
+        return ("a web page (HTML)", _PAGE) if b"<html" in start else ("an XML document", _PAGE)
+    if start.startswith((b"{", b"[")):
+        return "a JSON text", _PAGE
+    printable = sum(byte >= 0x20 or byte in b"\t\r\n" for byte in start)
+    if start and b"\0" not in start and printable > 0.95 * len(start):
+        return "a text", _PAGE
+    return "a file of an unknown kind", "Give a JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC picture."

@@ -1,0 +1,72 @@
+"""What Evolink takes, and how far a picture is bent to get there: numbers, and arithmetic on them."""
+
+from wan_mcp.errors import PictureError
+
+MIN_SIDE, MAX_SIDE = 360, 2000
+MAX_BYTES = 10_000_000
+"""The documents say 10 MB: the smaller reading of the two is the safe one."""
+MAX_ENLARGED = 2
+MAX_READ = 64_000_000
+"""The most bytes that are read of a picture that has to be changed."""
+MAX_PIXELS = 120_000_000
+"""The most pixels that are decoded; the largest phone cameras make 108 million."""
+
+_STEEPEST = MAX_SIDE / MIN_SIDE
+
+
+def fitted_size(width: int, height: int) -> tuple[int, int]:
+    """The size that a picture is scaled to so that both sides come into 360 to 2000 pixels.
+
+    Raises:
+        PictureError: when no size keeps its shape, or it is too small or too large to begin with.
+    """
+    check_possible(width, height)
+    scale = min(1.0, MAX_SIDE / max(width, height))
+    if min(width, height) < MIN_SIDE:
+        scale = MIN_SIDE / min(width, height)
+    return _scaled(width, scale), _scaled(height, scale)
+
+
+def _scaled(side: int, scale: float) -> int:
+    return min(max(round(side * scale), MIN_SIDE), MAX_SIDE)
+
+
+def check_possible(width: int, height: int) -> None:
+    """Refuse a size that cannot be made to fit, with the numbers.
+
+    Raises:
+        PictureError: the message goes on after the name of the picture.
+    """
+    size = f"{by(width, height)} pixels"
+    short, long = sorted((width, height))
+    if short < 1:
+        raise PictureError(f"has no pixels ({by(width, height)})", next_step="Give another picture.")
+    if width * height > MAX_PIXELS:
+        text = (
+            f"is {size}, {width * height / 1e6:.0f} million; at most {MAX_PIXELS // 10**6} million are opened"
+        )
+        raise PictureError(text, next_step="Scale it down and give the smaller one.")
+    if long * MIN_SIDE > short * MAX_SIDE:
+        raise PictureError(
+            f"is {size}: the sides differ by {long / short:.3g} to 1; "
+            f"at most {_STEEPEST:.3g} to 1 can fit into {MIN_SIDE} to {MAX_SIDE} pixels",
+            next_step="Crop it, or put it on a larger background, and give that.",
+        )
+    if short * MAX_ENLARGED < MIN_SIDE:
+        raise PictureError(
+            f"is {size}: too small. Each side must be {MIN_SIDE} to {MAX_SIDE} pixels, "
+            f"and a picture is enlarged at most twofold, so both need {MIN_SIDE // MAX_ENLARGED} or more",
+            next_step="Give a larger version of the picture.",
+        )
+
+
+def in_bytes(count: int) -> str:
+    """A number of bytes for people: 3.1 MB, 820 KB, 12 bytes."""
+    if count >= 1_000_000:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e3:.0f} KB" if count >= 1000 else f"{count} bytes"
+
+
+def by(width: int, height: int) -> str:
+    """A size for people: width, a multiplication sign, height."""
+    return f"{width}\N{MULTIPLICATION SIGN}{height}"

@@ -1,0 +1,276 @@
+"""Fetching from addresses that somebody else chose, without being led into a private network.
+
+Only http and https, no user names, every address that a name resolves to is public, and the
+connection goes to an address that was checked: the name is resolved once, here. Each redirect is
+checked in the same way. No key, no cookie and no authorization is ever sent.
+
+Where the environment names a proxy for an address (``HTTPS_PROXY``, ``NO_PROXY`` and their kin, as
+the standard library reads them), the name is checked here all the same, but it is the proxy that
+connects, so which address it reaches is the proxy's affair. A name that only the proxy can resolve
+is left to it.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+import httpx2
+
+from wan_mcp import __version__
+from wan_mcp.addresses import IPAddress, canonical_host, is_public_ip, is_public_name, parse_ip, shown, split
+from wan_mcp.errors import AddressRefused, WanError
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""Looks a host name and port up: every IP address, in the order in which to try them."""
+
+MAX_REDIRECTS = 5
+MAX_ADDRESSES = 4
+"""How many addresses of one name are tried before giving up."""
+MAX_LENGTH = 8192
+DEADLINE = 60.0
+"""Seconds for a whole fetch, redirects and body included."""
+
+_TIMEOUT = httpx2.Timeout(20, connect=10)
+_NEVER_SENT = ("authorization", "cookie", "proxy-authorization", "host")
+_ELSEWHERE = "Give an address on the public internet that opens without a login."
+
+
+class FetchFailed(WanError):
+    """Raised when an address may be fetched but is not to be had: unknown, silent, broken off, too slow."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An address that may be connected to."""
+
+    url: httpx2.URL
+    """The address in its one canonical spelling."""
+    connect_to: tuple[str, ...]
+    """The IP addresses that were checked; empty where only a proxy knows them."""
+
+
+class Safe:
+    """Fetches what is at an address, if that address is public.
+
+    ``public`` decides about each IP address, ``resolve`` looks names up, and ``transport`` makes
+    the connections (with a transport of your own, proxies of the environment are not used).
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        public: Callable[[IPAddress], bool] = is_public_ip,
+        resolve: Resolve | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._allow_private = allow_private
+        self._public = public
+        self._resolve = resolve or _resolve
+        self._given = transport
+        self._transports: dict[str | None, httpx2.AsyncBaseTransport] = {}
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
+            await transport.aclose()
+        if self._given is not None:
+            await self._given.aclose()
+
+    @asynccontextmanager
+    async def stream(
+        self, address: str, *, headers: Mapping[str, str] | None = None, deadline: float = DEADLINE
+    ) -> AsyncIterator[httpx2.Response]:
+        """Ask for an address; yield the answer, whatever its status, with its body still to be read.
+
+        The body comes as it is stored (``Accept-Encoding: identity``) unless ``headers`` say
+        otherwise. ``response.url`` is where the redirects ended.
+
+        Raises:
+            AddressRefused: when the address, or one that it redirects to, must not be connected to.
+            FetchFailed: when nothing, or not all of it, came within ``deadline`` seconds.
+        """
+        with anyio.move_on_after(deadline) as scope:
+            try:
+                response = await self._follow(address, headers or {})
+                try:
+                    yield response
+                finally:
+                    with anyio.move_on_after(2, shield=True):
+                        await response.aclose()
+            except httpx2.HTTPError as error:
+                raise _failure(address, error) from error
+        if scope.cancelled_caught:
+            raise FetchFailed(f"{shown(address)} did not answer in full within {deadline:g} seconds")
+
+    async def check(self, address: str) -> Checked:
+        """Apply the rules to an address, without connecting to it.
+
+        Raises:
+            AddressRefused: when it must not be connected to.
+            FetchFailed: when its name is unknown.
+        """
+        url = canonical(address)
+        host = url.raw_host.decode()
+        found = await self._addresses(url, host)
+        if not self._allow_private and not all(self._public(ip) for ip in found):
+            raise AddressRefused(f"{shown(address)} leads to a private network address", next_step=_ELSEWHERE)
+        return Checked(url, tuple(str(ip) for ip in found[:MAX_ADDRESSES]))
+
+    async def _addresses(self, url: httpx2.URL, host: str) -> list[IPAddress]:
+        literal = parse_ip(host)
+        if literal is not None:
+            return [literal]
+        if not self._allow_private and not is_public_name(host):
+            raise AddressRefused(f"{shown(str(url))} is the name of a private network", next_step=_ELSEWHERE)
+        try:
+            found = await self._resolve(host, url.port or (443 if url.scheme == "https" else 80))
+        except (OSError, UnicodeError):
+            found = []
+        if not found and self._proxy_for(url) is None:
+            raise FetchFailed(f"{shown(str(url))}: the host name is unknown")
+        return [_parsed(text, url) for text in found]
+
+    async def _follow(self, address: str, headers: Mapping[str, str]) -> httpx2.Response:
+        origin = shown(address)
+        for hop in range(MAX_REDIRECTS + 1):
+            try:
+                checked = await self.check(address)
+            except AddressRefused as error:
+                if hop == 0:
+                    raise
+                text = f"{origin} redirects to an address that is refused: {error.message}"
+                raise AddressRefused(text, next_step=error.next_step) from None
+            response = await self._send(checked, headers)
+            if not response.has_redirect_location:
+                return response
+            await response.aclose()
+            address = _target(checked.url, response.headers["location"], origin)
+        raise FetchFailed(f"{origin} redirects more than {MAX_REDIRECTS} times")
+
+    async def _send(self, checked: Checked, headers: Mapping[str, str]) -> httpx2.Response:
+        proxy = self._proxy_for(checked.url)
+        transport = self._transport(proxy)
+        named = _request(checked.url, headers)
+        if proxy is not None:
+            response = await transport.handle_async_request(named)
+        else:
+            response = await _first_answer(transport, named, checked.connect_to)
+        response.request = named
+        return response
+
+    def _proxy_for(self, url: httpx2.URL) -> str | None:
+        if self._given is not None or proxy_bypass(url.raw_host.decode()):
+            return None
+        proxies = getproxies()
+        proxy = proxies.get(url.scheme) or proxies.get("all")
+        return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+    def _transport(self, proxy: str | None) -> httpx2.AsyncBaseTransport:
+        """The connections are not kept: one that was opened for a name must not serve another name."""
+        if self._given is not None:
+            return self._given
+        if proxy not in self._transports:
+            try:
+                self._transports[proxy] = httpx2.AsyncHTTPTransport(
+                    proxy=proxy, limits=httpx2.Limits(max_keepalive_connections=0)
+                )
+            except (ValueError, ImportError, httpx2.InvalidURL):
+                raise FetchFailed("The proxy that the environment names cannot be used") from None
+        return self._transports[proxy]
+
+
+def canonical(address: str) -> httpx2.URL:
+    """The one spelling of a web address: plain ASCII, a checked host, no fragment.
+
+    Raises:
+        AddressRefused: when it is not a web address, or hides something.
+    """
+    if len(address) > MAX_LENGTH:
+        raise AddressRefused(f"The address has {len(address)} characters; at most {MAX_LENGTH} are taken")
+    try:
+        parts = split(address)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError("is neither an http nor an https address")
+        host = canonical_host(parts.hostname or "")
+        netloc = f"[{host}]" if ":" in host else host
+        netloc += f":{parts.port}" if parts.port is not None else ""
+        url = httpx2.URL(urlunsplit((parts.scheme, netloc, parts.path, parts.query, "")))
+        if url.raw_host.decode() != host or url.port == 0:
+            raise ValueError("is not a valid URL")
+    except ValueError as error:
+        raise AddressRefused(f"{shown(address)} {error}", next_step=_ELSEWHERE) from None
+    except httpx2.InvalidURL:
+        raise AddressRefused(f"{shown(address)} is not a valid URL", next_step=_ELSEWHERE) from None
+    return url
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    import socket
+
+    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _parsed(text: str, url: httpx2.URL) -> IPAddress:
+    ip = parse_ip(text)
+    if ip is None:
+        raise AddressRefused(f"{shown(str(url))} does not lead to an IP address", next_step=_ELSEWHERE)
+    return ip
+
+
+def _request(url: httpx2.URL, headers: Mapping[str, str]) -> httpx2.Request:
+    sent = {"accept": "*/*", "accept-encoding": "identity"}
+    sent |= {name.lower(): value for name, value in headers.items() if name.lower() not in _NEVER_SENT}
+    sent["user-agent"] = f"wan-mcp/{__version__}"
+    return httpx2.Request("GET", url, headers=sent, extensions={"timeout": _TIMEOUT.as_dict()})
+
+
+async def _first_answer(
+    transport: httpx2.AsyncBaseTransport, named: httpx2.Request, addresses: tuple[str, ...]
+) -> httpx2.Response:
+    """Send the request to the first of the addresses that takes a connection, under its own name."""
+    name = named.url.raw_host.decode()
+    extensions = dict(named.extensions) | ({} if parse_ip(name) else {"sni_hostname": name})
+    for address in addresses:
+        request = httpx2.Request(
+            "GET", named.url.copy_with(host=address), headers=named.headers, extensions=extensions
+        )
+        try:
+            return await transport.handle_async_request(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            if address == addresses[-1]:
+                raise
+    raise FetchFailed(f"{shown(str(named.url))}: the host name is unknown")
+
+
+def _target(url: httpx2.URL, location: str, origin: str) -> str:
+    try:
+        return urljoin(str(url), location)
+    except ValueError:
+        raise AddressRefused(f"{origin} redirects to what is no URL", next_step=_ELSEWHERE) from None
+
+
+def _failure(address: str, error: httpx2.HTTPError) -> FetchFailed:
+    if isinstance(error, httpx2.TimeoutException):
+        what = "did not answer in time"
+    elif any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+        what = "has a TLS certificate that cannot be trusted, or no TLS"
+    elif isinstance(error, httpx2.ConnectError):
+        what = "takes no connection"
+    elif isinstance(error, httpx2.ProxyError):
+        what = "was refused by the proxy that the environment names"
+    else:
+        what = "broke the transfer off"
+    return FetchFailed(f"{shown(address)} {what}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,101 @@
+"""Keeping a task's video: found again if it was saved before, else fetched while its link lives."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+
+from wan_mcp import videos
+from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, VideoError
+from wan_mcp.ledger import Ledger, Saved
+from wan_mcp.reports import Report
+from wan_mcp.tracking import Owner
+
+Look = Callable[[str], Awaitable[Report]]
+
+
+class Keeper:
+    """Saves the videos of one owner's tasks into one folder.
+
+    Args:
+        folder: where videos go.
+        stream: opens their links.
+        ledger: remembers where they are.
+        owner: whose tasks these are.
+        look: reads a task.
+    """
+
+    def __init__(self, folder: Path, stream: videos.Stream, ledger: Ledger, owner: Owner, look: Look) -> None:
+        self._folder = folder
+        self._stream = stream
+        self._ledger = ledger
+        self._owner = owner
+        self._look = look
+        self._under_way: dict[str, anyio.Lock] = {}
+
+    async def save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
+        """Save the video of a task; saved before, it is the file that there is.
+
+        Raises:
+            VideoError: when there is no video, or it cannot be fetched or put on the disk.
+            EvolinkError: when the task cannot be read.
+        """
+        lock = self._under_way.setdefault(task_id, anyio.Lock())
+        try:
+            async with lock:
+                return await self._save(task_id, name, notice)
+        finally:
+            if not lock.statistics().tasks_waiting:
+                self._under_way.pop(task_id, None)
+
+    async def _save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
+        report = await self._look(task_id)
+        if (
+            report.saved is not None
+            and await videos.digest_of(Path(report.saved.path)) == report.saved.sha256
+        ):
+            return report
+        link = _link(report)
+        wanted = name or task_id
+        try:
+            saved = await videos.save(link, self._folder, wanted, self._stream, notice)
+        except LinkDead as dead:
+            report, link = await self._fresh(task_id, link, dead)
+            saved = await videos.save(link, self._folder, wanted, self._stream, notice)
+        await self._record(task_id, saved)
+        return replace(report, saved=saved)
+
+    async def _fresh(self, task_id: str, dead_link: str, dead: LinkDead) -> tuple[Report, str]:
+        """Ask once more whether there is another link."""
+        lost = LinkDead(
+            dead.message,
+            next_step="The video cannot be fetched any more; generate_video with new_take makes a new one.",
+        )
+        try:
+            report = await self._look(task_id)
+            link = _link(report)
+        except (EvolinkError, VideoError):
+            raise lost from dead
+        if link == dead_link:
+            raise lost from dead
+        return report, link
+
+    async def _record(self, task_id: str, saved: Saved) -> None:
+        try:
+            await self._ledger.saved(await self._owner(), task_id, saved)
+        except LedgerError:  # the file is there, which is what counts
+            return
+
+
+def _link(report: Report) -> str:
+    task = report.task
+    if task.status == "completed" and task.results:
+        return task.results[0]
+    if task.status in ("failed", "cancelled"):
+        raise VideoError(f"The task {task.status}, so there is no video.", task_id=task.id)
+    raise VideoError(
+        f"There is no video yet: the task is {task.status}.",
+        next_step=f"Call wait_for_task with task_id {task.id} first.",
+        task_id=task.id,
+    )

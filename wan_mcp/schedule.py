@@ -1,0 +1,89 @@
+"""When to look at an unfinished task again: a pure function.
+
+A look costs the gateway a request to its provider, a late look costs the user time. How long a video
+takes is uncertain by a factor, not by seconds, so its duration is taken as log-normal around the best
+guess. The guess begins with the API's own estimate, is corrected by how long the last tasks of the
+same kind took, and sharpens with each percentage that the task reports. Looks are then placed as
+densely as the square root of the chance that the task ends right now: few while it cannot be done
+yet, many around the time when it should be, fewer again when it is late. For a fixed number of looks
+that is what makes the average delay least.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from statistics import NormalDist
+
+SHORTEST = 2.0
+"""Seconds between two looks at least."""
+LONGEST = 20.0
+"""Seconds between two looks at most."""
+USUAL_DURATION = 120.0
+"""Seconds, where nothing is known: the estimate in the API's own example."""
+USUAL_SPREAD = 0.3
+"""How far durations stray around an estimate, as the standard deviation of their logarithm."""
+PROGRESS_SPREAD = 0.25
+"""How far a duration computed from a percentage strays; percentages are a hint."""
+EAGERNESS = 1.0
+"""Square of the number of looks for each unit of chance: more means more looks and less delay."""
+ENOUGH_TO_LEARN = 3
+_NORMAL = NormalDist()
+
+
+def next_look(
+    elapsed: float,
+    estimate: float | None = None,
+    progress: float | None = None,
+    durations: Sequence[float] = (),
+) -> float:
+    """Seconds until the next look, from 2 to 20.
+
+    Args:
+        elapsed: seconds since the task was created.
+        estimate: seconds that it takes in all, as the API estimated.
+        progress: percent, as it last reported.
+        durations: seconds that the last tasks of the same kind took.
+    """
+    centre, spread = _expectation(elapsed, estimate, progress, durations)
+    chance, pause = 0.0, 0.0
+    while chance < 1 and pause < LONGEST:
+        chance += math.sqrt(EAGERNESS * _hazard(elapsed + pause + 0.5, centre, spread))
+        pause += 1
+    return min(max(pause, SHORTEST), LONGEST)
+
+
+def spread_out(pause: float) -> float:
+    """A pause with jitter, so that tasks made together are not all read at once."""
+    return min(max(pause * random.uniform(0.9, 1.1), SHORTEST), LONGEST)
+
+
+def expected_duration(
+    elapsed: float, estimate: float | None, progress: float | None, durations: Sequence[float]
+) -> float:
+    """The best guess of the seconds that a task takes in all."""
+    return math.exp(_expectation(elapsed, estimate, progress, durations)[0])
+
+
+def _expectation(
+    elapsed: float, estimate: float | None, progress: float | None, durations: Sequence[float]
+) -> tuple[float, float]:
+    """Mean and standard deviation of the logarithm of the duration."""
+    centre, spread = math.log(max(estimate or USUAL_DURATION, 1.0)), USUAL_SPREAD
+    if len(durations) >= ENOUGH_TO_LEARN:
+        logs = [math.log(max(duration, 1.0)) for duration in durations]
+        centre = (centre + sum(logs)) / (1 + len(logs))
+        mean = sum(logs) / len(logs)
+        spread = math.sqrt(sum((log - mean) ** 2 for log in logs) / (len(logs) - 1))
+        spread = min(max(spread, 0.15), 0.6)
+    if progress is None or not 3 <= progress <= 99 or elapsed <= 0:
+        return centre, spread
+    prior, hint = spread**-2, PROGRESS_SPREAD**-2
+    told = math.log(elapsed * 100 / progress)
+    return (centre * prior + told * hint) / (prior + hint), (prior + hint) ** -0.5
+
+
+def _hazard(moment: float, centre: float, spread: float) -> float:
+    """The chance, by the second, that a task that is still running ends at ``moment``."""
+    z = (math.log(moment) - centre) / spread
+    running = max(1 - _NORMAL.cdf(z), 1e-6)
+    return min(_NORMAL.pdf(z) / (spread * moment) / running, 0.25)
