@@ -115,7 +115,7 @@ class World:
     """A sandbox, and everything that is connected to it without a network."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        defaults = {"clock": now, "fetch": fetch, "film": film, "key": KEY}
+        defaults: dict[str, Any] = {"clock": now, "fetch": fetch, "film": film, "key": KEY}
         self.sandbox = Sandbox(**(defaults | options))
         self.transport = Web(httpx2.ASGITransport(create_app(self.sandbox)))
         self.environ = {

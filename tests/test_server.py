@@ -30,7 +30,7 @@ def text(result: CallToolResult) -> str:
 async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     result = await call(client, tool, **arguments)
     assert not result.is_error, text(result)
-    assert result.structured_content is not None
+    assert isinstance(result.structured_content, dict)
     return result.structured_content
 
 

@@ -24,9 +24,11 @@ USUAL_SPREAD = 0.3
 """How far durations stray around an estimate, as the standard deviation of their logarithm."""
 PROGRESS_SPREAD = 0.25
 """How far a duration computed from a percentage strays; percentages are a hint."""
-EAGERNESS = 1.0
+EAGERNESS = 1.1
 """Square of the number of looks for each unit of chance: more means more looks and less delay."""
 ENOUGH_TO_LEARN = 3
+MOST_HAZARD = 0.03
+"""Bound on the chance that a task ends in the next second: one that is late was rather estimated wrong."""
 _NORMAL = NormalDist()
 
 
@@ -86,4 +88,4 @@ def _hazard(moment: float, centre: float, spread: float) -> float:
     """The chance, by the second, that a task that is still running ends at ``moment``."""
     z = (math.log(moment) - centre) / spread
     running = max(1 - _NORMAL.cdf(z), 1e-6)
-    return min(_NORMAL.pdf(z) / (spread * moment) / running, 0.25)
+    return min(_NORMAL.pdf(z) / (spread * moment) / running, MOST_HAZARD)

@@ -96,7 +96,7 @@ class Settings(BaseModel):
     output_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
         default_factory=_default_output_dir,
         alias="WAN_MCP_OUTPUT_DIR",
-        description="The folder where videos are saved.",
+        description="Where videos are saved; unset: the folder wan-mcp in your videos folder.",
     )
     autosave: bool = Field(
         False,
@@ -106,12 +106,12 @@ class Settings(BaseModel):
     image_dirs: Annotated[tuple[Path, ...], BeforeValidator(_folders)] = Field(
         default_factory=_default_image_dirs,
         alias="WAN_MCP_IMAGE_DIRS",
-        description="The folders from which pictures may be read, separated like PATH.",
+        description="Folders to read pictures from, separated like PATH; unset: the home and working folders.",
     )
     image_check: bool = Field(
         True,
         alias="WAN_MCP_IMAGE_CHECK",
-        description="off: web pictures are passed on without a look at them.",
+        description="0: web pictures are passed on without a look at them.",
     )
     allow_private_network: bool = Field(
         False,
