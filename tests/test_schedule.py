@@ -29,6 +29,17 @@ def test_looks_are_rare_at_first_and_dense_when_the_end_is_due() -> None:
     assert next_look(120, 120) < 8
 
 
+def test_a_task_that_is_far_too_late_is_still_looked_at_often() -> None:
+    """An estimate that was far too short does not make the looks rare."""
+    assert next_look(30, 1) == SHORTEST
+    assert next_look(300, 120) < 10
+
+
+def test_short_tasks_are_looked_at_more_often_than_long_ones() -> None:
+    """The pauses are in proportion to the duration, within their bounds."""
+    assert next_look(6, 8) < next_look(90, 120) < next_look(450, 600)
+
+
 def test_a_percentage_corrects_the_estimate() -> None:
     """A task that is nearly done is looked at sooner than its estimate says, a slow one later."""
     assert next_look(60, 120, 95) < next_look(60, 120) < LONGEST

@@ -27,8 +27,8 @@ PROGRESS_SPREAD = 0.25
 EAGERNESS = 1.1
 """Square of the number of looks for each unit of chance: more means more looks and less delay."""
 ENOUGH_TO_LEARN = 3
-MOST_HAZARD = 0.03
-"""Bound on the chance that a task ends in the next second: one that is late was rather estimated wrong."""
+MOST_HAZARD = 2.5
+"""Bound on the chance of an end, by the expected duration: what is late was rather estimated wrong."""
 _NORMAL = NormalDist()
 
 
@@ -87,5 +87,6 @@ def _expectation(
 def _hazard(moment: float, centre: float, spread: float) -> float:
     """The chance, by the second, that a task that is still running ends at ``moment``."""
     z = (math.log(moment) - centre) / spread
-    running = max(1 - _NORMAL.cdf(z), 1e-6)
-    return min(_NORMAL.pdf(z) / (spread * moment) / running, MOST_HAZARD)
+    # Far out, where both are too small to divide, the ratio of density to remaining chance nears z.
+    ratio = _NORMAL.pdf(z) / (1 - _NORMAL.cdf(z)) if z < 5 else z
+    return min(ratio / (spread * moment), MOST_HAZARD / math.exp(centre))

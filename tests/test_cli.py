@@ -1,0 +1,202 @@
+"""The commands for people: what they print, leave behind and exit with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import av
+import pytest
+from click.testing import CliRunner, Result
+from PIL import ImageChops, ImageStat
+from pydantic import SecretStr
+
+from tests.conftest import KEY, World, film, picture
+from wan_mcp import __version__
+from wan_mcp.cli import commands
+from wan_mcp.doctor import Finding, could_generate, examine, masked
+from wan_mcp.errors import EvolinkError
+from wan_mcp.sandbox import Fault, Sandbox, running
+from wan_mcp.settings import Settings
+from wan_mcp.terminal import bar, generate, wish_of
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    return CliRunner(env={"EVOLINK_API_KEY": "", **environ}).invoke(commands, list(arguments))
+
+
+def test_the_version_is_the_packages() -> None:
+    """One number everywhere."""
+    assert run("--version").output == f"wan-mcp, version {__version__}\n"
+
+
+def test_the_help_names_every_command() -> None:
+    """A person finds everything from --help."""
+    text = run("--help").output
+    for name in commands.commands:
+        assert f"  {name} " in text
+
+
+def test_the_doctor_says_what_is_missing() -> None:
+    """Without a key: exit code 1, and how to get one."""
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "WRONG EVOLINK_API_KEY is not set" in result.output
+    assert "https://evolink.ai/dashboard/keys" in result.output
+
+
+def test_the_doctor_names_every_bad_setting() -> None:
+    """Each problem with what to do; the key is not shown."""
+    result = run("doctor", EVOLINK_API_KEY="sk-a b-secret", EVOLINK_BASE_URL="http://example.com")
+    assert result.exit_code == 1
+    assert "EVOLINK_API_KEY has white space" in result.output
+    assert "EVOLINK_BASE_URL must begin with https://" in result.output
+    assert "b-secret" not in result.output
+
+
+@pytest.mark.anyio
+async def test_the_doctor_finds_everything_in_order(world: World) -> None:
+    """A key that works and credits that suffice: a generation could work."""
+    findings = await examine(Settings.load(world.environ), transport=world.transport)
+    assert could_generate(findings)
+    assert any("1000 credits are left" in finding.text for finding in findings)
+    assert not any(KEY in finding.text for finding in findings)
+
+
+@pytest.mark.anyio
+async def test_the_doctor_finds_a_wrong_key(world: World) -> None:
+    """What the API says of the key, and what to do about it."""
+    findings = await examine(
+        Settings.load(world.environ | {"EVOLINK_API_KEY": "sk-of-somebody-else"}), transport=world.transport
+    )
+    assert not could_generate(findings)
+    assert "unauthorized" in findings[-1].text
+    assert "Check EVOLINK_API_KEY" in findings[-1].advice
+
+
+@pytest.mark.anyio
+async def test_the_doctor_finds_an_empty_account(world: World) -> None:
+    """A key that works is not enough."""
+    world.sandbox.credits = 0
+    findings = await examine(Settings.load(world.environ), transport=world.transport)
+    assert not could_generate(findings)
+    assert "Add credits" in findings[-1].advice
+
+
+def test_what_is_only_useful_does_not_make_the_doctor_fail() -> None:
+    """PyAV serves the sandbox alone."""
+    assert could_generate([Finding(True, "key"), Finding(False, "PyAV", needed=False)])
+
+
+@pytest.mark.parametrize(("key", "shown"), [("sk-0123456789abcdef", "sk-…cdef"), ("sk-short", "………")])
+def test_a_key_is_shown_masked(key: str, shown: str) -> None:
+    """Enough to recognise it, too little to use it; of a short one nothing."""
+    assert masked(SecretStr(key)) == shown
+
+
+@pytest.mark.parametrize(("percent", "filled"), [(-5, 0), (0, 0), (50, 12), (100, 24), (250, 24)])
+def test_a_bar_never_leaves_its_frame(percent: float, filled: int) -> None:
+    """Whatever percentage upstream reports."""
+    assert bar(percent) == "█" * filled + "░" * (24 - filled)
+
+
+def test_a_bad_wish_is_refused_on_the_command_line(tmp_path: Path) -> None:
+    """All problems at once, exit code 1, nothing sent."""
+    result = run("generate", str(tmp_path / "cat.png"), " ", EVOLINK_API_KEY=KEY)
+    assert result.exit_code == 1
+    assert "prompt must not be empty" in result.output
+
+
+def test_an_unknown_fault_is_refused() -> None:
+    """The sandbox says which places and kinds there are."""
+    result = run("sandbox", "--fault", "submit:earthquake")
+    assert result.exit_code == 2
+    assert "earthquake" in result.output
+
+
+def test_an_empty_ledger_is_said_to_be_empty(tmp_path: Path) -> None:
+    """No table without rows."""
+    result = run("tasks", WAN_MCP_DATA_DIR=str(tmp_path))
+    assert (result.exit_code, result.output) == (0, "Nothing was asked for yet.\n")
+
+
+@pytest.mark.anyio
+async def test_the_ledger_is_printed_and_rows_are_forgotten(world: World) -> None:
+    """A table for people, JSON for programs, and --forget for what should not be remembered."""
+    async with world.client() as client:
+        wish = {"prompt": "The cat\nyawns.", "image_urls": ["https://pictures.example.com/cat.png"]}
+        result = await client.call_tool("generate_video", wish)
+    task_id = (result.structured_content or {})["id"]
+    folder = {"WAN_MCP_DATA_DIR": world.environ["WAN_MCP_DATA_DIR"]}
+
+    def outside(*arguments: str) -> Result:
+        return run(*arguments, **folder)
+
+    table = await anyio.to_thread.run_sync(outside, "tasks")
+    assert f"{task_id}" in table.output
+    assert "pending" in table.output
+    assert "The cat yawns." in table.output
+    facts = json.loads((await anyio.to_thread.run_sync(outside, "tasks", "--json")).output)
+    assert (facts["id"], facts["status"], facts["credits"]) == (task_id, "pending", 25.5)
+    assert (await anyio.to_thread.run_sync(outside, "tasks", "--forget", task_id)).exit_code == 0
+    again = await anyio.to_thread.run_sync(outside, "tasks", "--forget", task_id)
+    assert again.exit_code == 1
+    assert "The ledger has no" in again.output
+
+
+class TestOverRealSockets:
+    """The whole job from a terminal, against a sandbox on this machine."""
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
+
+    def settings(self, url: str, folder: Path) -> Settings:
+        return Settings.load(
+            {
+                "EVOLINK_API_KEY": KEY,
+                "EVOLINK_BASE_URL": url,
+                "EVOLINK_FILES_URL": url,
+                "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+                "WAN_MCP_DATA_DIR": str(folder / "data"),
+                "WAN_MCP_IMAGE_DIRS": str(folder),
+            }
+        )
+
+    async def test_a_picture_becomes_a_video_file(self, tmp_path: Path) -> None:
+        """Asked for, waited for, and saved under the name that was given."""
+        (tmp_path / "cat.png").write_bytes(picture())
+        wish = wish_of(str(tmp_path / "cat.png"), "The cat yawns.", "10", "480p")
+        with anyio.fail_after(30):
+            async with running(Sandbox(seconds=0.2, key=KEY, film=film)) as url:
+                saved = await generate(self.settings(url, tmp_path), wish, tmp_path / "cat.mp4")
+        assert saved == tmp_path / "cat.mp4"
+        assert saved.read_bytes()[4:8] == b"ftyp"
+
+    async def test_a_failed_generation_is_an_error_here(self, tmp_path: Path) -> None:
+        """The reason is said, and that it was not charged."""
+        (tmp_path / "cat.png").write_bytes(picture())
+        wish = wish_of(str(tmp_path / "cat.png"), "The cat yawns.", None, None)
+        faults = [Fault("submit", "fail", code="content_policy_violation")]
+        with anyio.fail_after(30):
+            async with running(Sandbox(seconds=0.2, key=KEY, film=film, faults=faults)) as url:
+                with pytest.raises(EvolinkError, match=r"content_policy_violation.*not charged"):
+                    await generate(self.settings(url, tmp_path), wish, None)
+
+    async def test_the_demo_leaves_a_video_that_plays(self, tmp_path: Path, capsys: Any) -> None:
+        """A real client, a real server process, and an MP4 of five seconds in which something moves."""
+        from wan_mcp.demo import run as demo
+
+        with anyio.fail_after(60):
+            await demo(None, None, 0.5, tmp_path / "demo.mp4")
+        told = capsys.readouterr().out
+        for tool in ("generate_video", "wait_for_task", "get_task", "save_video"):
+            assert f"agent  → {tool}" in told
+        with av.open(str(tmp_path / "demo.mp4")) as container:
+            stream = container.streams.video[0]
+            frames = [frame.to_image().convert("L") for frame in container.decode(stream)]
+        assert (stream.codec_context.name, len(frames)) == ("h264", 120)
+        moved = ImageStat.Stat(ImageChops.difference(frames[0], frames[-1]))
+        assert moved.mean[0] > 2
