@@ -84,6 +84,10 @@ class LedgerError(NotSent):
     """Raised when the record cannot be read or written."""
 
 
+class FetchFailed(WanError):
+    """Raised when an address may be fetched but is not to be had: unknown, silent, broken off, too slow."""
+
+
 class VideoError(WanError):
     """Raised when a result could not be fetched, is no video, or could not be put on the disk."""
 

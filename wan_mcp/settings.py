@@ -106,7 +106,7 @@ class Settings(BaseModel):
     image_dirs: Annotated[tuple[Path, ...], BeforeValidator(_folders)] = Field(
         default_factory=_default_image_dirs,
         alias="WAN_MCP_IMAGE_DIRS",
-        description="Folders to read pictures from, separated like PATH; unset: the home and working folders.",
+        description="Folders to read pictures from, separated as in PATH; unset: home and working folder.",
     )
     image_check: bool = Field(
         True,

@@ -111,9 +111,8 @@ async def wait_all(client: Client, ids: list[str], world: World) -> None:
 
 
 def child(kind: str) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, __file__, kind], capture_output=True, text=True, timeout=400, check=False
-    )
+    command = [sys.executable, __file__, kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -14,7 +14,8 @@ _COLORANTS = {
     b"bXYZ": (0.1431, 0.0606, 0.7141),
 }
 """Red, green and blue of sRGB, adapted to D50 as ICC profiles have them."""
-_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+"""Pillow's modes of more than eight bits a channel, all of them grey."""
 _PROFILE_MODES = {b"RGB ": ("RGB", "RGBA"), b"GRAY": ("L",), b"CMYK": ("CMYK",)}
 
 
@@ -66,7 +67,7 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, str | None]:
 
 def _plain(image: Image.Image) -> Image.Image:
     """One of the modes L, RGB, RGBA and CMYK."""
-    if image.mode in _DEEP:
+    if image.mode in DEEP:
         return _eight_bits(image)
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return image.convert("RGBA")

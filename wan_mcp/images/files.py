@@ -26,10 +26,12 @@ def read(path: Path, folders: Iterable[Path]) -> bytes:
     """
     try:
         handle = _open(*_located(path, folders))
+        try:
+            return _content(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise _unreadable(error) from None
-    with os.fdopen(handle, "rb") as file:
-        return _content(file.fileno())
 
 
 def _located(path: Path, folders: Iterable[Path]) -> tuple[Path, Path]:
@@ -64,19 +66,16 @@ def _open(folder: Path, relative: Path) -> int:
 
 
 def _content(handle: int) -> bytes:
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
-            raise PictureError(f"is {what}, not a file", next_step="Give the path of a picture file.")
-        facts(_read_all(handle, min(_HEAD, found.st_size)))  # refuses what is no picture, unread
-        os.lseek(handle, 0, os.SEEK_SET)
-        if found.st_size > MAX_READ:
-            text = f"has {in_bytes(found.st_size)}; at most {in_bytes(MAX_READ)} are read"
-            raise PictureError(text, next_step="Give a smaller version of the picture.")
-        return _read_all(handle, found.st_size)
-    except OSError as error:
-        raise _unreadable(error) from None
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
+        raise PictureError(f"is {what}, not a file", next_step="Give the path of a picture file.")
+    facts(_read_all(handle, min(_HEAD, found.st_size)))  # refuses what is no picture before reading on
+    os.lseek(handle, 0, os.SEEK_SET)
+    if found.st_size > MAX_READ:
+        text = f"has {in_bytes(found.st_size)}; at most {in_bytes(MAX_READ)} are read"
+        raise PictureError(text, next_step="Give a smaller version of the picture.")
+    return _read_all(handle, found.st_size)
 
 
 def _read_all(handle: int, size: int) -> bytes:

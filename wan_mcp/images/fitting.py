@@ -51,7 +51,8 @@ def _without_metadata(content: bytes, facts: Facts) -> Prepared | None:
             return None
     except Short:
         raise cut_off(len(content)) from None
-    _decode_once(bare, facts)
+    if not _decodes_as_told(bare, facts):
+        return None
     ready = Prepared(bare, facts.format, facts.width, facts.height, ())
     if len(bare) == len(content):
         return ready
@@ -59,10 +60,10 @@ def _without_metadata(content: bytes, facts: Facts) -> Prepared | None:
     return replace(ready, adjusted=(f"metadata removed{location}",))
 
 
-def _decode_once(content: bytes, facts: Facts) -> None:
+def _decodes_as_told(content: bytes, facts: Facts) -> bool:
     """Only what decodes is sent: a file that merely begins like a picture is none."""
     try:
-        decode(content, facts, at_least=(1, 1))
+        return not decode(content, facts, at_least=(1, 1)).has_transparency_data
     except PictureError:
         raise
     except Exception as error:

@@ -9,12 +9,12 @@ import anyio.to_thread
 import httpx2
 
 from wan_mcp.addresses import IPAddress, is_public_ip, shown
-from wan_mcp.errors import AddressRefused, PictureError
+from wan_mcp.errors import AddressRefused, FetchFailed, PictureError
 from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import fit
 from wan_mcp.images.picture import Picture
 from wan_mcp.images.prepare import Prepared
-from wan_mcp.images.safety import Checked, FetchFailed, Resolve, Safe, canonical
+from wan_mcp.images.safety import Checked, Resolve, Safe, canonical
 
 _AT_ONCE = 2
 """Pictures that are decoded at the same time: each may take much memory."""
@@ -25,6 +25,7 @@ _SIGNED = (
     "The address looks signed or short-lived: if Evolink reports that it could not fetch the picture, "
     "give a fresh address, or the picture as a file."
 )
+_UNFETCHED = "Check that the address opens elsewhere, since Evolink has to fetch it too, or give a file."
 
 
 class Pictures:
@@ -78,8 +79,7 @@ class Pictures:
             text = f"image_urls: {_subject(reference)} {error.message}."
             raise PictureError(text, next_step=error.next_step) from None
         except FetchFailed as error:
-            text = f"image_urls: {error.message}, so Evolink could probably not fetch it either."
-            raise PictureError(text, next_step="Check the address, or give the picture as a file.") from None
+            raise PictureError(f"image_urls: {error.message}.", next_step=_UNFETCHED) from None
 
     async def _from_file(self, reference: str) -> Picture:
         if not self._local:

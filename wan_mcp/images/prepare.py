@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wan_mcp.errors import PictureError
-from wan_mcp.images.colours import to_srgb
+from wan_mcp.images.colours import DEEP, to_srgb
 from wan_mcp.images.decode import decode, left_to_turn, undecodable
-from wan_mcp.images.facts import Facts
-from wan_mcp.images.formats import gif
+from wan_mcp.images.facts import Facts, cut_off
+from wan_mcp.images.formats import gif, png
 from wan_mcp.images.formats.exif import GPS, read_exif
-from wan_mcp.images.limits import MAX_BYTES, by, fitted_size, in_bytes
+from wan_mcp.images.formats.head import Short
+from wan_mcp.images.limits import MAX_BYTES, by, check_possible, fitted_size, in_bytes
 from wan_mcp.images.scaling import scaled, upright
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ def prepare(content: bytes, facts: Facts) -> Prepared:
     Raises:
         PictureError: when it cannot be decoded, or nothing that keeps its shape would fit.
     """
-    fitted_size(*facts.upright_size)
+    check_possible(*facts.upright_size)
     try:
         return _prepare(content, facts)
     except PictureError:
         raise
+    except Short:
+        raise cut_off(len(content)) from None
     except MemoryError:
         raise PictureError("needs more memory than there is", next_step="Give a smaller one.") from None
     except Exception as error:  # decoders fail in every way there is
@@ -56,28 +59,44 @@ def prepare(content: bytes, facts: Facts) -> Prepared:
 
 
 def _prepare(content: bytes, facts: Facts) -> Prepared:
-    image = decode(content, facts, at_least=fitted_size(facts.width, facts.height))
-    orientation = left_to_turn(image, facts)
+    # Pillow gives up on long or broken texts, which some generators of PNG pictures write
+    bare = png.without_metadata(content) if facts.format == "png" else content
+    image = decode(bare, facts, at_least=fitted_size(facts.width, facts.height))
+    frames, removed = _first_frame(content, image, facts), _metadata(content, image, facts)
+    orientation, deep = left_to_turn(image, facts), facts.deep or image.mode in DEEP
     full_size = facts.upright_size if facts.format == "jpeg" else _turned(image.size, orientation)
-    size = fitted_size(*full_size)
-    adjusted, removed = [_first_frame(content, image, facts)], _metadata(image, facts)
     picture, colours = to_srgb(image)
     drawing = facts.format in _LOSSLESS and _is_drawing(picture)
+    picture, shaped = _shaped(picture, full_size, orientation)
+    encoded, kind = _encode(picture, drawing)
+    told = max(orientation, facts.orientation)
+    words = [
+        frames,
+        f"turned upright (EXIF orientation {told})" if told > 1 else None,
+        *shaped,
+        colours,
+        "more than 8 bits a channel reduced to 8" if deep else None,
+        f"converted from {NAMES[facts.format]} to {NAMES[kind]}" if kind != facts.format else None,
+        _compressed(len(content), len(encoded)),
+        removed,
+    ]
+    return Prepared(encoded, kind, *picture.size, tuple(filter(None, words)))
+
+
+def _compressed(before: int, after: int) -> str | None:
+    return f"compressed from {in_bytes(before)} to {in_bytes(after)}" if before > MAX_BYTES else None
+
+
+def _shaped(
+    picture: Image.Image, full_size: tuple[int, int], orientation: int
+) -> tuple[Image.Image, list[str | None]]:
+    """Scaled, without transparency and upright; ``full_size`` is the size as a person sees it."""
+    size = fitted_size(*full_size)
     picture, white = _on_white(scaled(picture, _turned(size, orientation)))
     if orientation != 1:
         picture = upright(picture, orientation)
-    if turned := max(orientation, facts.orientation) - 1:
-        adjusted.append(f"turned upright (EXIF orientation {turned + 1})")
-    if size != full_size:
-        adjusted.append(f"scaled from {by(*full_size)} to {by(*size)}")
-    adjusted += [white, colours, "16 bits a channel reduced to 8" if facts.deep else None]
-    encoded, kind = _encode(picture, drawing)
-    if kind != facts.format:
-        adjusted.append(f"converted from {NAMES[facts.format]} to {NAMES[kind]}")
-    if len(content) > MAX_BYTES:
-        adjusted.append(f"compressed from {in_bytes(len(content))} to {in_bytes(len(encoded))}")
-    adjusted.append(removed)
-    return Prepared(encoded, kind, *size, tuple(filter(None, adjusted)))
+    scaling = f"scaled from {by(*full_size)} to {by(*size)}" if size != full_size else None
+    return picture, [scaling, white]
 
 
 def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
@@ -85,14 +104,15 @@ def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def _first_frame(content: bytes, image: ImageFile, facts: Facts) -> str | None:
+    if not facts.animated:
+        return None
     if facts.format == "tiff":
-        return "first of several pages" if facts.animated else None
-    frames = gif.count_frames(content) if facts.format == "gif" else None
-    if facts.animated and facts.format != "gif":
+        return "first of several pages"
+    if facts.format in ("gif", "png"):  # Pillow would walk through every frame, or has been given one
+        frames = gif.count_frames(content) if facts.format == "gif" else png.count_frames(content)
+    else:
         frames = getattr(image, "n_frames", None)
-    if frames is None:
-        return "first frame of an animation" if facts.animated else None
-    return f"first frame of an animation of {frames}" if frames > 1 else None
+    return f"first frame of an animation of {frames}" if frames else "first frame of an animation"
 
 
 def _is_drawing(picture: Image.Image) -> bool:
@@ -140,10 +160,12 @@ def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _metadata(image: ImageFile, facts: Facts) -> str | None:
+def _metadata(content: bytes, image: ImageFile, facts: Facts) -> str | None:
     block = image.info.get("exif")
     exif = read_exif(block if isinstance(block, bytes) else b"")
     if facts.location or GPS in exif.tags:
         return "metadata removed, the location among it"
-    texts = getattr(image, "text", None) or {"xmp", "comment", "photoshop"} & image.info.keys()
-    return None if exif.only_turns and not texts else "metadata removed"
+    told = not exif.only_turns or {"xmp", "comment", "photoshop"} & image.info.keys()
+    if told or (facts.format == "png" and png.has_metadata(content)):
+        return "metadata removed"
+    return None

@@ -22,7 +22,7 @@ import httpx2
 
 from wan_mcp import __version__
 from wan_mcp.addresses import IPAddress, canonical_host, is_public_ip, is_public_name, parse_ip, shown, split
-from wan_mcp.errors import AddressRefused, WanError
+from wan_mcp.errors import AddressRefused, FetchFailed, SettingsError
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Looks a host name and port up: every IP address, in the order in which to try them."""
@@ -37,10 +37,6 @@ DEADLINE = 60.0
 _TIMEOUT = httpx2.Timeout(20, connect=10)
 _NEVER_SENT = ("authorization", "cookie", "proxy-authorization", "host")
 _ELSEWHERE = "Give an address on the public internet that opens without a login."
-
-
-class FetchFailed(WanError):
-    """Raised when an address may be fetched but is not to be had: unknown, silent, broken off, too slow."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +90,7 @@ class Safe:
         Raises:
             AddressRefused: when the address, or one that it redirects to, must not be connected to.
             FetchFailed: when nothing, or not all of it, came within ``deadline`` seconds.
+            SettingsError: when the environment names a proxy that cannot be used.
         """
         with anyio.move_on_after(deadline) as scope:
             try:
@@ -165,11 +162,13 @@ class Safe:
         return response
 
     def _proxy_for(self, url: httpx2.URL) -> str | None:
-        if self._given is not None or proxy_bypass(url.raw_host.decode()):
+        if self._given is not None:
             return None
         proxies = getproxies()
         proxy = proxies.get(url.scheme) or proxies.get("all")
-        return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+        if not proxy or proxy_bypass(url.raw_host.decode()):
+            return None
+        return proxy if "://" in proxy else f"http://{proxy}"
 
     def _transport(self, proxy: str | None) -> httpx2.AsyncBaseTransport:
         """The connections are not kept: one that was opened for a name must not serve another name."""
@@ -181,7 +180,8 @@ class Safe:
                     proxy=proxy, limits=httpx2.Limits(max_keepalive_connections=0)
                 )
             except (ValueError, ImportError, httpx2.InvalidURL):
-                raise FetchFailed("The proxy that the environment names cannot be used") from None
+                text = "The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used."
+                raise SettingsError(text, next_step="Correct it or take it away, and start again.") from None
         return self._transports[proxy]
 
 
@@ -192,7 +192,8 @@ def canonical(address: str) -> httpx2.URL:
         AddressRefused: when it is not a web address, or hides something.
     """
     if len(address) > MAX_LENGTH:
-        raise AddressRefused(f"The address has {len(address)} characters; at most {MAX_LENGTH} are taken")
+        text = f"the address has {len(address)} characters; at most {MAX_LENGTH} are taken"
+        raise AddressRefused(text, next_step=_ELSEWHERE)
     try:
         parts = split(address)
         if parts.scheme not in ("http", "https"):

@@ -112,7 +112,7 @@ def _too_long(size: str) -> PictureError:
 
 
 def _check_status(status: int) -> None:
-    if status == 200:
+    if status in (200, 203):
         return
     try:
         phrase = f" ({HTTPStatus(status).phrase.lower()})"

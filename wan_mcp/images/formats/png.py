@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from itertools import takewhile
 
 from wan_mcp.images.formats.exif import GPS, read_exif
 from wan_mcp.images.formats.head import Facts, Head, damaged
@@ -9,9 +10,8 @@ from wan_mcp.images.formats.head import Facts, Head, damaged
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _MAX_CHUNKS = 100_000
-_KEPT = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP mDCV cLLI sBIT bKGD hIST pHYs acTL fcTL fdAT".split()
-)
+_KEPT = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP mDCV cLLI sBIT bKGD hIST pHYs".split())
+_FRAMES = frozenset({b"acTL", b"fcTL", b"fdAT"})
 
 
 def facts(head: Head) -> Facts:
@@ -52,8 +52,21 @@ def _chunks(head: Head) -> Iterator[tuple[bytes, int, int]]:
     raise damaged(f"it has more than {_MAX_CHUNKS} chunks")
 
 
+def count_frames(content: bytes) -> int | None:
+    """How many frames an animation says to have."""
+    head = Head(content, complete=True)
+    return next((head.big(start, 4) for name, start, _ in _chunks(head) if name == b"acTL"), None)
+
+
+def has_metadata(content: bytes) -> bool:
+    """Whether anything is told that is no picture."""
+    chunks = _chunks(Head(content, complete=True))
+    names = (name for name, _, _ in takewhile(lambda found: found[0] != b"IEND", chunks))
+    return any(name not in _KEPT | _FRAMES for name in names)
+
+
 def without_metadata(content: bytes) -> bytes:
-    """The same picture, undecoded, without texts, times, EXIF and what follows its end."""
+    """The same still picture, undecoded, without texts, times, EXIF, more frames and what follows its end."""
     head = Head(content, complete=True)
     parts = [SIGNATURE]
     for name, start, end in _chunks(head):
