@@ -1,0 +1,144 @@
+"""The tool list is a published contract: a change to it is seen, and meant.
+
+``python -m tests.test_contract`` renews the snapshot.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from pydantic import BaseModel
+
+from tests.conftest import World
+from wan_mcp.server import create_server
+from wan_mcp.settings import Settings
+
+SNAPSHOT = Path(__file__).parent / "contract.json"
+ERAS = ("auto", "legacy")
+READING = 5000
+"""Bytes of names, descriptions and input schemas that a model has to read, at most."""
+WHOLE = 12_000
+"""Bytes of the whole list of tools, at most."""
+PLAIN = {
+    *("type", "properties", "required", "additionalProperties", "description", "enum", "items"),
+    *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+}
+"""What the strictest clients take in a schema."""
+
+
+async def contract(mode: Any) -> dict[str, Any]:
+    """All that a client is told before it calls anything."""
+    async with Client(create_server(Settings.load({})), mode=mode) as client:
+        tools = plain((await client.list_tools()).tools)
+        prompts = plain((await client.list_prompts()).prompts)
+        resources = plain((await client.list_resources()).resources)
+        templates = plain((await client.list_resource_templates()).resource_templates)
+        return {
+            "instructions": client.instructions,
+            "tools": tools,
+            "prompts": prompts,
+            "resources": resources,
+            "resourceTemplates": templates,
+        }
+
+
+def plain(models: Sequence[BaseModel]) -> list[dict[str, Any]]:
+    return [model.model_dump(by_alias=True, exclude_none=True, mode="json") for model in models]
+
+
+def compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def written(contracts: dict[str, Any]) -> str:
+    return json.dumps(contracts, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+async def both() -> dict[str, Any]:
+    modern, legacy = [await contract(mode) for mode in ERAS]
+    return {"both eras": modern} if modern == legacy else {"2026-07-28": modern, "2025-11-25": legacy}
+
+
+@pytest.mark.anyio
+async def test_the_contract_is_the_published_one() -> None:
+    """Names, descriptions, schemas, hints and instructions, in both protocol eras."""
+    assert written(await both()) == SNAPSHOT.read_text(), "if this is meant: python -m tests.test_contract"
+
+
+@pytest.mark.anyio
+async def test_the_list_of_tools_is_small() -> None:
+    """What a model reads of it stays under 5,000 bytes, the whole under 12,000."""
+    tools = (await contract("auto"))["tools"]
+    read = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in tools]
+    assert len(compact(read)) < READING
+    assert len(compact(tools)) < WHOLE
+
+
+@pytest.mark.anyio
+async def test_every_tool_is_described_for_model_and_client() -> None:
+    """Bounded descriptions, every argument described, complete hints, a title and an output schema."""
+    for tool in (await contract("auto"))["tools"]:
+        assert 20 < len(tool["description"]) < 1024, tool["name"]
+        assert tool["title"]
+        assert set(tool["annotations"]) == {
+            "readOnlyHint",
+            "destructiveHint",
+            "idempotentHint",
+            "openWorldHint",
+        }
+        assert tool["outputSchema"]["type"] == "object"
+        for name, spec in tool["inputSchema"]["properties"].items():
+            assert spec["description"], name
+            assert name in tool["inputSchema"].get("required", ()) or "efault" in spec["description"], name
+
+
+@pytest.mark.anyio
+async def test_schemas_are_plain() -> None:
+    """No references, unions, titles or defaults, in what is taken and in what is answered."""
+    for tool in (await contract("auto"))["tools"]:
+        for schema in (tool["inputSchema"], tool["outputSchema"]):
+            assert keywords(schema) <= PLAIN, tool["name"]
+
+
+def keywords(schema: dict[str, Any]) -> set[str]:
+    found = set(schema)
+    for spec in schema.get("properties", {}).values():
+        found |= keywords(spec)
+    return found | (keywords(schema["items"]) if "items" in schema else set())
+
+
+@pytest.mark.anyio
+async def test_answers_keep_to_their_output_schemas(world: World) -> None:
+    """A client that checks every answer against the published schema has nothing to complain about."""
+    import jsonschema
+
+    wish = {"prompt": "go", "image_urls": ["https://pictures.example.com/cat.png"]}
+    async with world.client() as client:
+        schemas = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
+        asked = await client.call_tool("generate_video", wish)
+        assert isinstance(asked.structured_content, dict)
+        task = {"task_id": asked.structured_content["id"]}
+        for _ in range(3):
+            await client.call_tool("wait_for_task", task)
+        for name in (
+            "generate_video",
+            "get_task",
+            "wait_for_task",
+            "save_video",
+            "list_tasks",
+            "get_credits",
+        ):
+            arguments = {"generate_video": wish, "list_tasks": {}, "get_credits": {}}.get(name, task)
+            result = await client.call_tool(name, arguments)
+            assert not result.is_error, name
+            schema = schemas[name]
+            assert schema is not None
+            jsonschema.validate(result.structured_content, schema | {"additionalProperties": False})
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(written(anyio.run(both)))
