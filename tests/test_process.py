@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import anyio
 import pytest
@@ -75,7 +75,11 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, url: str = "http://127.0.0.1:9", *flags: str, **environ: str
+    folder: Path,
+    url: str = "http://127.0.0.1:9",
+    *flags: str,
+    stderr: IO[bytes] | None = None,
+    **environ: str,
 ) -> AsyncIterator[Server]:
     settings = {
         "EVOLINK_API_KEY": KEY,
@@ -87,7 +91,7 @@ async def serving(
         "PYTHONUNBUFFERED": "1",
     }
     process = await anyio.open_process(
-        [sys.executable, *flags, "-m", "wan_mcp"], env={**os.environ, **settings, **environ}, stderr=None
+        [sys.executable, *flags, "-m", "wan_mcp"], env={**os.environ, **settings, **environ}, stderr=stderr
     )
     try:
         with anyio.fail_after(50):
