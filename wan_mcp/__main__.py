@@ -1,5 +1,6 @@
 """``wan-mcp`` and ``python -m wan_mcp``: without arguments, the server on stdin and stdout."""
 
+import gc
 import sys
 
 
@@ -15,6 +16,7 @@ def main() -> None:
 
 def serve() -> None:
     """Run the server on stdin and stdout until the client closes them."""
+    gc.disable()  # the imports make much that stays, and to collect while they do finds nothing
     from wan_mcp import logs
     from wan_mcp.server import create_server
     from wan_mcp.settings import Settings
@@ -26,7 +28,10 @@ def serve() -> None:
             "For people: wan-mcp --help, wan-mcp doctor, wan-mcp demo.\n"
         )
     logs.configure(settings.log_level)
-    create_server(settings).run()
+    server = create_server(settings)
+    gc.freeze()
+    gc.enable()
+    server.run()
 
 
 if __name__ == "__main__":

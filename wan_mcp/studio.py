@@ -228,13 +228,17 @@ class Studio:
 
     async def _saved_by_itself(self, report: Report) -> Report:
         """Save a finished video where the settings say so; trouble with that is no failure of the task."""
-        if not self.settings.autosave or report.task.status != "completed" or report.saved:
+        if not self.settings.autosave or report.task.status != "completed":
             return report
         with anyio.move_on_after(SAVING_SECONDS):
             try:
                 return await self.save(report.task.id, None, _silent)
             except WanError as error:
                 return replace(report, save_trouble=error)
+            except Exception:
+                logger.exception("saving %s failed unexpectedly", report.task.id)
+                fault = WanError("wan-mcp itself failed; its log on stderr says how.")
+                return replace(report, save_trouble=fault)
         slow = WanError("The video is still being saved.", next_step="Call save_video to see where it is.")
         return replace(report, save_trouble=slow)
 

@@ -217,14 +217,17 @@ class Evolink:
             with anyio.fail_after(LONGEST_CALL):
                 async with self._http().stream(method, url, headers=own, **body) as response:
                     content = await _bounded(response)
-        # Some gateways repeat a wrong key to whoever sent it; from here on it could reach a log.
-        key, mark = self._key.get_secret_value(), "[the key]"
-        told = {name: value.replace(key, mark) for name, value in response.headers.items()}
-        reply = Reply(response.status_code, told, content.replace(key.encode(), mark.encode()))
-        logger.debug("%s %s: HTTP %d", method, httpx2.URL(url).path, reply.status)
+        logger.debug("%s %s: HTTP %d", method, response.url.path, response.status_code)
+        reply = self._without_key(response, content)
         if not reply.ok:
             raise error_of(reply, paid=paid)
         return reply
+
+    def _without_key(self, response: httpx2.Response, content: bytes) -> Reply:
+        """Some gateways repeat a wrong key to whoever sent it; from here on it could reach a log."""
+        key, mark = self._key.get_secret_value(), "[the key]"
+        told = {name: value.replace(key, mark) for name, value in response.headers.items()}
+        return Reply(response.status_code, told, content.replace(key.encode(), mark.encode()))
 
     def _http(self) -> httpx2.AsyncClient:
         """The connection pool, made when it is first needed: reading the trust store takes a while."""

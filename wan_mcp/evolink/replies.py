@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 
 from wan_mcp.errors import (
@@ -56,7 +57,7 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
 
-    @property
+    @cached_property
     def payload(self) -> Any:
         try:
             return json.loads(self.body)

@@ -23,6 +23,8 @@ LAST_SECONDS = 1
 async def running(sandbox: Sandbox, port: int = 0) -> AsyncIterator[str]:
     """Serves the sandbox inside the running event loop, and yields its address. Port 0 is any free one."""
     listener = socket.create_server((HOST, port))
+    # Answers of several small writes would wait for the peer's delayed acknowledgements.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = _server(sandbox)
     # Not a task group: it would wrap what goes wrong inside the caller's block.
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -11,6 +11,8 @@ from wan_mcp.errors import InvalidRequest
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
+MOST_UNKNOWN = 10
+"""Unknown arguments that are named in one answer."""
 _INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?\Z")
 _WORDS = {
     "string": "text",
@@ -38,7 +40,7 @@ def parse(tool: str, model: type[Arguments], schema: dict[str, Any], given: dict
         name: _mend(value, properties.get(name, {})) for name, value in given.items() if value is not None
     }
     unknown = [name for name in mended if name not in properties]
-    problems = [_unknown(tool, name, list(properties)) for name in unknown]
+    problems = [_unknown(tool, name, list(properties)) for name in unknown[:MOST_UNKNOWN]]
     try:
         parsed = model.model_validate({name: value for name, value in mended.items() if name in properties})
     except ValidationError as error:
@@ -94,6 +96,8 @@ def _float(text: str) -> Any:
 def _unknown(tool: str, name: str, known: list[str]) -> str:
     shown = name if name.isidentifier() and len(name) <= 40 else "One of the names given"
     close = difflib.get_close_matches(name, known, n=1)
+    if not known:
+        return f"{tool} takes no arguments."
     hint = f"did you mean {close[0]}?" if close else f"its arguments are {_listed(known, 'and')}."
     return f"{shown} is not an argument of {tool}; {hint}"
 

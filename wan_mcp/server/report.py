@@ -29,7 +29,7 @@ class ImageView(BaseModel):
     width: int | None = None
     height: int | None = None
     format: str | None = None
-    adjusted: list[str] = []
+    adjusted: list[str] | None = None
 
 
 class FileView(BaseModel):
@@ -49,7 +49,7 @@ class TaskView(BaseModel):
     model: str | None = None
     created: Annotated[float | None, Field(description="Unix seconds")] = None
     estimated_time: Annotated[float | None, Field(description="Seconds in all")] = None
-    results: Annotated[list[str], Field(description="Video links")] = []
+    results: Annotated[list[str] | None, Field(description="Video links")] = None
     expires_at: Annotated[str | None, Field(description="When the links die, ISO 8601, UTC")] = None
     saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
     file: FileView | None = None
@@ -69,7 +69,7 @@ class TaskView(BaseModel):
             model=task.model,
             created=task.created,
             estimated_time=task.estimated_time,
-            results=list(task.results),
+            results=list(task.results) or None,
             expires_at=iso(report.expires_at),
             saved_to=report.saved.path if report.saved else None,
             file=_file(report.saved),
@@ -84,7 +84,8 @@ class TaskView(BaseModel):
 def result(report: Report) -> CallToolResult:
     """The answer of a tool that speaks of one task."""
     view = TaskView.of(report)
-    content: list[ContentBlock] = [TextContent(type="text", text=_text(view))]
+    facts = view.model_dump(exclude_none=True)
+    content: list[ContentBlock] = [TextContent(type="text", text=_text(facts))]
     if view.saved_to is not None:
         uri = Path(view.saved_to).as_uri()
         content.append(
@@ -92,9 +93,9 @@ def result(report: Report) -> CallToolResult:
         )
     content += [
         ResourceLink(type="resource_link", uri=link, name=f"{view.id}.mp4", mime_type="video/mp4")
-        for link in view.results
+        for link in view.results or ()
     ]
-    return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
+    return CallToolResult(content=content, structured_content=facts)
 
 
 def _file(saved: Saved | None) -> FileView | None:
@@ -129,30 +130,33 @@ def _image(picture: Picture | None) -> ImageView | None:
     if picture is None:
         return None
     view = ImageView(
-        width=picture.width, height=picture.height, format=picture.format, adjusted=list(picture.adjusted)
+        width=picture.width,
+        height=picture.height,
+        format=picture.format,
+        adjusted=list(picture.adjusted) or None,
     )
     return view if view != ImageView() else None
 
 
-def _text(view: TaskView) -> str:
+def _text(facts: dict[str, Any]) -> str:
     """The same facts as the object, one to a line; the next step comes last, where it is read best."""
-    facts: dict[str, Any] = view.model_dump(exclude_none=True, exclude={"id", "status", "progress", "next"})
-    percent = f", {view.progress:g} %" if view.progress is not None else ""
-    lines = [f"Task {view.id}: {view.status}{percent}."]
-    lines += [f"{name}: {_plain(value)}" for name, value in facts.items() if value not in ([], {})]
-    return "\n".join([*lines, view.next])
+    percent = f", {facts['progress']:g} %" if "progress" in facts else ""
+    lines = [f"Task {facts['id']}: {facts['status']}{percent}."]
+    lines += [f"{name}: {_plain(value)}" for name, value in facts.items() if name not in _SAID_ELSEWHERE]
+    return "\n".join([*lines, facts["next"]])
+
+
+_SAID_ELSEWHERE = ("id", "status", "progress", "next")
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items() if part not in ([], {}))
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(map(_plain, value))
-    return (
-        f"{value:g}"
-        if isinstance(value, float) and value < 1e6
-        else str(int(value) if isinstance(value, float) else value)
-    )
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else f"{value:g}"
+    return str(value)
 
 
 class BalanceView(BaseModel):
