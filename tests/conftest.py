@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio.to_thread
 import httpx2
+import hypothesis
 import pytest
 from mcp import Client
 from mcp.server import MCPServer
@@ -24,6 +25,11 @@ from wan_mcp.sandbox.books import Books
 from wan_mcp.server import create_server
 from wan_mcp.settings import Settings
 from wan_mcp.studio import Studio
+
+# Shared machines are slow at times: no example has a deadline. The long form is run by hand.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000)
+hypothesis.settings.load_profile("default")
 
 EPOCH = 1_790_000_000.0
 KEY = "sk-canary-0123456789abcdef"

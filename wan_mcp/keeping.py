@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -32,7 +33,7 @@ class Keeper:
         self._ledger = ledger
         self._owner = owner
         self._look = look
-        self._under_way: dict[str, anyio.Lock] = {}
+        self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
         """Save the video of a task; saved before, it is the file that there is.
@@ -42,12 +43,8 @@ class Keeper:
             EvolinkError: when the task cannot be read.
         """
         lock = self._under_way.setdefault(task_id, anyio.Lock())
-        try:
-            async with lock:
-                return await self._save(task_id, name, notice)
-        finally:
-            if not lock.statistics().tasks_waiting:
-                self._under_way.pop(task_id, None)
+        async with lock:
+            return await self._save(task_id, name, notice)
 
     async def _save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
         report = await self._look(task_id)
@@ -59,26 +56,25 @@ class Keeper:
         link = _link(report)
         wanted = name or task_id
         try:
-            saved = await videos.save(link, self._folder, wanted, self._stream, notice)
+            try:
+                saved = await videos.save(link, self._folder, wanted, self._stream, notice)
+            except LinkDead as dead:
+                report, link = await self._fresh(task_id, link, dead)
+                saved = await videos.save(link, self._folder, wanted, self._stream, notice)
         except LinkDead as dead:
-            report, link = await self._fresh(task_id, link, dead)
-            saved = await videos.save(link, self._folder, wanted, self._stream, notice)
+            raise _lost(report, dead) from dead
         await self._record(task_id, saved)
         return replace(report, saved=saved)
 
     async def _fresh(self, task_id: str, dead_link: str, dead: LinkDead) -> tuple[Report, str]:
         """Ask once more whether there is another link."""
-        lost = LinkDead(
-            dead.message,
-            next_step="The video cannot be fetched any more; generate_video with new_take makes a new one.",
-        )
         try:
             report = await self._look(task_id)
             link = _link(report)
         except (EvolinkError, VideoError):
-            raise lost from dead
+            raise dead from None
         if link == dead_link:
-            raise lost from dead
+            raise dead
         return report, link
 
     async def _record(self, task_id: str, saved: Saved) -> None:
@@ -99,3 +95,12 @@ def _link(report: Report) -> str:
         next_step=f"Call wait_for_task with task_id {task.id} first.",
         task_id=task.id,
     )
+
+
+def _lost(report: Report, dead: LinkDead) -> LinkDead:
+    """What to do about a dead link. Nobody is sent to pay again while it may only be resting."""
+    if report.link_life is not None and report.link_life > 0:
+        later = "It should still work: call save_video again in a few minutes."
+        return LinkDead(dead.message, next_step=later, task_id=report.task.id)
+    new = "The video cannot be fetched any more; generate_video with new_take makes a new one."
+    return LinkDead(dead.message, next_step=new, task_id=report.task.id)

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 CONTAINERS = (b"moov", b"trak", b"mdia")
 MAX_BOXES = 10_000
@@ -21,9 +21,27 @@ class Facts:
     height: int | None = None
 
 
+class _Box(NamedTuple):
+    kind: bytes
+    body: int
+    """Where its content begins in the file."""
+    end: int
+
+
 def is_mp4(head: bytes) -> bool:
     """Whether a file begins as an MP4 file does."""
     return head[4:8] == b"ftyp"
+
+
+def is_whole(file: BinaryIO) -> bool:
+    """Whether every box of a file ends in it: where one goes on, the rest of the file is missing."""
+    size = file.seek(0, 2)
+    try:
+        return all(box.end <= size for box in _boxes(file, size))
+    except struct.error:  # a header that breaks off
+        return False
+    except ValueError:  # damaged, which is not the same
+        return True
 
 
 def read_facts(file: BinaryIO) -> Facts:
@@ -31,20 +49,20 @@ def read_facts(file: BinaryIO) -> Facts:
     seconds: float | None = None
     sizes: list[tuple[int, int]] = []
     with suppress(struct.error, OSError, ValueError):
-        for kind, content in _headers(file):
-            if kind == b"mvhd":
-                seconds = _duration(content)
-            else:
-                sizes.append(_dimensions(content))
+        for box in _boxes(file, file.seek(0, 2)):
+            if box.kind == b"mvhd":
+                seconds = _duration(_content(file, box))
+            elif box.kind == b"tkhd":
+                sizes.append(_dimensions(_content(file, box)))
     width, height = max(sizes, default=(0, 0))
     return Facts(seconds, width or None, height or None)
 
 
-def _headers(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The movie's header and each track's, in order; containers are entered, all else is skipped."""
-    position, end = 0, file.seek(0, 2)
+def _boxes(file: BinaryIO, size: int) -> Iterator[_Box]:
+    """The boxes of a file of ``size`` bytes, in order; containers are entered, all else is skipped."""
+    position = 0
     for _ in range(MAX_BOXES):
-        if position + 8 > end:
+        if position + 8 > size:
             return
         file.seek(position)
         length, kind = struct.unpack(">I4s", file.read(8))
@@ -52,20 +70,23 @@ def _headers(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         if length == 1:
             length = struct.unpack(">Q", file.read(8))[0]
             body += 8
-        if kind in (b"mvhd", b"tkhd"):
-            yield kind, file.read(min(max(length - 8, 0), MAX_HEADER))
-        if length == 0:
-            return
-        if length < body - position:
+        end = position + length if length else size
+        if end < body:
             raise ValueError("a box that is shorter than its own header")
-        position = body if kind in CONTAINERS else position + length
+        yield _Box(kind, body, end)
+        position = body if kind in CONTAINERS else end
+
+
+def _content(file: BinaryIO, box: _Box) -> bytes:
+    file.seek(box.body)
+    return file.read(min(box.end - box.body, MAX_HEADER))
 
 
 def _duration(content: bytes) -> float | None:
-    """Seconds, from a movie header of either version."""
-    form, offset = (">IQ", 20) if content[:1] == b"\x01" else (">II", 12)
+    """Seconds, from a movie header of either version; all ones, or none, stand for unknown."""
+    form, offset, unknown = (">IQ", 20, 2**64 - 1) if content[:1] == b"\x01" else (">II", 12, 2**32 - 1)
     scale, duration = struct.unpack_from(form, content, offset)
-    return round(duration / scale, 3) if scale else None
+    return round(duration / scale, 3) if scale and duration not in (0, unknown) else None
 
 
 def _dimensions(content: bytes) -> tuple[int, int]:

@@ -2,11 +2,13 @@
 
 import errno
 import hashlib
+import math
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,25 +18,33 @@ import anyio.to_thread
 import httpx2
 
 from wan_mcp import mp4
-from wan_mcp.errors import LinkDead, VideoError, WanError
+from wan_mcp.errors import AddressRefused, FetchFailed, LinkDead, VideoError, WanError
 from wan_mcp.filenames import safe_stem
-from wan_mcp.images.safety import FetchFailed
 from wan_mcp.ledger import Saved
 
 MAX_SIZE = 1024**3
 """Bytes of a video at most; real ones have a few million."""
 ATTEMPTS = 4
-"""How often a download that breaks is taken up again."""
+"""How many attempts in a row may bring nothing new before a download is given up."""
 LONGEST_FETCH = 900.0
 """Seconds for one download in all."""
+LONGEST_PAUSE = 30.0
+"""Seconds between two attempts at most, also where the host asks for more."""
 SPARE = 16 * 1024**2
 """Bytes that must stay free on the disk."""
-BLOCK = 256 * 1024
+PARTIAL = ".wan-mcp-{}.part"
+"""The name of a file that is not whole yet."""
+ABANDONED = 24 * 3600.0
+"""Seconds after which such a file is removed: its process was killed."""
 
 Stream = Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[httpx2.Response]]
 """Opens a web address, checked as strictly as a picture's, with these headers and no key."""
 Notice = Callable[[int, int | None], Awaitable[None]]
-"""Told how many bytes have come, and how many there are, where that is known."""
+"""Told how many bytes have come, and how many there are, where that is known; the first only rises."""
+
+
+class _Again(Exception):
+    """Raised when an answer is of no use, but the next one may be."""
 
 
 @dataclass
@@ -42,18 +52,21 @@ class _Download:
     """A download under way: what has come so far, and what it was of."""
 
     file: BinaryIO
+    notice: Notice
     digest: Any = field(default_factory=hashlib.sha256)
     received: int = 0
     length: int | None = None
     tag: str | None = None
     """The version that the first answer was of; only of that may the rest be."""
     head: bytes = b""
+    most: int = 0
+    """What had come at best, where it had to begin anew."""
+    told: int = 0
+    told_at: float = -math.inf
     trouble: str = ""
     """What ended the last attempt."""
-
-    @property
-    def is_whole(self) -> bool:
-        return self.received > 0 and (self.length is None or self.received == self.length)
+    pause: float = 0.0
+    """Seconds that the host asked to wait."""
 
 
 async def save(link: str, folder: Path, name: str, stream: Stream, notice: Notice) -> Saved:
@@ -68,12 +81,11 @@ async def save(link: str, folder: Path, name: str, stream: Stream, notice: Notic
 
     Raises:
         LinkDead: when the link answers no more.
-        VideoError: when it does not lead to a video, or the disk does not take it.
-        WanError: when the link must not be connected to.
+        VideoError: when it must not be followed or leads to no video, or the disk does not take it.
     """
     with _disk_errors(folder):
-        await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{secrets.token_hex(8)}.part"
+        await anyio.to_thread.run_sync(_prepare, folder)
+        partial = folder / PARTIAL.format(secrets.token_hex(8))
         try:
             download = await _fetch(link, partial, stream, notice)
             return await anyio.to_thread.run_sync(_place, download, partial, folder, safe_stem(name))
@@ -84,52 +96,79 @@ async def save(link: str, folder: Path, name: str, stream: Stream, notice: Notic
 
 async def _fetch(link: str, partial: Path, stream: Stream, notice: Notice) -> _Download:
     """Download, and go on where it broke off."""
-    with partial.open("xb") as file:
-        download = _Download(file)
+    with partial.open("x+b") as file:
+        download = _Download(file, notice)
         try:
             with anyio.fail_after(LONGEST_FETCH):
-                for attempt in range(1, ATTEMPTS + 1):
-                    await _receive(link, download, stream, notice)
-                    if download.is_whole:
-                        break
-                    await anyio.sleep(0.5 * attempt)
+                await _receive_all(link, download, stream)
         except TimeoutError as error:
             raise VideoError("The download took too long.", next_step="Call save_video again.") from error
-        if not download.is_whole:
-            raise VideoError(
-                f"The video could not be downloaded in {ATTEMPTS} attempts; {download.received:,} bytes came"
-                f" ({download.trouble}).",
-                next_step="Call save_video again; nothing is lost while the link lives.",
-            )
-        file.flush()
         await anyio.to_thread.run_sync(os.fsync, file.fileno())
         return download
 
 
-async def _receive(link: str, download: _Download, stream: Stream, notice: Notice) -> None:
-    """One attempt: all of it, or the rest. A connection that breaks is no error here."""
+async def _receive_all(link: str, download: _Download, stream: Stream) -> None:
+    attempts = idle = 0
+    while True:
+        best = download.most
+        if await _receive(link, download, stream) and await anyio.to_thread.run_sync(_is_whole, download):
+            return
+        attempts += 1
+        idle = 0 if download.most > best else idle + 1
+        if idle == ATTEMPTS:
+            raise VideoError(
+                f"The video could not be downloaded in {attempts} attempts; {download.received:,} bytes came"
+                f" ({download.trouble}).",
+                next_step="Call save_video again; nothing is lost while the link lives.",
+            )
+        await anyio.sleep(min(max(download.pause, 0.5 * attempts), LONGEST_PAUSE))
+
+
+async def _receive(link: str, download: _Download, stream: Stream) -> bool:
+    """One attempt: all of it, or the rest; whether the end was reached. What breaks is no error here."""
     headers = {"Accept": "video/mp4, video/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
     if download.received and download.tag:
         headers |= {"Range": f"bytes={download.received}-", "If-Range": download.tag}
+    download.trouble, download.pause = "the answer ended early", 0.0
     try:
         async with stream(link, headers) as response:
             _begin(response, download)
-            async for chunk in response.aiter_raw(BLOCK):
+            async for chunk in response.aiter_raw():
                 await _take(chunk, download)
-                await notice(download.received, download.length)
-    except (httpx2.HTTPError, FetchFailed) as error:
+                await _tell(download)
+    except (httpx2.HTTPError, FetchFailed, _Again) as error:
         download.trouble = str(error) or type(error).__name__
+        return download.received == download.length
+    except AddressRefused as error:
+        raise VideoError(
+            f"The video's link is not followed: {error.message}.",
+            next_step="If that is a network of your own, set WAN_MCP_ALLOW_PRIVATE_NETWORK=1.",
+        ) from error
+    return download.received > 0 and download.length in (None, download.received)
+
+
+def _is_whole(download: _Download) -> bool:
+    """Whether the file itself says so: not every host announces a length, or the right one."""
+    whole = mp4.is_whole(download.file)
+    download.file.seek(0, os.SEEK_END)
+    download.trouble = "the file breaks off"
+    return whole
 
 
 def _begin(response: httpx2.Response, download: _Download) -> None:
     """Look at the answer before its body: is it the video, and from which byte on?"""
     status, kind = response.status_code, response.headers.get("content-type", "").lower()
-    if status in (401, 403, 404, 410):
-        raise LinkDead(f"The video's link answers HTTP {status}: it lives 24 hours.")
-    if status == 206 and _first_byte(response) == download.received > 0:
+    if status == 206 and _is_the_rest(response, download):
         return
-    if status == 416 or status >= 500 or status == 429:
-        raise httpx2.RemoteProtocolError(f"HTTP {status}")
+    if status in (206, 416):
+        download.tag = None  # so that the next attempt asks for all of it
+        raise _Again(f"HTTP {status}, which does not go on where it broke off")
+    if status >= 500 or status in (408, 425, 429):
+        wanted = response.headers.get("retry-after", "")
+        download.pause = float(wanted) if wanted.isdecimal() else 0.0
+        raise _Again(f"HTTP {status}")
+    if 400 <= status < 500:
+        raise LinkDead(f"The video's link answers HTTP {status}; such links live 24 hours.")
     if status != 200:
         raise VideoError(f"The video's link answers HTTP {status}.", next_step="Call save_video again later.")
     if kind.startswith(("text/", "application/json", "image/")):
@@ -142,8 +181,7 @@ def _restart(response: httpx2.Response, download: _Download) -> None:
     download.file.seek(0)
     download.file.truncate()
     download.digest, download.received, download.head = hashlib.sha256(), 0, b""
-    tag = response.headers.get("etag", "")
-    download.tag = tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")
+    download.tag = _tag(response)
     length = response.headers.get("content-length", "")
     download.length = int(length) if length.isdecimal() and len(length) < 19 else None
     _check_size(download.length or 0)
@@ -155,10 +193,21 @@ def _restart(response: httpx2.Response, download: _Download) -> None:
         )
 
 
-def _first_byte(response: httpx2.Response) -> int | None:
-    unit, _, rest = response.headers.get("content-range", "").partition(" ")
-    first = rest.partition("-")[0]
-    return int(first) if unit == "bytes" and first.isdecimal() else None
+def _tag(response: httpx2.Response) -> str | None:
+    tag: str = response.headers.get("etag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")
+
+
+def _is_the_rest(response: httpx2.Response, download: _Download) -> bool:
+    """Whether an answer goes on where the last one broke off, in the same version of the file."""
+    unit, _, span = response.headers.get("content-range", "").partition(" ")
+    part, _, total = span.partition("/")
+    return (
+        unit.lower() == "bytes"
+        and part.partition("-")[0] == str(download.received)
+        and (download.length is None or total in ("*", str(download.length)))
+        and _tag(response) == download.tag is not None
+    )
 
 
 async def _take(chunk: bytes, download: _Download) -> None:
@@ -167,6 +216,7 @@ async def _take(chunk: bytes, download: _Download) -> None:
         if len(download.head) >= 8 and not mp4.is_mp4(download.head):
             raise VideoError("The video's link answers with something that is not an MP4 file.")
     download.received += len(chunk)
+    download.most = max(download.most, download.received)
     _check_size(download.received)
     if download.length is not None and download.received > download.length:
         raise VideoError("The video's link sends more bytes than it announced.")
@@ -174,9 +224,26 @@ async def _take(chunk: bytes, download: _Download) -> None:
     await anyio.to_thread.run_sync(download.file.write, chunk)
 
 
+async def _tell(download: _Download) -> None:
+    """At once, then every second and at the end; never less than was told before."""
+    due = anyio.current_time() >= download.told_at + 1 or download.received == download.length
+    if due and download.received > download.told:
+        download.told, download.told_at = download.received, anyio.current_time()
+        await download.notice(download.received, download.length)
+
+
 def _check_size(size: int) -> None:
     if size > MAX_SIZE:
         raise VideoError(f"The video is over {MAX_SIZE:,} bytes, which no real one is.")
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder, and remove what processes left in it that were killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(PARTIAL.format("*")):
+        with suppress(OSError):
+            if path.lstat().st_mtime < time.time() - ABANDONED:
+                path.unlink()
 
 
 def _place(download: _Download, partial: Path, folder: Path, stem: str) -> Saved:
@@ -216,17 +283,23 @@ def _take_name(partial: Path, target: Path) -> bool:
             target.open("xb").close()
         except FileExistsError:
             return False
-        partial.replace(target)
+        try:
+            partial.replace(target)
+        except OSError:
+            target.unlink()
+            raise
         return True
 
 
 def _sync_folder(folder: Path) -> None:
+    """Make the new name durable, where the file system can; the file itself is safe already."""
     if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager
@@ -239,7 +312,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise VideoError(
             f"The video cannot be saved in {folder} ({'the disk is full' if full else error.strerror}).",
-            next_step="Free some room."
+            next_step="Free some room, or set WAN_MCP_OUTPUT_DIR to another disk."
             if full
             else "Set WAN_MCP_OUTPUT_DIR to a folder that can be written.",
         ) from error

@@ -121,7 +121,7 @@ def child(kind: str) -> dict[str, float]:
 def main() -> None:
     print(f"{TASKS} tasks of {SECONDS} s, waited for at once; at most {PER_SECOND} reads a second")
     print(
-        f"{'':<12} {'seen':>6} {'KB/call':>8} {'ms CPU':>7} {'reads':>6} {'reads/s':>8} {'all seen after':>15}"
+        f"{'':<12} {'seen':>6} {'KB/call':>8} {'ms CPU':>7} {'reads':>6} {'reads/s':>8} {'all seen after':>14}"
     )
     rows = {kind: child(kind) for kind in ("sleep", "naive", "ours")}
     for kind, row in rows.items():
