@@ -1,6 +1,7 @@
 """Keeping a task's video: found again if it was saved before, else fetched while its link lives."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -48,11 +49,9 @@ class Keeper:
 
     async def _save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
         report = await self._look(task_id)
-        if (
-            report.saved is not None
-            and await videos.digest_of(Path(report.saved.path)) == report.saved.sha256
-        ):
-            return report
+        known = await self._known(task_id)
+        if known is not None and await videos.digest_of(Path(known.path)) == known.sha256:
+            return replace(report, saved=known)
         link = _link(report)
         wanted = name or task_id
         try:
@@ -76,6 +75,13 @@ class Keeper:
         if link == dead_link:
             raise dead
         return report, link
+
+    async def _known(self, task_id: str) -> Saved | None:
+        """Where the video is, also if another process has just saved it."""
+        with suppress(LedgerError):
+            entry = await self._ledger.find(await self._owner(), task_id)
+            return entry.saved if entry else None
+        return None
 
     async def _record(self, task_id: str, saved: Saved) -> None:
         try:
