@@ -90,7 +90,7 @@ def _after_failure(report: Report) -> str:
     refund = "The generation failed and was not charged; reserved credits go back."
     if error is not None and error.retryable:
         return f"{refund} It may work later: call generate_video again after a minute or two."
-    return f"{refund} The same request would fail again: change the prompt or the picture first."
+    return f"{refund} The same request would probably fail again: change the prompt or the picture first."
 
 
 def _while_running(report: Report) -> str:
@@ -116,5 +116,5 @@ def balance(credits: Credits) -> str:
     if credits.key_unlimited:
         return text + " This key has no limit of its own."
     if credits.key_remaining is not None:
-        return text + f" This key may spend {credits.key_remaining:g} of them."
+        return text + f" This key may spend up to {credits.key_remaining:g}."
     return text

@@ -1,0 +1,142 @@
+"""Words for the model: what happened, whether it was charged, what to do next."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from mcp.server.mcpserver import Context
+
+from wan_mcp.errors import CapReached, LostAnswer, OutcomeUnknown, SettingsError, VideoError, WanError
+from wan_mcp.evolink import Credits, Task
+from wan_mcp.images import Picture
+from wan_mcp.ledger import Saved
+from wan_mcp.reports import Report
+from wan_mcp.server import words
+from wan_mcp.server.clients import KNOWN, UNKNOWN, patience
+from wan_mcp.server.report import TaskView
+from wan_mcp.settings import Settings
+
+LINK = "https://media.example.com/v.mp4"
+
+
+def report(status: str, **facts: Any) -> Report:
+    results = [LINK] if status == "completed" else []
+    upstream = {"id": "task-unified-1-a", "status": status, "results": results}
+    return replace(Report(Task.read(upstream | facts.pop("upstream", {}))), **facts)
+
+
+DONE = report("completed", link_life=86400.0)
+FAILED = {"error": {"code": "service_error", "message": "busy"}}
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (
+            report("processing", time_left=70.4),
+            "Call wait_for_task with task_id task-unified-1-a to go on waiting. About 70 s",
+        ),
+        (report("processing", asked_to_wait=900.0), "900 s is more than one call may wait."),
+        (report("processing", trouble=LostAnswer("No answer.")), "The last look failed: No answer."),
+        (report("processing", known_at=1_790_000_000.0), "how the task was at 2026-09-21 14:13:20 UTC"),
+        (report("completed", upstream={"results": []}), "its link is not there yet; never ask for it anew"),
+        (report("cancelled"), "cancelled and not charged"),
+        (report("failed", upstream=FAILED), "not charged; reserved credits go back. It may work later"),
+        (report("failed"), "probably fail again: change the prompt or the picture"),
+        (
+            report("pending", repeated=True),
+            "nothing was charged again. For another version set new_take to true.",
+        ),
+        (report("pending", adopted=True), "was found in the account's list"),
+        (
+            report("pending", picture=Picture("x", notes=("The address looks signed.",))),
+            "The address looks signed.",
+        ),
+        (DONE, "Its link works for about 24 h more. Call save_video"),
+        (replace(DONE, link_life=11_000.0), "about 3 h more"),
+        (replace(DONE, link_life=1800.0), "about 30 min more"),
+        (replace(DONE, link_life=20.0), "about 1 min more"),
+        (replace(DONE, link_life=-5.0), "has probably died"),
+        (replace(DONE, link_life=None), "works for 24 hours"),
+        (replace(DONE, saved=Saved("/v/cat.mp4", 9, "ab")), "The video is saved: /v/cat.mp4."),
+        (
+            replace(DONE, save_trouble=VideoError("The disk is full.")),
+            "could not be saved by itself: The disk is full.",
+        ),
+    ],
+)
+def test_the_next_step_fits_what_is_known(known: Report, said: str) -> None:
+    """One or more sentences that a model can act on, in text and object alike."""
+    assert said in words.next_step(known)
+    assert TaskView.of(known).next == words.next_step(known)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SettingsError("No key.", next_step="Set one."), "No key. Set one. Nothing was sent or charged."),
+        (CapReached("Over the cap."), "Over the cap. Nothing was sent or charged."),
+        (WanError("Broke.", next_step="Retry."), "Broke. Retry. Nothing was charged."),
+        (OutcomeUnknown("Lost.", charged="unknown"), "Lost. It is not known whether credits were charged."),
+        (WanError("Odd.", charged="yes", request_id="r-1"), "Odd. (request id r-1) Credits were charged."),
+    ],
+)
+def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> None:
+    """What happened, what to do, and the money last."""
+    assert words.of_error(error) == text
+
+
+@pytest.mark.parametrize(
+    ("credits", "text"),
+    [
+        (Credits(remaining=12.5), "The account has 12.5 credits left."),
+        (
+            Credits(remaining=-3, key_unlimited=True),
+            "The account has -3 credits left. This key has no limit of its own.",
+        ),
+        (
+            Credits(remaining=5, key_remaining=2),
+            "The account has 5 credits left. This key may spend up to 2.",
+        ),
+    ],
+)
+def test_a_balance_is_a_sentence(credits: Credits, text: str) -> None:
+    """The account's, and what limits the key."""
+    assert words.balance(credits) == text
+
+
+class Caller:
+    """As much of a call's context as tells who calls."""
+
+    def __init__(self, name: str | None) -> None:
+        self.request_context = self
+        self.session = self
+        self.client_info = self
+        self.name = name
+        self.client_params = self if name is not None else None
+
+
+@pytest.mark.parametrize(
+    ("name", "environ", "expected"),
+    [
+        (None, {}, (45, 50)),
+        ("somebody", {}, (45, 50)),
+        ("claude-code", {}, (100, 110)),
+        ("Visual Studio Code", {}, (120, 300)),
+        ("codex-mcp-client/0.169 (linux)", {}, (120, 240)),
+        ("claude-code", {"WAN_MCP_WAIT_SECONDS": "30", "WAN_MCP_MAX_WAIT_SECONDS": "40"}, (30, 40)),
+        ("claude-code", {"WAN_MCP_MAX_WAIT_SECONDS": "60"}, (60, 60)),
+    ],
+)
+def test_a_wait_fits_the_client_that_calls(
+    name: str | None, environ: dict[str, str], expected: tuple[float, float]
+) -> None:
+    """A client whose limit is known waits longer in one call; the settings override that."""
+    fitting = patience(cast(Context[Any], Caller(name)), Settings.load(environ))
+    assert (fitting.default, fitting.most) == expected
+
+
+def test_no_known_client_waits_longer_than_its_table_says() -> None:
+    """Defaults do not exceed caps, and whoever is unknown ends well below a minute."""
+    assert all(fitting.default <= fitting.most for fitting in (*KNOWN.values(), UNKNOWN))
+    assert UNKNOWN.most < 60
