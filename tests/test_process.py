@@ -125,6 +125,23 @@ async def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> N
         assert unreachable["isError"] is True
 
 
+async def test_a_library_that_prints_does_not_reach_the_client(tmp_path: Path) -> None:
+    """Lines that some module prints when it is imported, and again and again later, go elsewhere."""
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "sitecustomize.py").write_text(
+        "import sys, importlib.abc\n"
+        "class Printer(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('mcp', 'httpx2', 'pydantic', 'anyio', 'sqlite3', 'click'):\n"
+        "            print('importing', name)\n"
+        "sys.meta_path.insert(0, Printer())\n"
+    )
+    async with serving(tmp_path, PYTHONPATH=str(library)) as server:
+        assert (await server.answer(await server.call("tools/list")))["result"]["tools"]
+        assert (await server.tool("list_tasks"))["structuredContent"]["tasks"] == []
+
+
 async def test_garbage_on_stdin_does_not_end_the_server(tmp_path: Path) -> None:
     """Lines that are no messages are answered or ignored; the next call works."""
     async with serving(tmp_path) as server:

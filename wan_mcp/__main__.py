@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from contextlib import redirect_stdout
 
 
 def main() -> None:
@@ -17,9 +18,10 @@ def main() -> None:
 def serve() -> None:
     """Run the server on stdin and stdout until the client closes them."""
     gc.disable()  # the imports make much that stays, and to collect while they do finds nothing
-    from wan_mcp import logs
-    from wan_mcp.server import create_server
-    from wan_mcp.settings import Settings
+    with redirect_stdout(sys.stderr):  # a library that prints when it is imported must not reach the client
+        from wan_mcp import logs
+        from wan_mcp.server import create_server
+        from wan_mcp.settings import Settings
 
     settings = Settings.load()
     if sys.stdin.isatty():
