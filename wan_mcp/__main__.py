@@ -2,7 +2,6 @@
 
 import gc
 import sys
-from contextlib import redirect_stdout
 
 
 def main() -> None:
@@ -18,10 +17,12 @@ def main() -> None:
 def serve() -> None:
     """Run the server on stdin and stdout until the client closes them."""
     gc.disable()  # the imports make much that stays, and to collect while they do finds nothing
-    with redirect_stdout(sys.stderr):  # a library that prints when it is imported must not reach the client
-        from wan_mcp import logs
-        from wan_mcp.server import create_server
-        from wan_mcp.settings import Settings
+    wire, sys.stdout = sys.stdout, sys.stderr  # a library that prints must not reach the client
+    import anyio
+
+    from wan_mcp import logs
+    from wan_mcp.server import create_server
+    from wan_mcp.settings import Settings
 
     settings = Settings.load()
     if sys.stdin.isatty():
@@ -33,7 +34,12 @@ def serve() -> None:
     server = create_server(settings)
     gc.freeze()
     gc.enable()
-    server.run()
+
+    async def run() -> None:
+        sys.stdout = wire  # from here on the SDK keeps it to itself
+        await server.run_stdio_async()
+
+    anyio.run(run)
 
 
 if __name__ == "__main__":
