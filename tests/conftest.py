@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import selectors
 from collections.abc import AsyncIterator
@@ -83,6 +84,7 @@ def now() -> float:
     return EPOCH + asyncio.get_running_loop().time()
 
 
+@functools.cache
 def picture(width: int = 800, height: int = 600, kind: str = "PNG") -> bytes:
     """A picture that Evolink takes."""
     stream = io.BytesIO()

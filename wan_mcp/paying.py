@@ -196,7 +196,7 @@ class Cashier:
                 break
         # The rivals first: one that gets its task meanwhile is a rival still, or its task is taken.
         rivals = await self._rivals(entry)
-        taken = await self._ledger.claimed_ids(entry.owner, list(found))
+        taken = await self._ledger.claimed_ids(list(found))
         return [task for task in found.values() if task.id not in taken], rivals
 
     def _skew(self, listing: Listing) -> float:

@@ -158,8 +158,9 @@ class Ledger(Protocol):
         """The rows that were sent and have no answer yet."""
         ...
 
-    async def claimed_ids(self, owner: str, task_ids: list[str]) -> set[str]:
-        """Those of the ids that are the answer to a request of this ledger."""
+    async def claimed_ids(self, task_ids: list[str]) -> set[str]:
+        """Those of the ids that are the answer to a request of this ledger, whoever's: one account can
+        have several keys."""
         ...
 
     async def durations(self, owner: str, task_id: str, limit: int = 10) -> list[float]:

@@ -56,7 +56,7 @@ def newest(
     if owner is not None:
         conditions, values = [*conditions, "owner = ?"], [owner]
     if status is not None:
-        conditions.append("task_id IS NULL" if status == "unknown" else "status = ?")
+        conditions.append("status IS NULL" if status == "unknown" else "status = ?")
         values += [] if status == "unknown" else [status]
     found = database.execute(
         f"SELECT * FROM entries WHERE {' AND '.join(conditions)} ORDER BY asked_at DESC, number DESC LIMIT ?",
@@ -72,11 +72,10 @@ def unanswered(database: sqlite3.Connection, owner: str) -> list[Entry]:
     return [entry_of(row) for row in found]
 
 
-def claimed_ids(database: sqlite3.Connection, owner: str, task_ids: list[str]) -> set[str]:
+def claimed_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
     marks = ", ".join("?" for _ in task_ids)
     found = database.execute(
-        f"SELECT task_id FROM entries WHERE owner = ? AND fingerprint IS NOT NULL AND task_id IN ({marks})",
-        (owner, *task_ids),
+        f"SELECT task_id FROM entries WHERE fingerprint IS NOT NULL AND task_id IN ({marks})", task_ids
     )
     return {row["task_id"] for row in found}
 
@@ -111,8 +110,8 @@ def is_news(entry: Entry, task: Task, now: float) -> bool:
         return True
     if entry.task.is_over and not task.is_over:
         return False
-    quiet = {"progress", "estimated_time"}
-    changed = entry.task.model_dump(exclude=quiet) != task.model_dump(exclude=quiet)
+    quiet = {"progress": entry.task.progress, "estimated_time": entry.task.estimated_time}
+    changed = entry.task != task.model_copy(update=quiet)
     return changed or now - (entry.known_at or 0) > OLD_NEWS
 
 

@@ -54,6 +54,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        "CREATE INDEX entries_by_status ON entries (owner, status, asked_at)",
+        "CREATE INDEX entries_by_kind ON entries (owner, duration, quality, asked_at) WHERE took IS NOT NULL",
+    ),
 )
 VERSION = len(STEPS)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,6 +24,8 @@ from wan_mcp.ledger.holders import LEASE, myself
 T = TypeVar("T")
 BUSY_SECONDS = 10.0
 """How long a writer waits for another process's transaction."""
+MOST_SEEN = 10_000
+"""Rows that are kept in memory at most."""
 FILE_NAME = "ledger.sqlite3"
 
 
@@ -37,6 +40,8 @@ class SqliteLedger:
         self._path = folder / FILE_NAME
         self._database: sqlite3.Connection | None = None
         self._one_at_a_time = anyio.Lock()
+        self._seen: dict[tuple[str, str], Entry] = {}
+        """Rows as they were last written or read here: most readings of a task bring no news."""
 
     async def owner(self, key: str, base_url: str) -> str:
         def digest(database: sqlite3.Connection) -> str:
@@ -62,6 +67,7 @@ class SqliteLedger:
         return await self._write(note, durable=True)
 
     async def answered(self, number: int, task: Task, now: float, *, adopted: bool = False) -> Entry:
+        self._seen.clear()
         return await self._write(
             lambda database: rows.answer(database, number, task, now, adopted=adopted), durable=True
         )
@@ -76,10 +82,14 @@ class SqliteLedger:
         await self._write(release, durable=False)
 
     async def observed(self, owner: str, task: Task, now: float) -> Entry:
-        known = await self.find(owner, task.id)
+        known = self._seen.get((owner, task.id))
         if known is not None and not rows.is_news(known, task, now):
             return known
-        return await self._write(lambda database: rows.observe(database, owner, task, now), durable=False)
+        entry = await self._write(lambda database: rows.observe(database, owner, task, now), durable=False)
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen[owner, task.id] = entry
+        return entry
 
     async def find(self, owner: str, task_id: str) -> Entry | None:
         return await self._read(lambda database: rows.find(database, owner, task_id))
@@ -92,13 +102,14 @@ class SqliteLedger:
     async def unanswered(self, owner: str) -> list[Entry]:
         return await self._read(lambda database: rows.unanswered(database, owner))
 
-    async def claimed_ids(self, owner: str, task_ids: list[str]) -> set[str]:
-        return await self._read(lambda database: rows.claimed_ids(database, owner, task_ids))
+    async def claimed_ids(self, task_ids: list[str]) -> set[str]:
+        return await self._read(lambda database: rows.claimed_ids(database, task_ids))
 
     async def durations(self, owner: str, task_id: str, limit: int = 10) -> list[float]:
         return await self._read(lambda database: rows.durations(database, owner, task_id, limit))
 
     async def saved(self, owner: str, task_id: str, saved: Saved) -> None:
+        self._seen.pop((owner, task_id), None)
         await self._write(
             lambda database: database.execute(
                 "UPDATE entries SET saved = ? WHERE owner = ? AND task_id = ?",
@@ -116,6 +127,7 @@ class SqliteLedger:
         )
 
     async def forget(self, task_id_or_number: str) -> bool:
+        self._seen.clear()
         return await self._write(lambda database: rows.forget(database, task_id_or_number), durable=False)
 
     async def aclose(self) -> None:
@@ -157,11 +169,27 @@ def _connect(path: Path) -> sqlite3.Connection:
     database.row_factory = sqlite3.Row
     try:
         schema.migrate(database)
-        database.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(database)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Switch to the journal that readers do not wait for.
+
+    SQLite does not wait by itself while another process that has just made the file switches it, too.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 @contextmanager

@@ -1,0 +1,682 @@
+# ruff: noqa: T201
+# The table that it prints is all that this program is for.
+"""Kill the server at random moments around the paid request, thousands of times: is each wish paid once?
+
+Run by hand, on Linux or macOS: ``python tests/crash.py --kills 2000 --seed 7 --form list``. Many customers
+work at the same time, each with an account, a ledger and wishes of its own. A process is asked for a wish and
+killed (SIGKILL) about when it pays; another one is asked for the same, and killed too or not, until there is
+an answer. At the end the books of the accounts are compared with the ledgers and with the answers.
+
+An account is a sandbox in one of four forms: it honours the idempotency key or not, and offers the list of
+tasks or not. Most of the processes are forked, with a `Studio` and nothing else in them; some are the real
+server on its standard streams. Some wishes are asked for by two processes at once, one of which dies.
+"""
+
+import argparse
+import functools
+import heapq
+import itertools
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+import httpx2
+
+from wan_mcp.errors import WanError
+from wan_mcp.ledger.sqlite import FILE_NAME
+from wan_mcp.sandbox import Fault, Sandbox, running
+from wan_mcp.settings import Settings
+from wan_mcp.studio import Studio
+from wan_mcp.wishes import Wish
+
+KEY = "sk-sandbox"
+FORMS = {"both": (True, True), "key": (True, False), "list": (False, True), "neither": (False, False)}
+"""Whether the key is honoured, and whether the list is offered."""
+PROMISED = ("both", "key", "list")
+"""The forms in which every wish is paid once; where a gateway had neither, nobody could promise it."""
+SLOWEST = 0.08
+"""Seconds by which an answer to a submission is late, at most."""
+LATEST = 0.12
+"""Seconds for which a process lives on, at most, when it has begun to pay and is to die."""
+LINGER = 5.0
+"""Seconds after which a forked process that has answered ends by itself."""
+PATIENCE = 25.0
+"""Seconds after which a process that was asked is given up."""
+ATTEMPTS = 4
+"""How often the same is asked at most after the last kill."""
+TWINS = 0.15
+"""The share of wishes that two processes are asked for at once."""
+POLL = 0.015
+CROWD = 8
+"""Processes with the same wish at the same time."""
+
+Steps = Iterator[float]
+"""Something that goes on for a while: it yields the seconds until it wants to go on."""
+
+# The accounts: one process with a sandbox for each customer.
+
+
+class Hesitation(Fault):
+    """An answer that is late by another time each time, after the task was made and paid."""
+
+    @property
+    def delay(self) -> float:
+        return random.uniform(0, SLOWEST)
+
+
+async def keep_accounts(forms: list[str]) -> None:
+    """Serve the sandboxes until stdin ends: addresses on the first line of stdout, the books on the last."""
+    logging.disable()  # a request that breaks off in the middle is no fault here
+    sandboxes = [_sandbox(*FORMS[form]) for form in forms]
+    async with AsyncExitStack() as stack:
+        addresses = [await stack.enter_async_context(running(sandbox)) for sandbox in sandboxes]
+        pictures = [
+            str(sandbox.uploads.add("cat.png", _picture()).body(url)["file_url"])
+            for sandbox, url in zip(sandboxes, addresses, strict=True)
+        ]
+        print(json.dumps([addresses, pictures]), flush=True)
+        await anyio.to_thread.run_sync(sys.stdin.read)
+    print(json.dumps([_books_of(sandbox) for sandbox in sandboxes]), flush=True)
+
+
+def _sandbox(honoured: bool, offered: bool) -> Sandbox:
+    return Sandbox(
+        seconds=24 * 3600,
+        key=KEY,
+        credits=1e6,
+        honours_idempotency_key=honoured,
+        offers_list=offered,
+        faults=[Hesitation("submit", "slow", times=None)],
+    )
+
+
+def _picture() -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.new("RGB", (400, 400), "#7a4").save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _books_of(sandbox: Sandbox) -> dict[str, Any]:
+    books = sandbox.books
+    posts = [(call.body, call.time) for call in books.calls if call.at == "submit"]
+    return {
+        "posts": [(body["prompt"], moment) for body, moment in posts if isinstance(body, dict)],
+        "paid": [(payment.prompt, payment.task_id) for payment in books.paid],
+    }
+
+
+@dataclass
+class Account:
+    """What a customer knows of its account, and where its ledger is."""
+
+    url: str
+    picture: str
+    folder: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            "EVOLINK_API_KEY": KEY,
+            "EVOLINK_BASE_URL": self.url,
+            "EVOLINK_FILES_URL": self.url,
+            "WAN_MCP_DATA_DIR": str(self.folder),
+            "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+            "WAN_MCP_IMAGE_CHECK": "off",
+            "WAN_MCP_LOG_LEVEL": "ERROR",
+        }
+
+    def wish(self, prompt: str) -> dict[str, Any]:
+        return {"prompt": prompt, "image_urls": [self.picture]}
+
+    def entry(self, prompt: str) -> tuple[float | None, str | None]:
+        """When a wish was last about to be sent, and its task, as the ledger has it.
+
+        Read in a copy: whoever opens the file itself mends what the killed process left half done, and
+        that is for the next process to do.
+        """
+        with TemporaryDirectory() as name:
+            for path in self.folder.glob(f"{FILE_NAME}*"):
+                if not path.name.endswith("-shm"):
+                    with suppress(FileNotFoundError):  # another process may have done with it
+                        shutil.copy(path, name)
+            rows = _rows(Path(name) / FILE_NAME)
+        mine = [row[1:] for row in rows if row[0] == prompt]
+        return mine[-1] if mine else (None, None)
+
+    def known_tasks(self) -> set[str | None]:
+        return {row[2] for row in _rows(self.folder / FILE_NAME)}
+
+
+def _rows(path: Path) -> list[tuple[str, float | None, str | None]]:
+    if not path.exists():
+        return []
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as database:
+        return list(database.execute("SELECT prompt, reposted_at, task_id FROM entries"))
+    return []
+
+
+@dataclass
+class Bank:
+    """The process that keeps the accounts."""
+
+    process: "subprocess.Popen[bytes]"
+    accounts: list[Account]
+
+    def close(self) -> list[dict[str, Any]]:
+        """The books of all accounts."""
+        output, _ = self.process.communicate()
+        books: list[dict[str, Any]] = json.loads(output)
+        return books
+
+
+@contextmanager
+def bank(forms: list[str], folder: Path) -> Iterator[Bank]:
+    """Accounts of these forms, each with a ledger in a folder of its own."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, "accounts", *forms],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        addresses, pictures = json.loads(process.stdout.readline())
+        folders = [folder / f"ledger{count}" for count in range(len(forms))]
+        yield Bank(process, list(map(Account, addresses, pictures, folders)))
+    finally:
+        process.kill()
+        process.wait()
+
+
+# The processes that are asked and killed. All of them are our own children, and are waited for.
+
+
+class Asked:
+    """A process that was asked for a wish; its answer, when there is one, is a task's id or an error."""
+
+    def __init__(self, pid: int, output: int) -> None:
+        os.set_blocking(output, False)
+        self._pid, self._output = pid, output
+        self._received = b""
+        self._ended = False
+        self.began = time.time()
+
+    def lines(self) -> list[Any]:
+        with suppress(BlockingIOError):
+            while piece := os.read(self._output, 65536):
+                self._received += piece
+        return [json.loads(line) for line in self._received.split(b"\n")[:-1]]
+
+    def answer(self) -> str | None:
+        """The answer so far: a task's id, or an error's text that begins with ``!``."""
+        lines = self.lines()
+        return str(lines[0]) if lines else None
+
+    @property
+    def has_ended(self) -> bool:
+        if not self._ended:
+            self._ended = os.waitpid(self._pid, os.WNOHANG)[0] != 0
+        return self._ended
+
+    def kill(self) -> float:
+        """End it at once; the time of its end."""
+        if not self.has_ended:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._ended = True
+        moment = time.time()
+        os.close(self._output)
+        return moment
+
+
+@functools.cache
+def trust() -> ssl.SSLContext:
+    """Made before the first fork: it takes longer than all else that a forked process does."""
+    return httpx2.create_ssl_context()
+
+
+@dataclass(frozen=True)
+class Doom:
+    """When a forked process kills itself, which on a busy machine nobody else would do in time."""
+
+    seconds: float
+    after_sending: bool
+    """Whether the seconds count from the moment at which it begins to pay, rather than from its start."""
+
+
+def fork(account: Account, prompt: str, doom: Doom | None = None) -> Asked:
+    """A process with a studio, asked at once."""
+    output, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _answer_in_child(account, prompt, writer, doom)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    return Asked(pid, output)
+
+
+def _answer_in_child(account: Account, prompt: str, writer: int, doom: Doom | None) -> None:
+    try:
+        answer = anyio.run(_generate, account, prompt, doom)
+    except WanError as error:
+        answer = f"!{error.message} {error.next_step}"
+    except BaseException as error:
+        answer = f"!{error!r}"
+    os.write(writer, json.dumps(answer).encode() + b"\n")
+    time.sleep(LINGER)
+
+
+async def _generate(account: Account, prompt: str, doom: Doom | None) -> str:
+    transport = Network(doom if doom and doom.after_sending else None)
+    if doom and not doom.after_sending:
+        _die_in(doom.seconds)
+    async with Studio(Settings.load(account.environ), transport=transport) as studio:
+        report = await studio.generate(Wish.model_validate(account.wish(prompt)))
+        return report.task.id
+
+
+class Network(httpx2.AsyncHTTPTransport):
+    """The real network; with a doom, the process dies soon after it has begun to pay."""
+
+    def __init__(self, doom: Doom | None) -> None:
+        super().__init__(verify=trust())
+        self._doom = doom
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self._doom and request.method == "POST":
+            _die_in(self._doom.seconds)
+        return await super().handle_async_request(request)
+
+
+def _die_in(seconds: float) -> None:
+    def die() -> None:
+        time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=die, daemon=True).start()
+
+
+class Server(Asked):
+    """The real server, asked over its standard streams when it is ready."""
+
+    def __init__(self, account: Account) -> None:
+        foreign = ("EVOLINK_", "WAN_MCP_")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "wan_mcp"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=inherited | account.environ,
+        )
+        assert self._process.stdout is not None
+        super().__init__(self._process.pid, self._process.stdout.fileno())
+        client = {"name": "crash", "version": "1"}
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+        self._send(id=0, method="initialize", params=hello)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.lines())
+
+    def ask(self, wish: dict[str, Any]) -> None:
+        self._send(method="notifications/initialized")
+        self._send(id=1, method="tools/call", params={"name": "generate_video", "arguments": wish})
+        self.began = time.time()
+
+    def answer(self) -> str | None:
+        results = [line["result"] for line in self.lines() if line.get("id") == 1]
+        if not results:
+            return None
+        content = results[0].get("structuredContent")
+        return str(content["id"]) if content else f"!{results[0]['content'][0]['text']}"
+
+    @property
+    def has_ended(self) -> bool:
+        self._ended = self._ended or self._process.poll() is not None
+        return self._ended
+
+    def kill(self) -> float:
+        self._process.kill()
+        self._process.wait()
+        moment = time.time()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what it never read
+                    stream.close()
+        return moment
+
+    def _send(self, **message: Any) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+            self._process.stdin.flush()
+
+
+# The customers: generators that yield the seconds until they want to go on.
+
+
+@dataclass(frozen=True)
+class Kill:
+    prompt: str
+    began: float
+    moment: float
+    recorded: bool
+    """Whether the ledger had the task by then."""
+
+
+class Aim:
+    """When to kill: about a moment that moves to where as many kills fall before the payment as after."""
+
+    def __init__(self, moment: float, spread: float = SLOWEST) -> None:
+        self.moment, self._spread = moment, spread
+
+    def shot(self) -> float:
+        return max(self.moment + random.uniform(-self._spread, self._spread), 0)
+
+    def learn(self, *, too_early: bool, too_late: bool) -> None:
+        self.moment += 0.015 * (too_early - too_late)
+
+
+def _aims() -> dict[tuple[bool, bool], Aim]:
+    first, again = 0.1, 2.1
+    return {
+        (server, later): Aim(again if later else first) for server in (False, True) for later in (False, True)
+    }
+
+
+@dataclass
+class Run:
+    """What all customers of a form share, and what they found."""
+
+    form: str
+    kills_wanted: int
+    servers: float
+    """The share of processes that are the real server."""
+    deadline: float
+    kills: list[Kill] = field(default_factory=list)
+    wishes: int = 0
+    answers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    unanswered: list[str] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    aims: dict[tuple[bool, bool], Aim] = field(default_factory=_aims)
+    """By whether it is the server, and whether it goes on with an earlier request."""
+
+    @property
+    def crowd(self) -> str:
+        """The wish that many have."""
+        return f"{self.form} crowd"
+
+    @property
+    def is_enough(self) -> bool:
+        return len(self.kills) >= self.kills_wanted or time.monotonic() > self.deadline
+
+
+def crowd(run: Run, account: Account) -> Steps:
+    """Many processes at once that have the same wish, and that nobody kills."""
+    prompt = run.crowd
+    run.wishes += 1
+    server = yield from _served(account, prompt)
+    processes: list[Asked] = [server, *(fork(account, prompt) for _ in range(CROWD - 1))]
+    for process in processes:
+        if not (yield from _answered(run, prompt, process)):
+            run.unanswered.append(prompt)
+
+
+def customer(run: Run, account: Account, name: str) -> Steps:
+    """One wish after the other, each asked for until there is an answer, whoever dies meanwhile."""
+    for number in itertools.count():
+        if run.is_enough:
+            return
+        prompt = f"{name}.{number}"
+        run.wishes += 1
+        if random.random() < TWINS:
+            yield from _with_a_twin(run, account, prompt)
+        else:
+            yield from _with_kills(run, account, prompt, random.choice((1, 1, 1, 2, 3)))
+        yield from until_answered(run, account, prompt)
+
+
+def _with_kills(run: Run, account: Account, prompt: str, times: int) -> Steps:
+    for _ in range(times):
+        sent_at, task_id = account.entry(prompt)
+        if task_id is None:
+            yield from _ask_and_kill(run, account, prompt, again=sent_at is not None)
+
+
+def _with_a_twin(run: Run, account: Account, prompt: str) -> Steps:
+    """Two processes at once, one of which dies: the other one has to answer."""
+    survivor = yield from _asked(run, account, prompt)
+    yield from _ask_and_kill(run, account, prompt, again=False)
+    yield from _answered(run, prompt, survivor)
+
+
+def _asked(run: Run, account: Account, prompt: str) -> Generator[float, None, Asked]:
+    if random.random() >= run.servers:
+        return fork(account, prompt)
+    return (yield from _served(account, prompt))
+
+
+def _served(account: Account, prompt: str) -> Generator[float, None, Server]:
+    server = Server(account)
+    yield from until(lambda: server.is_ready or server.has_ended)
+    server.ask(account.wish(prompt))
+    return server
+
+
+def _ask_and_kill(run: Run, account: Account, prompt: str, *, again: bool) -> Steps:
+    by_server, after_sending = random.random() < run.servers, random.random() < 0.6
+    aim = run.aims[by_server, again]
+    shot = aim.shot()
+    process: Asked
+    if by_server:
+        process = yield from _served(account, prompt)
+        yield shot
+    elif after_sending:
+        process = fork(account, prompt, Doom(random.uniform(0, LATEST), after_sending=True))
+        yield from until(lambda: process.has_ended or process.answer() is not None)
+    else:
+        process = fork(account, prompt, Doom(shot, after_sending=False))
+        yield from until(lambda: process.has_ended)
+    moment = process.kill()
+    sent_at, task_id = account.entry(prompt)
+    if by_server or not after_sending:
+        aim.learn(too_early=(sent_at or 0) < process.began, too_late=task_id is not None)
+    run.kills.append(Kill(prompt, process.began, moment, task_id is not None))
+
+
+def until_answered(run: Run, account: Account, prompt: str) -> Steps:
+    """Ask, and ask again while there is an error, without any more kills."""
+    for _ in range(ATTEMPTS):
+        process = yield from _asked(run, account, prompt)
+        if (yield from _answered(run, prompt, process)):
+            return
+        yield 1.0
+    run.unanswered.append(prompt)
+
+
+def _answered(run: Run, prompt: str, process: Asked) -> Generator[float, None, bool]:
+    yield from until(lambda: process.answer() is not None or process.has_ended)
+    answer = process.answer() or "!no answer"
+    process.kill()
+    if answer.startswith("!"):
+        run.errors[answer[1:]] += 1
+        return False
+    run.answers[prompt].add(answer)
+    return True
+
+
+def until(condition: Callable[[], bool]) -> Steps:
+    """Wait until something is so, but not for ever."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < deadline:
+        yield POLL
+
+
+def work(customers: Iterable[Steps]) -> None:
+    """Let all of them go on until the last one is done."""
+    queue = [(0.0, number, one) for number, one in enumerate(customers)]
+    while queue:
+        moment, number, one = heapq.heappop(queue)
+        time.sleep(max(moment - time.monotonic(), 0))
+        pause = next(one, None)
+        if pause is not None:
+            heapq.heappush(queue, (time.monotonic() + pause, number, one))
+
+
+# The judgement.
+
+
+@dataclass(frozen=True)
+class Verdict:
+    form: str
+    wishes: int
+    kills: int
+    before: int
+    """Kills before the request arrived at the account."""
+    during: int
+    """Kills after it arrived, and before the answer was in the ledger."""
+    after: int
+    posts: int
+    paid: int
+    crowd: int
+    """Requests that the crowd made: one."""
+    twice: int
+    """Wishes that were paid more than once."""
+    missing: int
+    """Paid tasks that are not in the ledger although the wish was asked for again."""
+    wrong: int
+    """Wishes that were answered with a task that is not theirs, or not with one task."""
+    unanswered: int
+
+    @property
+    def is_good(self) -> bool:
+        broken = self.twice or self.missing or self.wrong or self.unanswered
+        return self.crowd == 1 and not (broken and self.form in PROMISED)
+
+
+def judge(run: Run, accounts: list[Account], books: list[dict[str, Any]]) -> Verdict:
+    moments: dict[str, list[float]] = defaultdict(list)
+    paid: dict[str, set[str]] = defaultdict(set)
+    for book in books:
+        for prompt, moment in book["posts"]:
+            moments[prompt].append(moment)
+        for prompt, task_id in book["paid"]:
+            paid[prompt].add(task_id)
+    known = set().union(*(account.known_tasks() for account in accounts))
+    falls = Counter(_fall(kill, moments[kill.prompt]) for kill in run.kills)
+    return Verdict(
+        form=run.form,
+        wishes=run.wishes,
+        kills=len(run.kills),
+        before=falls["before"],
+        during=falls["during"],
+        after=falls["after"],
+        posts=sum(map(len, moments.values())),
+        paid=sum(map(len, paid.values())),
+        crowd=len(moments[run.crowd]),
+        twice=sum(len(tasks) > 1 for tasks in paid.values()),
+        missing=len(set().union(*paid.values()) - known),
+        wrong=sum(len(answers) > 1 or not answers <= paid[prompt] for prompt, answers in run.answers.items()),
+        unanswered=len(run.unanswered),
+    )
+
+
+def _fall(kill: Kill, moments: list[float]) -> str:
+    if kill.recorded:
+        return "after"
+    return "during" if any(kill.began <= moment <= kill.moment for moment in moments) else "before"
+
+
+def crash(
+    forms: list[str], kills: int, *, seconds: float, customers: int, servers: float
+) -> list[tuple[Verdict, Run]]:
+    """Work off a number of kills for each form, or as many as fit into the seconds, all at the same time."""
+    trust()
+    anyio.run(anyio.sleep, 0)  # imports what each forked process would have to
+    with TemporaryDirectory() as name, bank(list(forms) * customers, Path(name)) as place:
+        deadline = time.monotonic() + seconds
+        runs = [Run(form, kills, servers, deadline) for form in forms]
+        shares = [place.accounts[number :: len(forms)] for number in range(len(forms))]
+        work(_everybody(runs, shares))
+        books = place.close()
+        return [
+            (judge(run, share, books[number :: len(forms)]), run)
+            for number, (run, share) in enumerate(zip(runs, shares, strict=True))
+        ]
+
+
+def _everybody(runs: list[Run], shares: list[list[Account]]) -> Iterator[Steps]:
+    for run, accounts in zip(runs, shares, strict=True):
+        for number, account in enumerate(accounts):
+            job = customer(run, account, f"{run.form} {number}")
+            yield itertools.chain(crowd(run, account), job) if number == 0 else job
+
+
+def main() -> int:
+    arguments = _arguments()
+    logging.disable(logging.WARNING)
+    random.seed(arguments.seed)
+    forms = {"all": list(FORMS), "promised": list(PROMISED)}.get(arguments.form, [arguments.form])
+    found = crash(
+        forms,
+        arguments.kills // len(forms),
+        seconds=arguments.seconds,
+        customers=max(arguments.customers // len(forms), 1),
+        servers=arguments.servers,
+    )
+    _print([verdict for verdict, _ in found], as_json=arguments.json)
+    for verdict, run in found:
+        for error, count in run.errors.most_common(5):
+            print(f"{verdict.form}: {count} x {error}", file=sys.stderr)
+    return 0 if all(verdict.is_good for verdict, _ in found) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=2000, help="how many in all (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=600, help="after which no wish is begun any more")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--form", choices=[*FORMS, "promised", "all"], default="all")
+    parser.add_argument("--customers", type=int, default=32, help="at the same time (default: %(default)s)")
+    parser.add_argument("--servers", type=float, default=0.1, help="the share of processes that are servers")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each form")
+    return parser.parse_args()
+
+
+def _print(verdicts: list[Verdict], *, as_json: bool) -> None:
+    rows = [asdict(verdict) for verdict in verdicts]
+    if as_json:
+        print("\n".join(map(json.dumps, rows)))
+        return
+    for row in [list(rows[0]), *(list(row.values()) for row in rows)]:
+        print("".join(f"{value:>11}" for value in row))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["accounts"]:
+        anyio.run(keep_accounts, sys.argv[2:])
+    else:
+        sys.exit(main())

@@ -1,0 +1,44 @@
+"""Processes die around the paid request, in earnest: the short form of ``crash.py``."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests import crash
+from tests.crash import PROMISED
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the processes are forked")
+KILLS = 33
+SECONDS = 12
+"""After which no further wish is begun, however slow the machine is."""
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, dict[str, Any]]:
+    """All forms at the same time: most of it is the pause before a look."""
+    options = ["--form", "promised", "--kills", str(KILLS), "--seconds", str(SECONDS), "--customers", "15"]
+    command = [sys.executable, crash.__file__, "--json", "--servers", "0.04", *options]
+    run = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    found = map(json.loads, run.stdout.splitlines())
+    return {verdict["form"]: verdict for verdict in found}
+
+
+@pytest.mark.parametrize("form", PROMISED)
+def test_whoever_is_killed_each_wish_is_paid_once(verdicts: dict[str, dict[str, Any]], form: str) -> None:
+    """Every wish is answered in the end, with its own task, which was paid once and is in the ledger."""
+    verdict = verdicts[form]
+    promised = {name: verdict[name] for name in ("twice", "missing", "wrong", "unanswered")}
+    assert promised == dict.fromkeys(promised, 0)
+    assert verdict["paid"] == verdict["wishes"]
+    assert verdict["kills"] > 0
+
+
+@pytest.mark.parametrize("form", PROMISED)
+def test_eight_equal_calls_in_eight_processes_are_one_request(
+    verdicts: dict[str, dict[str, Any]], form: str
+) -> None:
+    """One of them asks, and all of them get the task: else the wish were wrong or unanswered."""
+    assert verdicts[form]["crowd"] == 1
