@@ -1,45 +1,18 @@
 """``wan-mcp`` and ``python -m wan_mcp``: without arguments, the server on stdin and stdout."""
 
-import gc
 import sys
 
 
 def main() -> None:
     """Serve, or run the command that the arguments name."""
     if len(sys.argv) == 1:
+        from wan_mcp.stdio import serve
+
         serve()
     else:
         from wan_mcp.cli import commands
 
         commands(prog_name="wan-mcp")
-
-
-def serve() -> None:
-    """Run the server on stdin and stdout until the client closes them."""
-    gc.disable()  # the imports make much that stays, and to collect while they do finds nothing
-    wire, sys.stdout = sys.stdout, sys.stderr  # a library that prints must not reach the client
-    import anyio
-
-    from wan_mcp import logs
-    from wan_mcp.server import create_server
-    from wan_mcp.settings import Settings
-
-    settings = Settings.load()
-    if sys.stdin.isatty():
-        sys.stderr.write(
-            "wan-mcp speaks MCP on stdin and stdout; an MCP client starts it. "
-            "For people: wan-mcp --help, wan-mcp doctor, wan-mcp demo.\n"
-        )
-    logs.configure(settings.log_level)
-    server = create_server(settings)
-    gc.freeze()
-    gc.enable()
-
-    async def run() -> None:
-        sys.stdout = wire  # from here on the SDK keeps it to itself
-        await server.run_stdio_async()
-
-    anyio.run(run)
 
 
 if __name__ == "__main__":

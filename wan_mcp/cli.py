@@ -30,7 +30,7 @@ def commands() -> None:
 @commands.command()
 def serve() -> None:
     """Serve MCP on stdin and stdout, as without a command."""
-    from wan_mcp.__main__ import serve as run
+    from wan_mcp.stdio import serve as run
 
     run()
 
