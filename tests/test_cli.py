@@ -1,6 +1,7 @@
 """The commands for people: what they print, leave behind and exit with."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,21 @@ def test_an_unknown_fault_is_refused() -> None:
     result = run("sandbox", "--fault", "submit:earthquake")
     assert result.exit_code == 2
     assert "earthquake" in result.output
+
+
+def test_a_port_that_is_taken_is_an_error_in_words() -> None:
+    """No traceback, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("sandbox", "--port", str(port))
+    assert result.exit_code == 1
+    assert f"Port {port} cannot be used" in result.output
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "1e9", "soon"])
+def test_a_duration_that_is_none_is_refused(seconds: str) -> None:
+    """An imitated generation takes a time above zero."""
+    assert run("demo", "--seconds", seconds).exit_code == 2
 
 
 def test_an_empty_ledger_is_said_to_be_empty(tmp_path: Path) -> None:

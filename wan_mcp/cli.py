@@ -1,6 +1,7 @@
 """The commands of ``wan-mcp``; without a command it serves MCP on stdin and stdout."""
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from wan_mcp.settings import Settings
 
 T = TypeVar("T")
 SANDBOX_KEY = "sk-sandbox"
+SECONDS = click.FloatRange(min=0.1, max=86400)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,7 +40,9 @@ def serve() -> None:
 @commands.command()
 @click.argument("image", required=False)
 @click.option("--prompt", default=None, help="What should happen in the video.")
-@click.option("--seconds", default=8.0, show_default=True, help="How long the imitated generation takes.")
+@click.option(
+    "--seconds", type=SECONDS, default=8.0, show_default=True, help="How long the imitated generation takes."
+)
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Where the video goes.")
 def demo(image: str | None, prompt: str | None, seconds: float, output: Path | None) -> None:
     """Watch an agent make a video, on the embedded sandbox: no key, no cost."""
@@ -87,7 +91,7 @@ def doctor() -> None:
 
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-@click.option("--limit", default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @click.option("--forget", metavar="ID", default=None, help="Remove a row: a task id, or #N for one without.")
 def tasks(as_json: bool, limit: int, forget: str | None) -> None:
     """Print the ledger: what was asked for on this machine, and what became of it."""
@@ -103,8 +107,10 @@ def tasks(as_json: bool, limit: int, forget: str | None) -> None:
 
 
 @commands.command()
-@click.option("--port", default=8787, show_default=True, help="Port on 127.0.0.1.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long a generation takes.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="Port on 127.0.0.1."
+)
+@click.option("--seconds", type=SECONDS, default=20.0, show_default=True, help="How long a generation takes.")
 @click.option(
     "--fault", "faults", multiple=True, help="Script a fault, such as submit:503 or task:garbage*3."
 )
@@ -120,7 +126,10 @@ def sandbox(port: int, seconds: float, faults: tuple[str, ...]) -> None:
     click.echo(f"An imitation of the Evolink API, at {url}. To use it, set for the server:")
     for name, value in _sandbox_environment(url).items():
         click.echo(f"  {name}={value}")
-    serve(Sandbox(seconds=seconds, key=SANDBOX_KEY, faults=scripted), port=port)
+    try:
+        serve(Sandbox(seconds=seconds, key=SANDBOX_KEY, faults=scripted), port=port)
+    except OSError as error:
+        raise click.ClickException(f"Port {port} cannot be used ({error.strerror}); try another.") from error
 
 
 def _sandbox_environment(url: str) -> dict[str, str]:
@@ -140,8 +149,10 @@ async def _settings(sandbox: bool) -> AsyncIterator[Settings]:
         return
     from wan_mcp.sandbox import Sandbox, running
 
-    async with running(Sandbox(seconds=10, key=SANDBOX_KEY)) as url:
-        yield Settings.load({**os.environ, **_sandbox_environment(url)})
+    with tempfile.TemporaryDirectory() as folder:  # what is imitated does not belong into the real ledger
+        async with running(Sandbox(seconds=10, key=SANDBOX_KEY)) as url:
+            environ = {**_sandbox_environment(url), "WAN_MCP_DATA_DIR": folder}
+            yield Settings.load({**os.environ, **environ})
 
 
 def _run(work: Callable[[], Awaitable[T]]) -> T:
