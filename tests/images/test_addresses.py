@@ -103,3 +103,39 @@ def test_an_address_is_shown_without_what_gives_access() -> None:
         shown("https://me:word@pics.example/a/cat.png?X-Amz-Signature=5ecret#x") == "pics.example/a/cat.png"
     )
     assert shown("https://[") == "the address"
+
+
+@pytest.mark.parametrize(
+    "host", ["256.0.0.1", "1.256.1", "4294967296", "1.2.3.256", "1.16777216", "0x100.0.0.1"]
+)
+def test_a_number_that_is_too_large_is_no_address(host: str) -> None:
+    """Not an address, and no name either."""
+    assert parse_ip(host) is None
+    assert not is_public_host(host)
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8%1", "2606:4700::1111%eth0", "[2606:4700::1111%25eth0]"])
+def test_a_zone_makes_an_address_local(host: str) -> None:
+    """It names an interface of one machine, which nobody else has."""
+    assert not is_public_host(host)
+
+
+def test_full_width_digits_are_digits() -> None:
+    """They become the plain address, which is then judged like any other."""
+    assert canonical_host("\uff18.\uff18.\uff18.\uff18") == "8.8.8.8"
+    assert not is_public_host("\uff11\uff12\uff17.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "name", ["db.private", "printer.lan", "a.localdomain", "x.corp", "y.onion", "nas.home"]
+)
+def test_a_name_of_a_private_network_is_not_public(name: str) -> None:
+    """Whatever it may resolve to somewhere."""
+    assert not is_public_host(name)
+
+
+@pytest.mark.parametrize("char", ["\x01", "\x7f", "\x85", "\x00", "\n", " ", "\\"])
+def test_an_address_with_a_hidden_character_is_refused(char: str) -> None:
+    """Readers of addresses differ in what they make of these."""
+    with pytest.raises(ValueError, match="white space, a backslash or a control character"):
+        split(f"https://example.com/a{char}b")
