@@ -97,7 +97,7 @@ def _while_running(report: Report) -> str:
     said = ""
     if report.task.status == "completed":
         said = "The video is made, but its link is not there yet; never ask for it anew. "
-    left = f" About {report.time_left:.0f} s are left." if report.time_left else ""
+    left = f" About {report.time_left:.0f} s are left." if (report.time_left or 0) >= 1 else ""
     return f"{said}Call wait_for_task with task_id {report.task.id} to go on waiting.{left}"
 
 
@@ -106,7 +106,7 @@ def progress(report: Report | None) -> str:
     if report is None:
         return "looking at the task"
     percent = f", {report.task.progress:.0f} %" if report.task.progress is not None else ""
-    left = f", about {report.time_left:.0f} s left" if report.time_left else ""
+    left = f", about {report.time_left:.0f} s left" if (report.time_left or 0) >= 1 else ""
     return f"{report.task.status}{percent}{left}"
 
 

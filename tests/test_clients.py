@@ -1,0 +1,278 @@
+"""Real clients, offline, with a real server process and the sandbox: what they list, call and show a model.
+
+They are the programs that ``tests/clients/package.json`` and ``requirements.txt`` beside it name; see
+``tests/clients/programs.py`` for how they are found, and when one that is missing is an error.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from tests.clients.model import Model, scripted
+from tests.clients.programs import Finished, package_folder, program, run, started
+from tests.clients.scene import (
+    Scene,
+    assert_begun,
+    assert_done,
+    assert_refused,
+    assert_says_why,
+    scene,
+    ways_of_seeing,
+)
+from wan_mcp.server.tools import TOOLS
+
+pytestmark = pytest.mark.anyio
+
+NAMES = [tool.name for tool in TOOLS]
+ERAS = {"legacy": "2025-11-25", "modern": "2026-07-28"}
+TOOL_ERROR = 5
+"""The Inspector's exit code when a tool said that it failed."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+# The Inspector's command line
+
+
+async def inspect(at: Scene, era: str, *arguments: str) -> Finished:
+    settings = [part for name, value in at.server["env"].items() for part in ("-e", f"{name}={value}")]
+    command = (program("mcp-inspector"), "--cli", *settings, at.server["command"], *at.server["args"])
+    return await run(*command, "--protocol-era", era, "--format", "json", *arguments, folder=at.folder)
+
+
+async def inspect_call(at: Scene, era: str, tool: str, arguments: dict[str, Any]) -> Finished:
+    named = ("--tool-name", tool, "--tool-args-json", json.dumps(arguments))
+    return await inspect(at, era, "--method", "tools/call", *named)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_inspector_finds_nothing_to_mend_in_the_tools(era: str, tmp_path: Path) -> None:
+    """All tools are listed, and the strict look at their schemas ends without an error or advice."""
+    async with scene(tmp_path) as at:
+        listed = await inspect(at, era, "--method", "tools/list", "--strict")
+    assert (listed.code, listed.err) == (0, ""), listed.said
+    assert [tool["name"] for tool in json.loads(listed.out)["result"]["tools"]] == NAMES
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_inspector_makes_a_video(era: str, tmp_path: Path) -> None:
+    """Asked for in one process and waited for in another, it is one task, and each answer has all facts."""
+    async with scene(tmp_path) as at:
+        begun = await inspect_call(at, era, "generate_video", at.wish)
+        done = await inspect_call(at, era, "wait_for_task", {"task_id": at.task_id})
+        refused = await inspect_call(at, era, "generate_video", at.wrong)
+    for seen in ways_of_seeing(json.loads(begun.out)["result"]):
+        assert_begun(seen, at)
+    for seen in ways_of_seeing(json.loads(done.out)["result"]):
+        assert_done(seen, at)
+    assert_refused(json.loads(refused.out)["result"])
+    assert (begun.code, done.code, refused.code) == (0, 0, TOOL_ERROR)
+    assert len(at.sandbox.books.paid) == 1
+
+
+# The TypeScript client
+
+
+@pytest.mark.parametrize(("mode", "version"), [("legacy", ERAS["legacy"]), ("auto", ERAS["modern"])])
+async def test_the_typescript_client_makes_a_video(mode: str, version: str, tmp_path: Path) -> None:
+    """It checks answers against the published schemas itself; progress arrives, and only rises."""
+    session = str(Path(__file__).parent / "clients" / "session.mjs")
+    async with scene(tmp_path) as at:
+        calls = [
+            {"name": "generate_video", "arguments": at.wish},
+            {"name": "wait_for_task", "arguments": {"task_id": "$id"}},
+            {"name": "generate_video", "arguments": at.wrong},
+        ]
+        given = json.dumps({"server": at.server, "mode": mode, "calls": calls})
+        ended = await run(program("node"), session, package_folder(), folder=tmp_path, stdin=given)
+    assert ended.code == 0, ended.said
+    told = json.loads(ended.out)
+    assert (told["version"], told["tools"]) == (version, NAMES)
+    begun, done, refused = told["answers"]
+    for seen in ways_of_seeing(begun):
+        assert_begun(seen, at)
+    for seen in ways_of_seeing(done):
+        assert_done(seen, at)
+    assert [block["uri"] for block in done["content"] if block["type"] == "resource_link"] == [at.link]
+    assert_refused(refused)
+    shown = [notice["progress"] for notice in told["progress"]]
+    assert shown
+    assert shown == sorted(set(shown))
+    assert len(at.sandbox.books.paid) == 1
+
+
+# fastmcp's command line
+
+
+async def fastmcp(at: Scene, command: str, *arguments: str) -> Finished:
+    return await run(program("fastmcp"), command, at.configuration, *arguments, "--json", folder=at.folder)
+
+
+async def test_fastmcp_makes_a_video(tmp_path: Path) -> None:
+    """Its list has all tools, and what it prints has all facts."""
+    async with scene(tmp_path) as at:
+        listed = await fastmcp(at, "list")
+        begun = await fastmcp(at, "call", "generate_video", "--input-json", json.dumps(at.wish))
+        done = await fastmcp(at, "call", "wait_for_task", f"task_id={at.task_id}")
+        refused = await fastmcp(at, "call", "generate_video", "--input-json", json.dumps(at.wrong))
+    assert [tool["name"] for tool in json.loads(listed.out)["tools"]] == NAMES
+    for seen in ways_of_seeing(json.loads(begun.out)):
+        assert_begun(seen, at)
+    for seen in ways_of_seeing(json.loads(done.out)):
+        assert_done(seen, at)
+    assert_refused(json.loads(refused.out))
+    assert (listed.code, begun.code, done.code, refused.code) == (0, 0, 0, 1)
+    assert len(at.sandbox.books.paid) == 1
+
+
+# Codex
+
+
+def configure_codex(at: Scene, more: str = "") -> None:
+    """Its configuration is TOML, of which JSON's strings and lists are a part."""
+    server = at.server
+    environ = "\n".join(f"{name} = {json.dumps(value)}" for name, value in server["env"].items())
+    started = (
+        f"command = {json.dumps(server['command'])}\nargs = {json.dumps(server['args'])}\nrequired = true"
+    )
+    (at.folder / ".codex").mkdir()
+    (at.folder / ".codex" / "config.toml").write_text(
+        f"{more}\n[mcp_servers.wan]\n{started}\n[mcp_servers.wan.env]\n{environ}\n"
+    )
+
+
+class AppServer:
+    """``codex app-server``: what editors talk to."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin = process.stdin
+        self._lines = BufferedByteReceiveStream(process.stdout)
+        self._number = 0
+
+    async def send(self, **message: Any) -> None:
+        await self._stdin.send(json.dumps(message).encode() + b"\n")
+
+    async def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        self._number += 1
+        await self.send(id=self._number, method=method, params=params)
+        while True:
+            message = json.loads(await self._lines.receive_until(b"\n", 10_000_000))
+            if message.get("id") == self._number and "method" not in message:
+                assert "result" in message, message
+                return dict(message["result"])
+
+
+@asynccontextmanager
+async def app_server(at: Scene) -> AsyncIterator[AppServer]:
+    configure_codex(at)
+    log = (at.folder / "codex.log").open("wb")
+    with log, anyio.fail_after(60):
+        async with started(program("codex"), "app-server", folder=at.folder, stderr=log) as process:
+            server = AppServer(process)
+            await server.ask("initialize", clientInfo={"name": "test", "title": "Test", "version": "1"})
+            await server.send(method="initialized")
+            yield server
+
+
+async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
+    """Its app server starts wan-mcp, lists the tools and hands on whole answers, without any login."""
+    async with scene(tmp_path) as at, app_server(at) as codex:
+        status = await codex.ask("mcpServerStatus/list")
+        thread = (await codex.ask("thread/start", cwd=str(tmp_path), ephemeral=True))["thread"]["id"]
+        to_wan = {"threadId": thread, "server": "wan"}
+        begun = await codex.ask("mcpServer/tool/call", **to_wan, tool="generate_video", arguments=at.wish)
+        for seen in ways_of_seeing(begun):
+            assert_begun(seen, at)
+        task = {"task_id": at.task_id}
+        done = await codex.ask("mcpServer/tool/call", **to_wan, tool="wait_for_task", arguments=task)
+        for seen in ways_of_seeing(done):
+            assert_done(seen, at)
+        assert_refused(
+            await codex.ask("mcpServer/tool/call", **to_wan, tool="generate_video", arguments=at.wrong)
+        )
+    (wan,) = status["data"]
+    assert set(wan["tools"]) == set(NAMES)
+    assert len(at.sandbox.books.paid) == 1
+
+
+def assert_whole_conversation(model: Model, at: Scene) -> None:
+    """The model was offered every tool, saw all facts, and got from the wish to the file by what it saw."""
+    assert model.offered == set(NAMES)
+    refused, begun, *waits, saved = model.seen
+    assert_says_why(refused)
+    assert_begun(begun, at)
+    assert_done(waits[-1], at)
+    (file,) = (at.folder / "videos").iterdir()
+    assert str(file) in saved
+    assert len(at.sandbox.books.paid) == 1
+
+
+async def test_codex_shows_a_model_all_it_needs(tmp_path: Path) -> None:
+    """A model that reads nothing but the answers as Codex shows them makes and saves a video."""
+    provider = (
+        '[model_providers.scripted]\nname = "scripted"\nwire_api = "responses"\nenv_key = "MODEL_KEY"\n'
+    )
+    async with scene(tmp_path) as at:
+        with scripted(at.wrong, at.wish) as model:
+            configure_codex(
+                at,
+                'model = "scripted"\nmodel_provider = "scripted"\napproval_policy = "never"\n'
+                f'{provider}base_url = "{model.url}/v1"\n',
+            )
+            command = (program("codex"), "exec", "--skip-git-repo-check", "Make a video.")
+            # No commands are run in this conversation, so there is nothing to fence in.
+            free = "--dangerously-bypass-approvals-and-sandbox"
+            ended = await run(*command, free, folder=tmp_path, environ={"MODEL_KEY": "none"})
+        assert ended.code == 0, ended.said
+        assert_whole_conversation(model, at)
+
+
+# Claude Code
+
+
+async def test_claude_code_connects(tmp_path: Path) -> None:
+    """Added as the README says, it is found healthy; a program that is no server is not."""
+    claude = program("claude")
+    async with scene(tmp_path) as at:
+        settings = [part for name, value in at.server["env"].items() for part in ("-e", f"{name}={value}")]
+        command = (at.server["command"], *at.server["args"])
+        scope = ("--scope", "user")
+        added = await run(claude, "mcp", "add", "wan", *scope, *settings, "--", *command, folder=tmp_path)
+        dead = await run(claude, "mcp", "add", "dead", *scope, "--", command[0], "-c", "", folder=tmp_path)
+        listed = await run(claude, "mcp", "list", folder=tmp_path)
+    assert (added.code, dead.code, listed.code) == (0, 0, 0), added.said + dead.said + listed.said
+    found = dict(re.findall(r"^(wan|dead): .* - (.*)$", listed.out, re.M))
+    assert "Connected" in found["wan"], listed.said
+    assert "Connected" not in found["dead"], listed.said
+
+
+async def test_claude_code_shows_a_model_all_it_needs(tmp_path: Path) -> None:
+    """A model that reads nothing but the answers as Claude Code shows them makes and saves a video."""
+    async with scene(tmp_path) as at:
+        with scripted(at.wrong, at.wish) as model:
+            ended = await run(
+                *(program("claude"), "-p", "Make a video.", "--allowedTools", "mcp__wan"),
+                *("--mcp-config", at.configuration, "--strict-mcp-config"),
+                folder=tmp_path,
+                # Otherwise it lists the tools by name only, and a model would search them first.
+                environ={
+                    "ANTHROPIC_BASE_URL": model.url,
+                    "ANTHROPIC_API_KEY": "none",
+                    "ENABLE_TOOL_SEARCH": "false",
+                },
+            )
+        assert ended.code == 0, ended.said
+        assert_whole_conversation(model, at)

@@ -1,0 +1,103 @@
+"""The official conformance suite, over HTTP: with its fixtures, and against the product as it is.
+
+It needs node 22 or newer and what ``tests/clients/package.json`` names; see ``tests/clients/programs.py``.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients.programs import program
+from tests.conformance.suite import Scenario, examine, required, serving
+
+pytestmark = pytest.mark.anyio
+
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
+
+NO_TASKS = "The tasks extension is optional and not offered: a video is a task of its own, in every client."
+EXPECTED = {
+    MODERN: {
+        "tasks-capability-negotiation": NO_TASKS,
+        "tasks-dispatch-and-envelope": NO_TASKS,
+        "tasks-lifecycle": NO_TASKS,
+        "tasks-mrtr-composition": NO_TASKS,
+        "tasks-mrtr-input": NO_TASKS,
+        "tasks-request-headers": NO_TASKS,
+        "tasks-request-state-removal": NO_TASKS,
+        "tasks-required-task-error": NO_TASKS,
+        "tasks-wire-fields": NO_TASKS,
+    },
+    LEGACY: {},
+}
+"""What may fail, and why; what passes all the same has to leave the list."""
+
+UNAIDED = {
+    MODERN: (
+        "caching",
+        "completion-complete",
+        "dns-rebinding-protection",
+        "http-header-validation",
+        "prompts-list",
+        "resources-list",
+        "sep-2164-resource-not-found",
+        "server-sse-multiple-streams",
+        "tools-list",
+    ),
+    LEGACY: (
+        "completion-complete",
+        "dns-rebinding-protection",
+        "ping",
+        "prompts-list",
+        "resources-list",
+        "resources-subscribe",
+        "resources-unsubscribe",
+        "server-initialize",
+        "server-session-lifecycle",
+        "server-sse-multiple-streams",
+        "tools-list",
+    ),
+}
+"""What asks for no fixture, so that any server can be held to it."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def report(subject: str, revision: str, found: dict[str, Scenario]) -> None:
+    checks = sum(scenario.passed for scenario in found.values())
+    clean = sum(scenario.passed > 0 and not scenario.troubles for scenario in found.values())
+    idle = sum(scenario == Scenario(0, ()) for scenario in found.values())
+    counts = (
+        f"{clean} of {len(found)} scenarios passed with {checks} checks, {idle} skipped by the suite itself"
+    )
+    sys.stdout.write(f"{revision}, {subject}: {counts}\n")
+
+
+@pytest.mark.parametrize("revision", [MODERN, LEGACY])
+async def test_the_whole_suite_passes_over_the_product_and_its_fixtures(
+    revision: str, tmp_path: Path
+) -> None:
+    """Every scenario that belongs to the revision was run, and what failed is what is said to."""
+    program("conformance")
+    async with serving(tmp_path, "fixtures") as url:
+        found = await examine(url, revision, tmp_path)
+    report("with the fixtures", revision, found)
+    assert found.keys() == await required(revision, tmp_path)
+    troubles = {name: scenario.troubles for name, scenario in found.items() if scenario.troubles}
+    assert {name: why for name, why in troubles.items() if name not in EXPECTED[revision]} == {}
+    assert EXPECTED[revision].keys() - troubles.keys() == set(), "these pass: take them off the list"
+
+
+@pytest.mark.parametrize("revision", [MODERN, LEGACY])
+async def test_the_product_as_it_is_passes_what_asks_for_no_fixture(revision: str, tmp_path: Path) -> None:
+    """Lists, headers, caching, sessions and security, without anything laid over the server."""
+    program("conformance")
+    async with serving(tmp_path) as url:
+        found = await examine(url, revision, tmp_path)
+    unaided = {name: found[name] for name in UNAIDED[revision]}
+    report("as it is", revision, unaided)
+    assert {name: scenario.troubles for name, scenario in unaided.items() if scenario.troubles} == {}
+    assert all(scenario.passed for scenario in unaided.values())
