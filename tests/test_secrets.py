@@ -117,3 +117,25 @@ class TestInARealProcess:
         assert "wan_mcp" in logged
         for canary in (KEY, QUERY, base64.b64encode(picture()).decode()[40:90]):
             assert canary not in logged
+
+
+async def test_spans_hold_nothing_secret(world: World) -> None:
+    """The SDK traces every message for whoever installs an exporter; so it may be told to someone."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    async with world.client() as client:
+        await call(client, "generate_video", **wish())
+        world.sandbox.faults.add(*FAULTS)
+        for number in range(len(FAULTS)):
+            await call(client, "generate_video", **wish(prompt=f"{number}"))
+    spans = "".join(span.to_json() for span in exporter.get_finished_spans())
+    provider.shutdown()
+    assert "tools/call" in spans
+    for canary in (KEY, QUERY):
+        assert canary not in spans
