@@ -109,7 +109,8 @@ class TestInARealProcess:
                     task_id = asked["structuredContent"]["id"]
                     await process.tool("wait_for_task", task_id=task_id)
                     await process.tool("save_video", task_id=task_id)
-                    await process.tool("generate_video", **wish())
+                    missing = f"{url}/cat.png?{QUERY}"
+                    await process.tool("generate_video", prompt="go", image_urls=[missing])
                     sandbox.faults.add(*FAULTS)
                     for number in range(len(FAULTS)):
                         await process.tool("generate_video", prompt=f"{number}", image_urls=local)

@@ -108,7 +108,9 @@ async def test_the_bundle_runs(tmp_path: Path) -> None:
     unpacked = tmp_path / "unpacked"
     zipfile.ZipFile(tmp_path / "wan-mcp.mcpb").extractall(unpacked)
     filled_in = [part.replace("${__dirname}", str(unpacked)) for part in CONFIG["args"]]
-    environ = environment(tmp_path, filled(api_key=KEY) | {"UV_PYTHON": sys.executable})
+    # The system's own certificates, as everywhere else: a machine may stand behind an authority of its own.
+    installing = {"UV_PYTHON": sys.executable, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
+    environ = environment(tmp_path, filled(api_key=KEY) | installing)
     server = StdioServerParameters(command=uv, args=filled_in, env=environ)
     with anyio.fail_after(300):
         async with Client(server, read_timeout_seconds=240) as client:
