@@ -491,6 +491,10 @@ HERE, PID = platform.node(), os.getpid()
         (f"{HERE}|{os.getppid()}|0123456789abcdef", LEASE + 1, "resume"),
         (None, 1, "resume"),
     ],
+    ids=[
+        *("an earlier process of this number", "a dead process", "another machine", "a strange machine"),
+        *("another machine too long ago", "a living process", "a living one too long ago", "nobody"),
+    ],
 )
 @POSIX
 async def test_who_holds_a_wish_decides_who_may_go_on(
