@@ -21,11 +21,11 @@ from PIL import Image
 from pydantic import SecretStr
 
 from wan_mcp.evolink import Evolink
+from wan_mcp.generation.service import Studio
 from wan_mcp.sandbox import Sandbox, create_app
-from wan_mcp.sandbox.books import Books
-from wan_mcp.server import create_server
+from wan_mcp.sandbox.records import Books
+from wan_mcp.server.app import create_server
 from wan_mcp.settings import Settings
-from wan_mcp.studio import Studio
 
 # Shared machines are slow at times: no example has a deadline. The long form is run by hand.
 hypothesis.settings.register_profile("default", deadline=None)

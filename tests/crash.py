@@ -40,11 +40,11 @@ import anyio
 import httpx2
 
 from wan_mcp.errors import WanError
-from wan_mcp.ledger.sqlite import FILE_NAME
+from wan_mcp.generation.request import Wish
+from wan_mcp.generation.service import Studio
+from wan_mcp.ledger.sqlite.store import FILE_NAME
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
-from wan_mcp.studio import Studio
-from wan_mcp.wishes import Wish
 
 KEY = "sk-sandbox"
 FORMS = {"both": (True, True), "key": (True, False), "list": (False, True), "neither": (False, False)}

@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 from wan_mcp.errors import InvalidRequest
 from wan_mcp.evolink import VideoRequest
-from wan_mcp.server.arguments import parse
+from wan_mcp.generation.request import Wish
 from wan_mcp.server.schema import plain_schema
 from wan_mcp.server.tools import TOOLS, TaskArguments, WaitArguments
-from wan_mcp.wishes import Wish
+from wan_mcp.validation import parse
 
 PICTURE = "https://example.com/cat.png"
 

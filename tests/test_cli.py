@@ -14,12 +14,12 @@ from pydantic import SecretStr
 
 from tests.conftest import KEY, World, film, picture
 from wan_mcp import __version__
-from wan_mcp.cli import commands
-from wan_mcp.doctor import Finding, could_generate, examine, masked
+from wan_mcp.cli.commands import commands
+from wan_mcp.cli.doctor import Finding, could_generate, examine, masked
+from wan_mcp.cli.generate import bar, generate, wish_of
 from wan_mcp.errors import EvolinkError
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
-from wan_mcp.terminal import bar, generate, wish_of
 
 
 def run(*arguments: str, **environ: str) -> Result:
@@ -209,7 +209,7 @@ class TestOverRealSockets:
 
     async def test_the_demo_leaves_a_video_that_plays(self, tmp_path: Path, capsys: Any) -> None:
         """A real client, a real server process, and an MP4 of five seconds in which something moves."""
-        from wan_mcp.demo import run as demo
+        from wan_mcp.cli.demo import run as demo
 
         with anyio.fail_after(60):
             await demo(None, None, 0.5, tmp_path / "demo.mp4")

@@ -14,7 +14,7 @@ from mcp import Client
 from pydantic import BaseModel
 
 from tests.conftest import World
-from wan_mcp.server import create_server
+from wan_mcp.server.app import create_server
 from wan_mcp.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "contract.json"

@@ -14,7 +14,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from wan_mcp import __version__
-from wan_mcp.cli import commands
+from wan_mcp.cli.commands import commands
 from wan_mcp.evolink import prices
 from wan_mcp.server.schema import plain_schema
 from wan_mcp.server.tool import Definition

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wan_mcp.filenames import MAX_BYTES, safe_stem
+from wan_mcp.videos.filenames import MAX_BYTES, safe_stem
 
 RESERVED = {
     *("con", "prn", "aux", "nul", "conin$", "conout$", "clock$"),

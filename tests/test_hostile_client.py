@@ -14,10 +14,10 @@ from mcp.types import CallToolResult, TextContent
 from tests.conftest import JumpingLoop, World
 from wan_mcp.errors import InvalidRequest
 from wan_mcp.evolink import VideoRequest
-from wan_mcp.server.arguments import parse
 from wan_mcp.server.schema import plain_schema
 from wan_mcp.server.tool import Definition
 from wan_mcp.server.tools import TOOLS
+from wan_mcp.validation import parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),

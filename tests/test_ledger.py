@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 from tests.conftest import EPOCH, KEY
 from wan_mcp.errors import CapReached, LedgerError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger import Claim, Entry, Intent, Terms, fingerprint, schema
+from wan_mcp.ledger import Claim, Entry, Intent, Terms, fingerprint
 from wan_mcp.ledger.fingerprint import DEFAULTS
-from wan_mcp.ledger.holders import LEASE
-from wan_mcp.ledger.sqlite import FILE_NAME, SqliteLedger
+from wan_mcp.ledger.lease import LEASE
+from wan_mcp.ledger.sqlite import schema
+from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 
 pytestmark = pytest.mark.anyio
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="the rights of files are other ones there")
@@ -361,7 +362,7 @@ from pathlib import Path
 import anyio
 
 from wan_mcp.ledger import Intent, Terms
-from wan_mcp.ledger.sqlite import SqliteLedger
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 
 
 async def main():
@@ -439,7 +440,7 @@ async def test_a_fresh_file_that_another_process_is_at_is_waited_for(
     ledger = SqliteLedger(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE_NAME, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr("wan_mcp.ledger.sqlite.time.sleep", lambda seconds: other.rollback())
+        monkeypatch.setattr("wan_mcp.ledger.sqlite.store.time.sleep", lambda seconds: other.rollback())
         assert len(await ledger.entries("me")) == 1
     await ledger.aclose()
 

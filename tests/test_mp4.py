@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp.mp4 import MAX_BOXES, Facts, is_mp4, is_whole, read_facts
+from wan_mcp.videos.mp4 import MAX_BOXES, Facts, is_mp4, is_whole, read_facts
 
 MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 

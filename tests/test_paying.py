@@ -14,13 +14,13 @@ from mcp.types import CallToolResult, TextContent
 from tests.conftest import KEY, World, now, picture, resolve
 from wan_mcp.errors import CapReached, LedgerError, OutcomeUnknown
 from wan_mcp.evolink import Task, VideoRequest
+from wan_mcp.generation.request import Wish
+from wan_mcp.generation.service import Studio
+from wan_mcp.generation.snapshot import Report
 from wan_mcp.ledger import Entry, Intent, Terms
-from wan_mcp.ledger.sqlite import SqliteLedger
-from wan_mcp.reports import Report
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.settings import Settings
-from wan_mcp.studio import Studio
-from wan_mcp.wishes import Wish
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ from wan_mcp.errors import (
     Unauthorized,
     UnreadableAnswer,
 )
-from wan_mcp.evolink.replies import Reply, error_of
+from wan_mcp.evolink.http_errors import Reply, error_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SENTENCE = "That did not work."

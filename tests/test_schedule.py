@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp.schedule import LONGEST, SHORTEST, expected_duration, next_look, spread_out
+from wan_mcp.generation.schedule import LONGEST, SHORTEST, expected_duration, next_look, spread_out
 
 SECONDS = st.floats(0, 1e6)
 MAYBE = st.none() | st.floats(-1e3, 1e6)

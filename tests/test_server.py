@@ -289,7 +289,7 @@ async def test_a_fault_of_our_own_says_nothing_of_its_inside(world: World, monke
     async def broken(self: Any, *args: Any) -> Any:
         raise RuntimeError("inner secret")
 
-    monkeypatch.setattr("wan_mcp.studio.Studio.credits", broken)
+    monkeypatch.setattr("wan_mcp.generation.service.Studio.credits", broken)
     async with world.client() as client:
         result = await call(client, "get_credits")
     assert result.is_error

@@ -26,15 +26,15 @@ from mcp import Client
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
 from tests.conftest import KEY, Web, World, fetch, now, resolve
-from wan_mcp import videos
 from wan_mcp.errors import LedgerError, LinkDead, VideoError
-from wan_mcp.images.safety import Safe
+from wan_mcp.generation.request import Wish
+from wan_mcp.generation.service import Studio
 from wan_mcp.ledger import Saved
-from wan_mcp.ledger.sqlite import SqliteLedger
+from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.net.fetch import Safe
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
-from wan_mcp.studio import Studio
-from wan_mcp.wishes import Wish
+from wan_mcp.videos import download as videos
 
 pytestmark = pytest.mark.anyio
 

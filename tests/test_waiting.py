@@ -9,7 +9,7 @@ import pytest
 
 from wan_mcp.errors import Busy, LostAnswer, NotFound
 from wan_mcp.evolink import Task
-from wan_mcp.waiting import Pace, Waited, Watcher
+from wan_mcp.generation.polling import Pace, Waited, Watcher
 
 pytestmark = pytest.mark.anyio
 

@@ -8,12 +8,12 @@ from mcp.server.mcpserver import Context
 
 from wan_mcp.errors import CapReached, LostAnswer, OutcomeUnknown, SettingsError, VideoError, WanError
 from wan_mcp.evolink import Credits, Task
+from wan_mcp.generation.snapshot import Report
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Saved
-from wan_mcp.reports import Report
-from wan_mcp.server import words
-from wan_mcp.server.clients import KNOWN, UNKNOWN, patience
-from wan_mcp.server.report import TaskView
+from wan_mcp.server import text as words
+from wan_mcp.server.results import TaskView
+from wan_mcp.server.timeouts import KNOWN, UNKNOWN, patience
 from wan_mcp.settings import Settings
 
 LINK = "https://media.example.com/v.mp4"

@@ -6,11 +6,11 @@ import sys
 def main() -> None:
     """Serve, or run the command that the arguments name."""
     if len(sys.argv) == 1:
-        from wan_mcp.stdio import serve
+        from wan_mcp.server.stdio import serve
 
         serve()
     else:
-        from wan_mcp.cli import commands
+        from wan_mcp.cli.commands import commands
 
         commands(prog_name="wan-mcp")
 

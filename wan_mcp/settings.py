@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from wan_mcp.addresses import parse_ip
 from wan_mcp.errors import SettingsError
+from wan_mcp.net.addresses import parse_ip
 
 KEYS_PAGE = "https://evolink.ai/dashboard/keys"
 

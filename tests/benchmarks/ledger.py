@@ -23,9 +23,9 @@ import anyio
 from pydantic import SecretStr
 
 from wan_mcp.evolink import Evolink, Task, VideoRequest
+from wan_mcp.generation.submission import Cashier
 from wan_mcp.ledger import Intent, Terms
-from wan_mcp.ledger.sqlite import FILE_NAME, SqliteLedger
-from wan_mcp.paying import Cashier
+from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 
 KEY = "sk-sandbox"
 DEADLINE = 110

@@ -13,7 +13,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 
-from wan_mcp.schedule import next_look, spread_out
+from wan_mcp.generation.schedule import next_look, spread_out
 
 MEDIANS = (60, 90, 120, 150, 180)
 SIGMAS = (0.2, 0.35, 0.5)

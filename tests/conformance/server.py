@@ -16,7 +16,7 @@ from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.types import JSONRPCMessage
 
 from tests.conformance.fixtures import add_fixtures
-from wan_mcp.server import create_server
+from wan_mcp.server.app import create_server
 from wan_mcp.settings import Settings
 
 HOST = "127.0.0.1"

@@ -12,7 +12,7 @@ import httpx2
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSListener
 
-from wan_mcp.addresses import IPAddress
+from wan_mcp.net.addresses import IPAddress
 
 Answer = Callable[["Visit"], Awaitable[None]]
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.images.hostile import LITERAL, NAMES, RANGES, SPELLINGS
-from wan_mcp import addresses
-from wan_mcp.addresses import canonical_host, is_public_host, is_public_ip, parse_ip, shown, split
+from wan_mcp.net import addresses
+from wan_mcp.net.addresses import canonical_host, is_public_host, is_public_ip, parse_ip, shown, split
 
 PUBLIC = [
     ("93.184.215.14", "93.184.215.14"),

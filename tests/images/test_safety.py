@@ -12,7 +12,7 @@ import pytest
 from tests.images.hostile import LITERAL, RESOLVING
 from tests.images.sites import Changing, Names, Recorder, Site, Visit, only, sending_to, showing, site
 from wan_mcp.errors import AddressRefused, FetchFailed, WanError
-from wan_mcp.images.safety import Checked, Safe
+from wan_mcp.net.fetch import Checked, Safe
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.images.sites import Names, Visit, only, showing, site
 from wan_mcp.errors import AddressRefused, FetchFailed, SettingsError
-from wan_mcp.images.safety import Safe
+from wan_mcp.net.fetch import Safe
 
 pytestmark = pytest.mark.anyio
 

@@ -133,7 +133,7 @@ async def test_a_missing_library_is_named(
 ) -> None:
     """Only the making of videos needs the extra."""
     monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.delitem(sys.modules, "wan_mcp.sandbox.film", raising=False)
+    monkeypatch.delitem(sys.modules, "wan_mcp.sandbox.render", raising=False)
     client = connect(make_sandbox(film=None))
     task = (await client.post(SUBMIT, json=order)).json()
     clock.advance(10)

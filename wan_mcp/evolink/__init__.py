@@ -1,8 +1,8 @@
 """A client library for the Evolink video API; usable by itself."""
 
-from wan_mcp.evolink.answers import Credits, Listing, Status, Task, TaskError, Upload
 from wan_mcp.evolink.client import Evolink
-from wan_mcp.evolink.models import MODEL, PROMPT_MAX, VideoRequest
+from wan_mcp.evolink.requests import MODEL, PROMPT_MAX, VideoRequest
+from wan_mcp.evolink.responses import Credits, Listing, Status, Task, TaskError, Upload
 
 __all__ = [
     "MODEL",

@@ -26,9 +26,9 @@ from wan_mcp.errors import (
     UnreadableAnswer,
     WanError,
 )
-from wan_mcp.evolink.answers import Credits, Listing, Task, Upload, tidy
-from wan_mcp.evolink.models import MODEL, VideoRequest
-from wan_mcp.evolink.replies import Reply, error_of
+from wan_mcp.evolink.http_errors import Reply, error_of
+from wan_mcp.evolink.requests import MODEL, VideoRequest
+from wan_mcp.evolink.responses import Credits, Listing, Task, Upload, tidy
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from wan_mcp.errors import PictureError
-from wan_mcp.images.formats import bmp, gif, heif, jpeg, png, strangers, tiff, webp
+from wan_mcp.images.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from wan_mcp.images.formats.head import Facts, Format, Head, Short, damaged
 from wan_mcp.images.limits import MAX_READ
+from wan_mcp.images.unsupported import refuse
 
 __all__ = ["Facts", "Format", "NeedMore", "cut_off", "facts", "facts_of"]
 
@@ -75,7 +76,7 @@ def _read(head: Head) -> Facts:
     if kind is None:
         if not head.complete and len(head.data) < _ENOUGH_TEXT:
             raise Short(_ENOUGH_TEXT)
-        raise strangers.refuse(head.data)
+        raise refuse(head.data)
     found = _READERS[kind](head)
     if not (found.width and found.height):
         raise damaged("it has no pixels")

@@ -11,7 +11,7 @@ from wan_mcp.errors import PictureError
 from wan_mcp.images.facts import Facts, NeedMore, facts, facts_of
 from wan_mcp.images.fitting import LINKED, fits
 from wan_mcp.images.limits import MAX_BYTES, MAX_READ, check_possible, in_bytes
-from wan_mcp.images.safety import Safe
+from wan_mcp.net.fetch import Safe
 
 _HEADERS = {"accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
 _CHUNK = 32_768

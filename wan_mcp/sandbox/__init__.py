@@ -2,7 +2,7 @@
 
 from wan_mcp.sandbox.app import create_app
 from wan_mcp.sandbox.faults import Fault
-from wan_mcp.sandbox.running import running, serve
 from wan_mcp.sandbox.sandbox import Sandbox
+from wan_mcp.sandbox.serving import running, serve
 
 __all__ = ["Fault", "Sandbox", "create_app", "running", "serve"]

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wan_mcp.sandbox import api, control, media
-from wan_mcp.sandbox.breakage import play, refusal
+from wan_mcp.sandbox.fault_responses import play, refusal
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.reception import Reception
 from wan_mcp.sandbox.sandbox import Sandbox

@@ -50,7 +50,7 @@ class Films:
 def moving_picture(picture: bytes, seconds: int, quality: str) -> bytes:
     """The default film."""
     try:
-        from wan_mcp.sandbox.film import render
+        from wan_mcp.sandbox.render import render
     except ModuleNotFoundError as missing:
         if missing.name != "av":
             raise

@@ -5,7 +5,7 @@ import secrets
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wan_mcp.sandbox.books import Call
+from wan_mcp.sandbox.records import Call
 from wan_mcp.sandbox.sandbox import Sandbox
 
 UNBOOKED = "/sandbox/"

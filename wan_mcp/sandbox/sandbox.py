@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable
 
-from wan_mcp.sandbox.books import Books, Payment
 from wan_mcp.sandbox.callbacks import Callbacks, Send, post
 from wan_mcp.sandbox.faults import Fault, Script
 from wan_mcp.sandbox.films import Film, Films, moving_picture
@@ -11,6 +10,7 @@ from wan_mcp.sandbox.idempotency import Keys
 from wan_mcp.sandbox.orders import Order
 from wan_mcp.sandbox.pictures import Fetch, download, obtain
 from wan_mcp.sandbox.problems import Problem
+from wan_mcp.sandbox.records import Books, Payment
 from wan_mcp.sandbox.tasks import PREFIX, Failure, Task, new_task_id
 from wan_mcp.sandbox.uploads import Upload, Uploads
 

@@ -1,5 +1,1 @@
-"""The MCP side: tools, the words that a model reads, strict arguments."""
-
-from wan_mcp.server.app import create_server
-
-__all__ = ["create_server"]
+"""The MCP side: tools, what a model reads, resources and prompts."""

@@ -8,13 +8,13 @@ from mcp.server import MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from wan_mcp import __version__, logs
+from wan_mcp.generation.service import Studio
 from wan_mcp.server.prompts import add_prompts
 from wan_mcp.server.resources import Announcer, add_resources
+from wan_mcp.server.text import INSTRUCTIONS
 from wan_mcp.server.tool import StrictTool
 from wan_mcp.server.tools import TOOLS
-from wan_mcp.server.words import INSTRUCTIONS
 from wan_mcp.settings import Settings
-from wan_mcp.studio import Studio
 
 OpenStudio = Callable[[Settings], Studio]
 

@@ -5,9 +5,9 @@ from typing import Annotated
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
+from wan_mcp.generation.submission import ASK_AGAIN
 from wan_mcp.ledger import Entry, EntryStatus
-from wan_mcp.paying import ASK_AGAIN
-from wan_mcp.server.report import iso
+from wan_mcp.server.results import iso
 
 PROMPT_SHOWN = 60
 """Characters of a prompt: enough to tell one's own wishes apart."""

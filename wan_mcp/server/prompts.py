@@ -6,7 +6,7 @@ from mcp.server import MCPServer
 from pydantic import Field
 
 from wan_mcp.evolink import PROMPT_MAX
-from wan_mcp.studio import Studio
+from wan_mcp.generation.service import Studio
 
 GUIDE = """\
 Make a short video from this picture: {image}

@@ -26,9 +26,9 @@ from mcp.types import (
 )
 
 from wan_mcp.errors import NotFound, WanError
-from wan_mcp.server import listing, words
-from wan_mcp.server.report import TaskView
-from wan_mcp.studio import Studio
+from wan_mcp.generation.service import Studio
+from wan_mcp.server import listing, text
+from wan_mcp.server.results import TaskView
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def add_resources(server: MCPServer[Studio], announcer: Announcer) -> None:
         try:
             entries = await announcer.studio.tasks(None, LISTED)
         except WanError as error:
-            raise ResourceError(words.of_error(error)) from error
+            raise ResourceError(text.of_error(error)) from error
         lines = [listing.LineView.of(entry).model_dump(exclude_none=True) for entry in entries]
         return json.dumps({"tasks": lines}, ensure_ascii=False)
 
@@ -118,9 +118,9 @@ def add_resources(server: MCPServer[Studio], announcer: Announcer) -> None:
         try:
             report = await context.request_context.lifespan_context.look(task_id)
         except NotFound as error:
-            raise ResourceNotFoundError(words.of_error(error)) from error
+            raise ResourceNotFoundError(text.of_error(error)) from error
         except WanError as error:
-            raise ResourceError(words.of_error(error)) from error
+            raise ResourceError(text.of_error(error)) from error
         return TaskView.of(report).model_dump_json(exclude_none=True)
 
     # For these the high-level server has no door: the older protocol's way to subscribe, and a

@@ -12,8 +12,9 @@ from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetad
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, PrivateAttr
 
+from wan_mcp import validation
 from wan_mcp.errors import WanError
-from wan_mcp.server import arguments, words
+from wan_mcp.server import text
 from wan_mcp.server.schema import plain_schema
 
 logger = logging.getLogger(__name__)
@@ -63,9 +64,9 @@ class StrictTool(Tool):
     async def run(
         self, arguments_given: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult:
-        """Check the arguments, call the handler, and say every error in words."""
+        """Check the arguments, call the handler, and say every error in text."""
         try:
-            parsed = arguments.parse(self.name, self._arguments, self.parameters, arguments_given)
+            parsed = validation.parse(self.name, self._arguments, self.parameters, arguments_given)
             studio = context.request_context.lifespan_context
             result: CallToolResult = await self.fn(studio, parsed, context)
             return result
@@ -90,4 +91,4 @@ class StrictTool(Tool):
 
 def failure(error: WanError) -> CallToolResult:
     """An error result. It has no structured content: some clients would show the model only that."""
-    return CallToolResult(content=[TextContent(type="text", text=words.of_error(error))], is_error=True)
+    return CallToolResult(content=[TextContent(type="text", text=text.of_error(error))], is_error=True)

@@ -9,13 +9,13 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wan_mcp.evolink import prices
+from wan_mcp.generation.request import Wish
+from wan_mcp.generation.service import Studio
+from wan_mcp.generation.snapshot import Report
 from wan_mcp.ledger import EntryStatus
-from wan_mcp.reports import Report
-from wan_mcp.server import clients, listing, words
-from wan_mcp.server.report import BalanceView, TaskView, result
+from wan_mcp.server import listing, text, timeouts
+from wan_mcp.server.results import BalanceView, TaskView, result
 from wan_mcp.server.tool import Definition
-from wan_mcp.studio import Studio
-from wan_mcp.wishes import Wish
 
 
 def _task_id(value: str) -> str:
@@ -88,9 +88,9 @@ async def wait_for_task(studio: Studio, arguments: WaitArguments, context: Conte
         nonlocal shown
         percent = (report.task.progress or 0) if report else 0
         shown = max(percent, shown + 0.01)  # must rise with every notification, whatever upstream says
-        await context.report_progress(shown, 100, words.progress(report))
+        await context.report_progress(shown, 100, text.progress(report))
 
-    patience = clients.patience(context, studio.settings)
+    patience = timeouts.patience(context, studio.settings)
     asked = patience.default if arguments.timeout_seconds is None else arguments.timeout_seconds
     report = await studio.wait(arguments.task_id, min(asked, patience.most), notice)
     return result(replace(report, asked_to_wait=asked if asked > patience.most else None))
@@ -112,7 +112,7 @@ async def get_credits(studio: Studio, arguments: NoArguments, context: Context[A
     credits = await studio.credits()
     view = BalanceView.model_validate(credits.model_dump())
     return CallToolResult(
-        content=[TextContent(type="text", text=words.balance(credits))],
+        content=[TextContent(type="text", text=text.balance(credits))],
         structured_content=view.model_dump(exclude_none=True),
     )
 

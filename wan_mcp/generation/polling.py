@@ -18,7 +18,7 @@ from wan_mcp.errors import (
     WanError,
 )
 from wan_mcp.evolink import Task
-from wan_mcp.schedule import LONGEST, SHORTEST, spread_out
+from wan_mcp.generation.schedule import LONGEST, SHORTEST, spread_out
 
 logger = logging.getLogger(__name__)
 

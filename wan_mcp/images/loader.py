@@ -8,13 +8,13 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from wan_mcp.addresses import IPAddress, is_public_ip, shown
 from wan_mcp.errors import AddressRefused, FetchFailed, PictureError
 from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import fit
 from wan_mcp.images.picture import Picture
 from wan_mcp.images.prepare import Prepared
-from wan_mcp.images.safety import Checked, Resolve, Safe, canonical
+from wan_mcp.net.addresses import IPAddress, is_public_ip, shown
+from wan_mcp.net.fetch import Checked, Resolve, Safe, canonical
 
 _AT_ONCE = 2
 """Pictures that are decoded at the same time: each may take much memory."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wan_mcp.errors import InvalidRequest
 from wan_mcp.ledger import Entry
-from wan_mcp.ledger.sqlite import SqliteLedger
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 
 
 async def lines(folder: Path, limit: int, *, as_json: bool) -> list[str]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from wan_mcp.errors import EvolinkError, LedgerError
 from wan_mcp.evolink import Evolink, Task
+from wan_mcp.generation.schedule import expected_duration, next_look
+from wan_mcp.generation.snapshot import Report
 from wan_mcp.ledger import Entry, Ledger
-from wan_mcp.reports import Report
-from wan_mcp.schedule import expected_duration, next_look
 
 logger = logging.getLogger(__name__)
 

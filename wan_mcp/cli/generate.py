@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from wan_mcp.errors import EvolinkError
-from wan_mcp.reports import Report
-from wan_mcp.server.arguments import parse
+from wan_mcp.generation.request import Wish
+from wan_mcp.generation.service import Studio
+from wan_mcp.generation.snapshot import Report
 from wan_mcp.server.schema import plain_schema
 from wan_mcp.settings import Settings
-from wan_mcp.studio import Studio
-from wan_mcp.wishes import Wish
+from wan_mcp.validation import parse
 
 BAR = 24
 

@@ -14,8 +14,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
+from wan_mcp.cli.generate import absolute, bar, place
 from wan_mcp.errors import WanError
-from wan_mcp.terminal import absolute, bar, place
 
 PROMPT = "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters."
 

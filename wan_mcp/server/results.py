@@ -8,10 +8,10 @@ from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic import BaseModel, Field
 
 from wan_mcp.evolink import Status, Task
+from wan_mcp.generation.snapshot import Report
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Saved
-from wan_mcp.reports import Report
-from wan_mcp.server import words
+from wan_mcp.server import text
 
 
 class CreditsView(BaseModel):
@@ -77,7 +77,7 @@ class TaskView(BaseModel):
             error=_error(task),
             image=_image(report.picture),
             repeated=True if report.repeated else None,
-            next=words.next_step(report),
+            next=text.next_step(report),
         )
 
 

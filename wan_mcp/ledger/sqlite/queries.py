@@ -5,7 +5,7 @@ import sqlite3
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.entries import Entry, EntryStatus, Saved
+from wan_mcp.ledger.base import Entry, EntryStatus, Saved
 
 SEEN_SOON = 30.0
 """Seconds between two readings, at most, for the end of a task in between to tell how long it took."""

@@ -8,11 +8,11 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from wan_mcp import videos
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, VideoError
+from wan_mcp.generation.snapshot import Report
+from wan_mcp.generation.status import Owner
 from wan_mcp.ledger import Ledger, Saved
-from wan_mcp.reports import Report
-from wan_mcp.tracking import Owner
+from wan_mcp.videos import download
 
 Look = Callable[[str], Awaitable[Report]]
 
@@ -28,7 +28,9 @@ class Keeper:
         look: reads a task.
     """
 
-    def __init__(self, folder: Path, stream: videos.Stream, ledger: Ledger, owner: Owner, look: Look) -> None:
+    def __init__(
+        self, folder: Path, stream: download.Stream, ledger: Ledger, owner: Owner, look: Look
+    ) -> None:
         self._folder = folder
         self._stream = stream
         self._ledger = ledger
@@ -36,7 +38,7 @@ class Keeper:
         self._look = look
         self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
-    async def save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
+    async def save(self, task_id: str, name: str | None, notice: download.Notice) -> Report:
         """Save the video of a task; saved before, it is the file that there is.
 
         Raises:
@@ -47,19 +49,19 @@ class Keeper:
         async with lock:
             return await self._save(task_id, name, notice)
 
-    async def _save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
+    async def _save(self, task_id: str, name: str | None, notice: download.Notice) -> Report:
         report = await self._look(task_id)
         known = await self._known(task_id)
-        if known is not None and await videos.digest_of(Path(known.path)) == known.sha256:
+        if known is not None and await download.digest_of(Path(known.path)) == known.sha256:
             return replace(report, saved=known)
         link = _link(report)
         wanted = name or task_id
         try:
             try:
-                saved = await videos.save(link, self._folder, wanted, self._stream, notice)
+                saved = await download.save(link, self._folder, wanted, self._stream, notice)
             except LinkDead as dead:
                 report, link = await self._fresh(task_id, link, dead)
-                saved = await videos.save(link, self._folder, wanted, self._stream, notice)
+                saved = await download.save(link, self._folder, wanted, self._stream, notice)
         except LinkDead as dead:
             raise _lost(report, dead) from dead
         await self._record(task_id, saved)

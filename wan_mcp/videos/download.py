@@ -17,10 +17,10 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from wan_mcp import mp4
 from wan_mcp.errors import AddressRefused, FetchFailed, LinkDead, VideoError, WanError
-from wan_mcp.filenames import safe_stem
 from wan_mcp.ledger import Saved
+from wan_mcp.videos import mp4
+from wan_mcp.videos.filenames import safe_stem
 
 MAX_SIZE = 1024**3
 """Bytes of a video at most; real ones have a few million."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from wan_mcp.errors import Charged, NotSent, WanError
 from wan_mcp.evolink import Credits
-from wan_mcp.reports import Report
+from wan_mcp.generation.snapshot import Report
 
 INSTRUCTIONS = (
     "Turns one picture and a prompt into a 5 or 10 second video with Evolink's wan2.5-image-to-video. "

@@ -21,8 +21,16 @@ import anyio
 import httpx2
 
 from wan_mcp import __version__
-from wan_mcp.addresses import IPAddress, canonical_host, is_public_ip, is_public_name, parse_ip, shown, split
 from wan_mcp.errors import AddressRefused, FetchFailed, SettingsError
+from wan_mcp.net.addresses import (
+    IPAddress,
+    canonical_host,
+    is_public_ip,
+    is_public_name,
+    parse_ip,
+    shown,
+    split,
+)
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Looks a host name and port up: every IP address, in the order in which to try them."""

@@ -16,10 +16,10 @@ import anyio.to_thread
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger import copies, rows, schema
-from wan_mcp.ledger.claims import decide
-from wan_mcp.ledger.entries import Claim, Entry, EntryStatus, Intent, Saved, Terms
-from wan_mcp.ledger.holders import LEASE, myself
+from wan_mcp.ledger.base import Claim, Entry, EntryStatus, Intent, Saved, Terms
+from wan_mcp.ledger.lease import LEASE, myself
+from wan_mcp.ledger.sqlite import copies, queries, schema
+from wan_mcp.ledger.sqlite.claims import decide
 
 T = TypeVar("T")
 BUSY_SECONDS = 10.0
@@ -62,14 +62,14 @@ class SqliteLedger:
             )
             if ours.rowcount == 0:
                 raise LedgerError("Another call took this request over.", next_step="Ask once more.")
-            return rows.by_number(database, number)
+            return queries.by_number(database, number)
 
         return await self._write(note, durable=True)
 
     async def answered(self, number: int, task: Task, now: float, *, adopted: bool = False) -> Entry:
         self._seen.clear()
         return await self._write(
-            lambda database: rows.answer(database, number, task, now, adopted=adopted), durable=True
+            lambda database: queries.answer(database, number, task, now, adopted=adopted), durable=True
         )
 
     async def released(self, number: int, *, sent: bool) -> None:
@@ -83,30 +83,30 @@ class SqliteLedger:
 
     async def observed(self, owner: str, task: Task, now: float) -> Entry:
         known = self._seen.get((owner, task.id))
-        if known is not None and not rows.is_news(known, task, now):
+        if known is not None and not queries.is_news(known, task, now):
             return known
-        entry = await self._write(lambda database: rows.observe(database, owner, task, now), durable=False)
+        entry = await self._write(lambda database: queries.observe(database, owner, task, now), durable=False)
         if len(self._seen) >= MOST_SEEN:
             self._seen.clear()
         self._seen[owner, task.id] = entry
         return entry
 
     async def find(self, owner: str, task_id: str) -> Entry | None:
-        return await self._read(lambda database: rows.find(database, owner, task_id))
+        return await self._read(lambda database: queries.find(database, owner, task_id))
 
     async def entries(
         self, owner: str | None, *, status: EntryStatus | None = None, limit: int = 50
     ) -> list[Entry]:
-        return await self._read(lambda database: rows.newest(database, owner, status, limit))
+        return await self._read(lambda database: queries.newest(database, owner, status, limit))
 
     async def unanswered(self, owner: str) -> list[Entry]:
-        return await self._read(lambda database: rows.unanswered(database, owner))
+        return await self._read(lambda database: queries.unanswered(database, owner))
 
     async def claimed_ids(self, task_ids: list[str]) -> set[str]:
-        return await self._read(lambda database: rows.claimed_ids(database, task_ids))
+        return await self._read(lambda database: queries.claimed_ids(database, task_ids))
 
     async def durations(self, owner: str, task_id: str, limit: int = 10) -> list[float]:
-        return await self._read(lambda database: rows.durations(database, owner, task_id, limit))
+        return await self._read(lambda database: queries.durations(database, owner, task_id, limit))
 
     async def saved(self, owner: str, task_id: str, saved: Saved) -> None:
         self._seen.pop((owner, task_id), None)
@@ -128,7 +128,7 @@ class SqliteLedger:
 
     async def forget(self, task_id_or_number: str) -> bool:
         self._seen.clear()
-        return await self._write(lambda database: rows.forget(database, task_id_or_number), durable=False)
+        return await self._write(lambda database: queries.forget(database, task_id_or_number), durable=False)
 
     async def aclose(self) -> None:
         if self._database is not None:

@@ -13,20 +13,21 @@ import anyio
 import httpx2
 from anyio.abc import TaskGroup
 
-from wan_mcp import videos, waiting
 from wan_mcp.errors import EvolinkError, NotFound, WanError
 from wan_mcp.evolink import Credits, Evolink, Task, VideoRequest, prices
+from wan_mcp.generation import polling
+from wan_mcp.generation.polling import Pace, Watcher
+from wan_mcp.generation.request import Wish
+from wan_mcp.generation.saving import Keeper
+from wan_mcp.generation.snapshot import Notice, Report
+from wan_mcp.generation.status import Tracker
+from wan_mcp.generation.submission import Cashier
 from wan_mcp.images import Picture, Pictures
-from wan_mcp.images.safety import Resolve, Safe
-from wan_mcp.keeping import Keeper
 from wan_mcp.ledger import Entry, EntryStatus, Intent, Ledger, Terms, fingerprint
 from wan_mcp.ledger.fingerprint import DEFAULTS
-from wan_mcp.paying import Cashier
-from wan_mcp.reports import Notice, Report
+from wan_mcp.net.fetch import Resolve, Safe
 from wan_mcp.settings import Settings
-from wan_mcp.tracking import Tracker
-from wan_mcp.waiting import Pace, Watcher
-from wan_mcp.wishes import Wish
+from wan_mcp.videos import download
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ COPIES_LIVE = 72 * 3600.0
 """Seconds for which an uploaded picture lives, where the answer does not say: as documented."""
 SAVING_SECONDS = 8.0
 """How long a wait that saw the completion goes on for the video to be saved."""
-_UNREADABLE = (*waiting.PASSING, NotFound)
+_UNREADABLE = (*polling.PASSING, NotFound)
 
 
 async def _silent(received: int, length: int | None) -> None:
@@ -110,7 +111,7 @@ class Studio:
     @cached_property
     def ledger(self) -> Ledger:
         """The record; its file is opened when it is first needed."""
-        from wan_mcp.ledger.sqlite import SqliteLedger
+        from wan_mcp.ledger.sqlite.store import SqliteLedger
 
         return SqliteLedger(self.settings.data_dir)
 
@@ -159,7 +160,7 @@ class Studio:
             return await self._saved_by_itself(report)
         return replace(report, trouble=waited.trouble, waited=seconds)
 
-    async def save(self, task_id: str, name: str | None, notice: videos.Notice) -> Report:
+    async def save(self, task_id: str, name: str | None, notice: download.Notice) -> Report:
         """Save the video of a finished task; a caller that goes away does not stop it.
 
         Raises:
@@ -288,7 +289,7 @@ class Studio:
     def _open_link(
         self, link: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[httpx2.Response]:
-        return self._safe.stream(link, headers=headers, deadline=videos.LONGEST_FETCH)
+        return self._safe.stream(link, headers=headers, deadline=download.LONGEST_FETCH)
 
     async def _detached(self, work: Callable[[], Awaitable[Report]]) -> Report:
         """Run ``work`` to its end whatever becomes of the caller, and give the caller its result."""

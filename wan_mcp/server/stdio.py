@@ -11,7 +11,7 @@ def serve() -> None:
     import anyio
 
     from wan_mcp import logs
-    from wan_mcp.server import create_server
+    from wan_mcp.server.app import create_server
     from wan_mcp.settings import Settings
 
     settings = Settings.load()

@@ -27,7 +27,7 @@ from wan_mcp.errors import (
     Unauthorized,
     UnreadableAnswer,
 )
-from wan_mcp.evolink.answers import tidy
+from wan_mcp.evolink.responses import tidy
 
 BALANCE = frozenset(
     ("insufficient_quota", "insufficient_user_quota", "quota_not_enough", "account_balance_insufficient")

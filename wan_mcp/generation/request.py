@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from wan_mcp import addresses
 from wan_mcp.evolink import VideoRequest
+from wan_mcp.net import addresses
 
 _OTHER_SOURCES = re.compile(r"file:|data:|[/~\\]|[a-z]:[/\\]", re.IGNORECASE)
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from wan_mcp.errors import CapReached
 from wan_mcp.evolink import prices
-from wan_mcp.ledger.entries import Claim, Intent, Terms
-from wan_mcp.ledger.holders import LEASE, is_alive, myself
-from wan_mcp.ledger.rows import by_number, entry_of
+from wan_mcp.ledger.base import Claim, Intent, Terms
+from wan_mcp.ledger.lease import LEASE, is_alive, myself
+from wan_mcp.ledger.sqlite.queries import by_number, entry_of
 
 RESUMED_FOR = 23 * 3600.0
 """Seconds for which a request without an answer is gone on with: the idempotency key's life at the vendor."""

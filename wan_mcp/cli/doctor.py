@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from wan_mcp import __version__
 from wan_mcp.errors import WanError
+from wan_mcp.generation.service import Studio
 from wan_mcp.settings import HOW_TO_SET_THE_KEY, Settings
-from wan_mcp.studio import Studio
 
 
 @dataclass(frozen=True)

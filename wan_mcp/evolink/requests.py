@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from wan_mcp import addresses
+from wan_mcp.net import addresses
 
 ModelName = Literal["wan2.5-image-to-video"]
 MODEL: ModelName = "wan2.5-image-to-video"

@@ -32,7 +32,7 @@ def commands() -> None:
 @commands.command()
 def serve() -> None:
     """Serve MCP on stdin and stdout, as without a command."""
-    from wan_mcp.stdio import serve as run
+    from wan_mcp.server.stdio import serve as run
 
     run()
 
@@ -46,7 +46,7 @@ def serve() -> None:
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Where the video goes.")
 def demo(image: str | None, prompt: str | None, seconds: float, output: Path | None) -> None:
     """Watch an agent make a video, on the embedded sandbox: no key, no cost."""
-    from wan_mcp.demo import run
+    from wan_mcp.cli.demo import run
 
     _run(lambda: run(image, prompt, seconds, output))
 
@@ -62,8 +62,8 @@ def generate(
     image: str, prompt: str, duration: str | None, quality: str | None, output: Path | None, sandbox: bool
 ) -> None:
     """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS."""
-    from wan_mcp.terminal import generate as run
-    from wan_mcp.terminal import wish_of
+    from wan_mcp.cli.generate import generate as run
+    from wan_mcp.cli.generate import wish_of
 
     async def work() -> Path:
         wish = wish_of(image, prompt, duration, quality)
@@ -76,7 +76,7 @@ def generate(
 @commands.command()
 def doctor() -> None:
     """Say what is configured, whether the API answers, and what to do about what is wrong."""
-    from wan_mcp.doctor import could_generate, examine
+    from wan_mcp.cli.doctor import could_generate, examine
 
     findings = _run(lambda: examine(Settings.load()))
     for finding in findings:
@@ -95,14 +95,14 @@ def doctor() -> None:
 @click.option("--forget", metavar="ID", default=None, help="Remove a row: a task id, or #N for one without.")
 def tasks(as_json: bool, limit: int, forget: str | None) -> None:
     """Print the ledger: what was asked for on this machine, and what became of it."""
-    from wan_mcp import bookkeeping
+    from wan_mcp.cli import tasks as ledger
 
     folder = Settings.load().data_dir
     if forget is not None:
-        _run(lambda: bookkeeping.forget(folder, forget))
+        _run(lambda: ledger.forget(folder, forget))
         click.echo(f"Forgot {forget}. A running task goes on; it is only no longer remembered here.")
         return
-    for line in _run(lambda: bookkeeping.lines(folder, limit, as_json=as_json)):
+    for line in _run(lambda: ledger.lines(folder, limit, as_json=as_json)):
         click.echo(line)
 
 
