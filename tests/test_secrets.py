@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import KEY, World, picture
-from tests.test_process import imitation, serving
-from tests.test_server import call
+from tests.server.test_stdio import imitation, serving
+from tests.server.test_tools import call
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio

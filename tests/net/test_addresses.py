@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.images.hostile import LITERAL, NAMES, RANGES, SPELLINGS
+from tests.net.hostile import LITERAL, NAMES, RANGES, SPELLINGS
 from wan_mcp.net import addresses
 from wan_mcp.net.addresses import canonical_host, is_public_host, is_public_ip, parse_ip, shown, split
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.images.sites import Names, Visit, only, showing, site
+from tests.net.sites import Names, Visit, only, showing, site
 from wan_mcp.errors import AddressRefused, FetchFailed, SettingsError
 from wan_mcp.net.fetch import Safe
 

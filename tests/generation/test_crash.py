@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests import crash
-from tests.crash import PROMISED
+from tests.generation import crash
+from tests.generation.crash import PROMISED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the processes are forked")
 KILLS = 33

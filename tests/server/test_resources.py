@@ -10,7 +10,7 @@ from mcp.shared.subscriptions import ResourceUpdated
 from mcp.types import ResourceTemplateReference, TextContent, TextResourceContents
 
 from tests.conftest import World
-from tests.test_server import ERAS, WISH, answer
+from tests.server.test_tools import ERAS, WISH, answer
 
 pytestmark = pytest.mark.anyio
 

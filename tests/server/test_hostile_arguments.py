@@ -1,6 +1,7 @@
 """Clients that send anything: never a crash, never a request for an invalid call.
 
-The long form, ten thousand examples: ``pytest tests/test_hostile_client.py --hypothesis-profile=long``.
+The long form, ten thousand examples:
+``pytest tests/server/test_hostile_arguments.py --hypothesis-profile=long``.
 """
 
 import asyncio

@@ -87,7 +87,7 @@ async def test_the_inspector_makes_a_video(era: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("mode", "version"), [("legacy", ERAS["legacy"]), ("auto", ERAS["modern"])])
 async def test_the_typescript_client_makes_a_video(mode: str, version: str, tmp_path: Path) -> None:
     """It checks answers against the published schemas itself; progress arrives, and only rises."""
-    session = str(Path(__file__).parent / "clients" / "session.mjs")
+    session = str(Path(__file__).parent / "session.mjs")
     async with scene(tmp_path) as at:
         calls = [
             {"name": "generate_video", "arguments": at.wish},

@@ -9,8 +9,8 @@ import anyio
 import httpx2
 import pytest
 
-from tests.images.hostile import LITERAL, RESOLVING
-from tests.images.sites import Changing, Names, Recorder, Site, Visit, only, sending_to, showing, site
+from tests.net.hostile import LITERAL, RESOLVING
+from tests.net.sites import Changing, Names, Recorder, Site, Visit, only, sending_to, showing, site
 from wan_mcp.errors import AddressRefused, FetchFailed, WanError
 from wan_mcp.net.fetch import Checked, Safe
 

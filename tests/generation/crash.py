@@ -2,8 +2,8 @@
 # The table that it prints is all that this program is for.
 """Kill the server at random moments around the paid request, thousands of times: is each wish paid once?
 
-Run by hand, on Linux or macOS: ``python tests/crash.py --kills 2000 --seed 7 --form list``. Many customers
-work at the same time, each with an account, a ledger and wishes of its own. A process is asked for a wish and
+Run by hand, on Linux or macOS: ``python tests/generation/crash.py --kills 2000 --seed 7 --form list``.
+Many customers work at the same time, each with an account, a ledger and wishes of its own. A process is asked for a wish and
 killed (SIGKILL) about when it pays; another one is asked for the same, and killed too or not, until there is
 an answer. At the end the books of the accounts are compared with the ledgers and with the answers.
 

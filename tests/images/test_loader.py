@@ -14,7 +14,7 @@ import pytest
 
 from tests.images import makers
 from tests.images.makers import photo, quadrants, saved, see_through, turned
-from tests.images.sites import Answer, Names, Recorder, Site, Visit, only, showing, site
+from tests.net.sites import Answer, Names, Recorder, Site, Visit, only, showing, site
 from wan_mcp.errors import AddressRefused, PictureError
 from wan_mcp.images import Picture, Pictures
 

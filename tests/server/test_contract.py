@@ -1,6 +1,6 @@
 """The tool list is a published contract: a change to it is seen, and meant.
 
-``python -m tests.test_contract`` renews the snapshot.
+``python -m tests.server.test_contract`` renews the snapshot.
 """
 
 import json
@@ -66,7 +66,9 @@ async def both() -> dict[str, Any]:
 @pytest.mark.anyio
 async def test_the_contract_is_the_published_one() -> None:
     """Names, descriptions, schemas, hints and instructions, in both protocol eras."""
-    assert written(await both()) == SNAPSHOT.read_text(), "if this is meant: python -m tests.test_contract"
+    assert written(await both()) == SNAPSHOT.read_text(), (
+        "if this is meant: python -m tests.server.test_contract"
+    )
 
 
 @pytest.mark.anyio

@@ -1,0 +1,224 @@
+"""What the client sends, and how it reads the documented answers."""
+
+from datetime import UTC, datetime
+
+import anyio
+import httpx2
+import pytest
+
+from tests.conftest import now
+from tests.evolink.gateway import ONCE, PICTURE, REQUEST, WISH, account, answering, reply, saying
+from wan_mcp.errors import (
+    NotFound,
+    UnreadableAnswer,
+)
+from wan_mcp.evolink import MODEL, Credits, Listing, Task, TaskError, Upload, VideoRequest
+from wan_mcp.sandbox import Fault
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_submission_answers_with_the_task() -> None:
+    """Every documented property of the answer is read."""
+    world = account()
+    task = await world.evolink().submit(REQUEST, idempotency_key=ONCE)
+    [payment] = world.books.paid
+    assert task == Task(
+        id=payment.task_id,
+        status="pending",
+        progress=0,
+        model=MODEL,
+        created=int(payment.time),
+        estimated_time=120,
+        credits_reserved=25.5,
+    )
+
+
+async def test_a_submission_sends_what_was_given_and_no_more() -> None:
+    """Body, key, idempotency key and who is asking."""
+    world = account()
+    full = {"duration": 10, "quality": "480p", "prompt_extend": False, "callback_url": "https://example.com"}
+    for extra in ({}, full):
+        await world.evolink().submit(
+            VideoRequest.model_validate(WISH | extra), idempotency_key=ONCE + "x" * len(extra)
+        )
+    plain, rich = world.books.calls
+    assert (plain.method, plain.path, plain.authorized) == ("POST", "/v1/videos/generations", True)
+    assert plain.idempotency_key == ONCE
+    assert plain.body == WISH | {"model": MODEL}
+    assert rich.body == WISH | {"model": MODEL} | full
+    assert plain.headers["content-type"] == "application/json"
+    assert plain.headers["accept-encoding"] == "identity"
+    assert plain.headers["user-agent"].startswith("wan-mcp/")
+
+
+async def test_a_task_is_read_through_its_life() -> None:
+    """Pending, processing, completed with a link and a price."""
+    world = account()
+    evolink = world.evolink()
+    asked = await evolink.submit(REQUEST, idempotency_key=ONCE)
+    assert await evolink.task(asked.id) == asked
+    await anyio.sleep(60)
+    running = await evolink.task(asked.id)
+    assert running == asked.model_copy(update={"status": "processing", "progress": 50.0})
+    assert not running.is_over
+    await anyio.sleep(70)
+    done = await evolink.task(asked.id)
+    link = f"https://api.evolink.ai/results/{asked.id}.mp4"
+    facts = {"status": "completed", "progress": 100.0, "results": (link,), "credits_used": 25.5}
+    assert done == asked.model_copy(update=facts)
+    assert done.is_over
+
+
+@pytest.mark.parametrize(
+    ("code", "retryable"),
+    [
+        ("content_policy_violation", False),
+        ("invalid_parameters", False),
+        ("image_processing_error", False),
+        ("image_dimension_mismatch", False),
+        ("generation_failed_no_content", False),
+        ("resource_not_found", False),
+        ("unknown_error", False),
+        ("never_heard_of", False),
+        ("service_error", True),
+        ("generation_timeout", True),
+        ("resource_exhausted", True),
+        ("quota_exceeded", True),
+        ("service_unavailable", True),
+        ("request_cancelled", True),
+        ("SERVICE_ERROR", True),
+    ],
+)
+async def test_a_failed_task_says_why_and_whether_to_try_again(code: str, retryable: bool) -> None:
+    """The list of codes is open: an unknown one is not worth retrying."""
+    world = account(faults=[Fault("submit", "fail", code=code, message="It did not work.")])
+    evolink = world.evolink()
+    asked = await evolink.submit(REQUEST, idempotency_key=ONCE)
+    await anyio.sleep(130)
+    failed = await evolink.task(asked.id)
+    assert (failed.status, failed.is_over) == ("failed", True)
+    assert failed.error == TaskError(code=code, message="It did not work.")
+    assert failed.error.retryable is retryable
+    assert failed.credits_used == 0
+
+
+async def test_a_submission_can_be_answered_with_a_failed_task() -> None:
+    """It is a task, not an error: its id and reason are kept."""
+    world = account(faults=[Fault("submit", "fail", code="content_policy_violation", at_once=True)])
+    task = await world.evolink().submit(REQUEST, idempotency_key=ONCE)
+    assert (task.id, task.status) == (world.books.paid[0].task_id, "failed")
+    assert task.error is not None
+    assert task.error.code == "content_policy_violation"
+
+
+async def test_the_accounts_tasks_are_listed_page_by_page() -> None:
+    """Newest first, 50 a page, only this model's; no links and no prompts are promised."""
+    world = account(credits=10_000)
+    evolink = world.evolink()
+    ids = []
+    for number in range(51):
+        ids.append((await evolink.submit(REQUEST, idempotency_key=f"{ONCE}-{number}")).id)
+    first, second, third = [await evolink.tasks(page=page) for page in (1, 2, 3)]
+    assert [task.id for task in first.tasks + second.tasks] == ids[::-1]
+    assert second.tasks == (
+        Task(id=ids[0], status="pending", progress=0, model=MODEL, created=int(world.books.paid[0].time)),
+    )
+    assert third == Listing(tasks=())
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 784111777),
+        ("Sun, 06 Nov 1994 08:49:37 -0000", 784111777),
+        ("Sun Nov  6 08:49:37 1994", 784111777),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+async def test_a_list_of_tasks_has_their_clock(date: str, seconds: float | None) -> None:
+    """The moment of the answer, in UTC whatever this machine's zone is."""
+    entry = {"id": "task-unified-1", "status": "completed", "created_at": "2025-09-06T10:02:23Z"}
+    listing = await saying({"data": [entry, {}, "junk", {"id": 7}]}, date=date).tasks()
+    task = Task(id="task-unified-1", status="completed", created=1757152943)
+    assert listing == Listing(tasks=(task,), server_time=seconds)
+
+
+async def test_credits_are_read() -> None:
+    """The account's and the key's."""
+    world = account()
+    await world.evolink().submit(REQUEST, idempotency_key=ONCE)
+    assert await world.evolink().credits() == Credits(
+        remaining=974.5, used=0, key_remaining=974.5, key_used=0, key_unlimited=False
+    )
+
+
+async def test_a_balance_may_be_negative_and_a_key_unlimited() -> None:
+    """As the documentation shows it, and as it can become."""
+    user = {"remaining_credits": -3.5, "used_credits": 1003.5}
+    data = {"user": user, "token": {"unlimited_credits": True}}
+    credits = await saying({"success": True, "data": data}).credits()
+    assert credits == Credits(remaining=-3.5, used=1003.5, key_unlimited=True)
+
+
+async def test_a_picture_is_uploaded() -> None:
+    """One file, with its name and type; the answer has its address and when it goes."""
+    world = account()
+    start = now()
+    upload = await world.evolink().upload("my cat.png", PICTURE, "image/png")
+    assert upload.url.startswith("https://files-api.evolink.ai/files/")
+    assert upload.url.endswith("/my%20cat.png")
+    assert upload.expires_at is not None
+    assert upload.expires_at == datetime.fromtimestamp(int(start + 72 * 3600), UTC)
+    [call] = world.books.calls
+    assert (call.path, call.authorized) == ("/api/v1/files/upload/stream", True)
+    stored = world.sandbox.uploads.at(upload.url)
+    assert stored is not None
+    assert (stored.name, stored.mime_type, stored.content) == ("my cat.png", "image/png", PICTURE)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"success": False, "code": 500, "msg": "no"},
+        {"success": False, "data": {"file_url": "https://files.evolink.ai/a.png"}},
+        {"success": "true", "data": {"file_url": "https://files.evolink.ai/a.png"}},
+        {"success": True},
+        {"success": True, "data": {"file_url": "file:///etc/passwd"}},
+        {"success": True, "data": {"file_url": 5}},
+        [],
+        "done",
+    ],
+)
+async def test_an_upload_that_only_seems_to_have_worked_is_an_error(payload: object) -> None:
+    """HTTP 200 is not enough: it must say success, and where the file is."""
+    with pytest.raises(UnreadableAnswer, match="did not take the picture") as caught:
+        await saying(payload).upload("a.png", b"", "image/png")
+    assert (caught.value.charged, bool(caught.value.next_step)) == ("no", True)
+
+
+async def test_an_uploads_unreadable_date_is_left_out() -> None:
+    """The address is what matters."""
+    data = {"file_url": "https://files.evolink.ai/a.png", "expires_at": "soon"}
+    upload = await saying({"success": True, "data": data}).upload("a.png", b"", "image/png")
+    assert upload == Upload(url="https://files.evolink.ai/a.png")
+
+
+async def test_an_id_cannot_leave_its_place_in_the_path() -> None:
+    """Whatever a caller calls an id stays one segment of the path."""
+    paths = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        paths.append(request.url.raw_path)
+        return reply({"error": {"code": "task_not_found", "message": "none"}}, 404)
+
+    for task_id in ("a/../../credits", "a?b=c", "a#b", "a b"):
+        with pytest.raises(NotFound):
+            await answering(handler).task(task_id)
+    assert paths == [
+        b"/v1/tasks/a%2F..%2F..%2Fcredits",
+        b"/v1/tasks/a%3Fb%3Dc",
+        b"/v1/tasks/a%23b",
+        b"/v1/tasks/a%20b",
+    ]

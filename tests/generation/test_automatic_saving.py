@@ -1,0 +1,129 @@
+"""A wait that sees the completion saves the video, where the settings say so."""
+# ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from tests.conftest import KEY, World, fetch, now
+from tests.videos.host import FILM, LINK, OTHER, WISH, Host, call, files, finished, put_behind, silent, text
+from wan_mcp.generation.request import Wish
+from wan_mcp.generation.service import Studio
+from wan_mcp.sandbox import Fault, Sandbox, running
+from wan_mcp.settings import Settings
+
+pytestmark = pytest.mark.anyio
+ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
+
+
+async def wait(client: Client, task_id: str) -> dict[str, Any]:
+    result = await call(client, "wait_for_task", task_id=task_id)
+    view: dict[str, Any] | None = result.structured_content
+    assert not result.is_error, text(result)
+    assert view is not None
+    assert view["status"] == "completed"
+    return view
+
+
+@ERAS
+async def test_a_wait_that_sees_the_end_saves_by_itself(world: World, mode: str) -> None:
+    """Where the setting says so; and only a wait, not a look."""
+    async with world.client(mode, WAN_MCP_AUTOSAVE="1") as client:
+        task_id = await finished(client)
+        assert "saved_to" not in ((await call(client, "get_task", task_id=task_id)).structured_content or {})
+        done = await wait(client, task_id)
+        assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])).keys() == {Path(done["saved_to"]).name}
+        assert "is saved" in done["next"]
+        assert (await wait(client, task_id))["saved_to"] == done["saved_to"]
+    assert sum(call.at == "result" for call in world.books.calls) == 1
+
+
+async def test_nothing_is_saved_by_itself_unless_it_was_asked_for(world: World) -> None:
+    """The default."""
+    async with world.client() as client:
+        assert "saved_to" not in await wait(client, await finished(client))
+    assert not Path(world.environ["WAN_MCP_OUTPUT_DIR"]).exists()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("result", "status", times=None, status=404),
+        Fault("result", "status", times=None, status=500),
+        Fault("result", "html", times=None),
+        Fault("result", "empty", times=None),
+        Fault("result", "garbage", times=None),
+        Fault("result", "redirect", times=None, location="http://10.0.0.1/x"),
+        Fault("result", "dropped", times=None),
+        None,
+    ],
+    ids=lambda fault: fault.kind if fault else "disk",
+)
+async def test_a_failed_save_does_not_spoil_the_finished_task(world: World, fault: Fault | None) -> None:
+    """Completed, with its link, what went wrong with the saving, and what to do."""
+    folder = Path(world.environ["WAN_MCP_OUTPUT_DIR"])
+    if fault is None:
+        folder.write_bytes(b"")
+    else:
+        world.sandbox.faults.add(fault)
+    async with world.client(WAN_MCP_AUTOSAVE="1") as client:
+        done = await wait(client, await finished(client))
+    assert done["results"]
+    assert "saved_to" not in done
+    assert "could not be saved by itself" in done["next"]
+    assert "save_video" in done["next"]
+    assert files(folder) == {}
+
+
+async def test_a_slow_save_does_not_hold_the_wait_up(world: World) -> None:
+    """The answer comes within seconds, and the video a while later."""
+    host = Host(every=3)
+    put_behind(world, host)
+    async with world.client(WAN_MCP_AUTOSAVE="1") as client:
+        task_id = await finished(client)
+        world.sandbox.faults.add(Fault("task", "patch", times=None, body={"results": [LINK]}))
+        start = now()
+        done = await wait(client, task_id)
+        assert now() - start < 12
+        assert "still being saved" in done["next"]
+        await anyio.sleep(60)
+        assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])) == {f"{task_id}.mp4": FILM}
+        assert (await wait(client, task_id))["saved_to"].endswith(f"{task_id}.mp4")
+    assert len(host.requests) == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("kind", ["cut", "lost", "dropped"])
+async def test_a_connection_that_breaks_is_taken_up_again(
+    tmp_path: Path, kind: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a real server, a real client, and a connection that is torn down in the middle."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    sandbox = Sandbox(seconds=0, key=KEY, fetch=fetch, film=lambda picture, seconds, quality: OTHER)
+    async with running(sandbox) as url:
+        settings = Settings.load(
+            {
+                "EVOLINK_API_KEY": KEY,
+                "EVOLINK_BASE_URL": url,
+                "WAN_MCP_DATA_DIR": str(tmp_path / "data"),
+                "WAN_MCP_OUTPUT_DIR": str(tmp_path / "videos"),
+                "WAN_MCP_IMAGE_CHECK": "off",
+                "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+            }
+        )
+        async with Studio(settings) as studio:
+            task = (await studio.generate(Wish.model_validate(WISH))).task
+            sandbox.faults.add(Fault("result", kind))
+            report = await studio.save(task.id, "film", silent)
+    assert report.saved is not None
+    assert files(tmp_path / "videos") == {"film.mp4": OTHER}
+    results = [call for call in sandbox.books.calls if call.at == "result"]
+    assert [call.status for call in results] == {
+        "cut": [200, 206],
+        "lost": [None, 200],
+        "dropped": [None, 200],
+    }[kind]
+    assert [call.authorized for call in results] == [None, None]

@@ -1,0 +1,212 @@
+"""Ledgers that fail and requests that are refused: what is charged, what stays on record."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.conftest import World, now, picture
+from tests.generation.gateway import (
+    PROMPT,
+    WISH,
+    answer,
+    entries,
+    gateway,
+    generate,
+    listed,
+    paid_for,
+    refusal,
+    served,
+)
+from wan_mcp.errors import CapReached, LedgerError, OutcomeUnknown
+from wan_mcp.generation.service import Studio
+from wan_mcp.generation.snapshot import Report
+from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.sandbox import Fault
+
+pytestmark = pytest.mark.anyio
+
+
+class Failing(SqliteLedger):
+    """A ledger whose disk is full for some calls of a kind."""
+
+    def __init__(self, world: World, **fails: int) -> None:
+        super().__init__(Path(world.environ["WAN_MCP_DATA_DIR"]))
+        self._fails = fails
+
+    def _fail(self, kind: str) -> None:
+        if self._fails.get(kind, 0) > 0:
+            self._fails[kind] -= 1
+            raise LedgerError("The ledger cannot be used (disk is full).", next_step="Make room.")
+
+    async def claim(self, *args: Any, **kwargs: Any) -> Any:
+        self._fail("claim")
+        return await super().claim(*args, **kwargs)
+
+    async def posting(self, *args: Any, **kwargs: Any) -> Any:
+        self._fail("posting")
+        return await super().posting(*args, **kwargs)
+
+    async def answered(self, *args: Any, **kwargs: Any) -> Any:
+        self._fail("answered")
+        return await super().answered(*args, **kwargs)
+
+
+async def test_without_a_ledger_nothing_is_paid(world: World, tmp_path: Path) -> None:
+    """The folder cannot be made: refused before any request, not even an upload."""
+    await anyio.Path(tmp_path / "file").write_text("in the way")
+    await anyio.Path(tmp_path / "cat.png").write_bytes(picture())
+    async with world.client(WAN_MCP_DATA_DIR=str(tmp_path / "file" / "data")) as client:
+        said = await refusal(client, image_urls=[str(tmp_path / "cat.png")])
+        assert (await answer(client, "get_credits"))["remaining"] == 1000
+    assert said.endswith("Nothing was sent or charged.")
+    assert "WAN_MCP_DATA_DIR" in said
+    assert [call.at for call in world.books.calls] == ["credits"]
+
+
+@pytest.mark.parametrize("kind", ["claim", "posting"])
+async def test_an_intent_that_cannot_be_written_is_not_sent(world: World, kind: str) -> None:
+    """No request, no row; when there is room again the same call works."""
+    async with served(world, Failing(world, **{kind: 1})) as studio:
+        with pytest.raises(LedgerError):
+            await generate(studio)
+        assert (world.books.posts, await entries(studio)) == (0, [])
+        report = await generate(studio)
+    assert paid_for(world, PROMPT) == {report.task.id}
+
+
+async def test_an_intent_that_cannot_be_written_again_is_not_sent_again(tmp_path: Path) -> None:
+    """Then nothing was sent now, but that says nothing of the first sending."""
+    world = gateway(tmp_path, "key")
+    ledger = Failing(world)
+    async with served(world, ledger) as studio:
+        world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
+        with pytest.raises(OutcomeUnknown):
+            await generate(studio)
+        ledger._fails["posting"] = 1
+        with pytest.raises(OutcomeUnknown) as raised:
+            await generate(studio)
+        assert (raised.value.charged, world.books.posts) == ("unknown", 1)
+        report = await generate(studio)
+    assert paid_for(world, PROMPT) == {report.task.id}
+
+
+async def test_an_automatic_repeat_is_written_down_before_it_is_sent(tmp_path: Path) -> None:
+    """Each sending has its time in the ledger: the next look searches there as well."""
+    world = gateway(tmp_path, "key")
+    ledger = Failing(world)
+
+    async def note(url: str) -> bytes:
+        ledger._fails["posting"] = 1
+        return picture()
+
+    world.sandbox._fetch = note
+    world.sandbox.faults.add(Fault("submit", "lost"))
+    async with served(world, ledger) as studio:
+        with pytest.raises(OutcomeUnknown, match="disk is full"):
+            await generate(studio)
+        assert world.books.posts == 1
+        report = await generate(studio)
+    assert paid_for(world, PROMPT) == {report.task.id}
+
+
+@pytest.mark.parametrize("form", ["both", "key", "list"])
+async def test_a_ledger_that_fails_after_the_request_hides_no_task(tmp_path: Path, form: str) -> None:
+    """The caller gets what was paid; the next equal call does not wait, and finds the same."""
+    world = gateway(tmp_path, form)
+    async with served(world, Failing(world, answered=1)) as studio:
+        report = await generate(studio)
+        assert [entry.status for entry in await entries(studio)] == ["unknown"]
+        began = now()
+        again = await generate(studio)
+        assert now() - began < 5
+        assert [entry.task for entry in await entries(studio)] != [None]
+    assert report.task.id == again.task.id
+    assert paid_for(world, PROMPT) == {report.task.id}
+
+
+async def test_a_request_that_is_forgotten_under_way_hides_no_task(world: World) -> None:
+    """Somebody clears the ledger in the middle: the caller gets what was paid."""
+    world.sandbox.faults.add(Fault("submit", "slow", seconds=5))
+    reports: list[Report] = []
+
+    async def ask(studio: Studio) -> None:
+        reports.append(await generate(studio))
+
+    async with world.studio() as studio, anyio.create_task_group() as group:
+        group.start_soon(ask, studio)
+        await anyio.sleep(2)
+        assert await studio.ledger.forget("#1")
+    assert paid_for(world, PROMPT) == {reports[0].task.id}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("submit", "status", status=402),
+        Fault("submit", "status", status=402, code="insufficient_token_quota"),
+        Fault("submit", "status", status=400, code="content_policy_violation"),
+        Fault("submit", "status", status=401),
+        Fault("submit", "status", status=400, code="invalid_request"),
+        Fault("submit", "status", times=3, status=429),
+        Fault("submit", "capacity", times=3),
+    ],
+    ids=lambda fault: str(fault.details.get("code") or fault.details.get("status") or fault.kind),
+)
+async def test_a_plain_refusal_leaves_no_row_and_the_next_call_pays(world: World, fault: Fault) -> None:
+    """What surely was not accepted is not remembered."""
+    world.sandbox.faults.add(fault)
+    async with world.client() as client:
+        assert "Nothing was charged." in await refusal(client)
+        assert await listed(client) == []
+        found = await answer(client, "generate_video", **WISH)
+    assert "repeated" not in found
+    assert paid_for(world, PROMPT) == {found["id"]}
+
+
+async def test_the_cap_refuses_with_numbers_and_sends_nothing(world: World, tmp_path: Path) -> None:
+    """What was spent, what this would cost, when there is room; not even the picture is uploaded."""
+    await anyio.Path(tmp_path / "cat.png").write_bytes(picture())
+    async with world.client(WAN_MCP_DAILY_CREDITS="40") as client:
+        await answer(client, "generate_video", **WISH)
+        calls = len(world.books.calls)
+        said = await refusal(client, prompt="Another.", image_urls=[str(tmp_path / "cat.png")])
+        assert len(world.books.calls) == calls
+        assert (await answer(client, "generate_video", **WISH))["repeated"] is True
+        small = await answer(client, "generate_video", **(WISH | {"quality": "480p"}))
+    for fact in ("40 credits", "25.5 were spent", "estimated at 25.5", "There is room for it from 20"):
+        assert fact in said
+    assert said.endswith("Nothing was sent or charged.")
+    assert small["credits"]["reserved"] == 12.75
+
+
+async def test_the_cap_gives_back_what_failed_and_what_is_a_day_old(world: World) -> None:
+    """A failed task costs nothing, and after 24 hours there is room again."""
+    world.sandbox.faults.add(Fault("submit", "fail", at_once=True))
+    async with world.studio(WAN_MCP_DAILY_CREDITS="26") as studio:
+        await generate(studio)
+        await studio.look(world.books.paid[0].task_id)
+        await generate(studio)
+        with pytest.raises(CapReached):
+            await generate(studio, "Another.")
+        await anyio.sleep(24 * 3600)
+        await generate(studio, "Another.")
+    assert world.books.posts == 3
+
+
+async def test_fifty_different_wishes_at_once_keep_to_the_cap(world: World) -> None:
+    """The cap is judged together with the claim, so that no two slip through it."""
+    refused = 0
+
+    async def ask(studio: Studio, prompt: str) -> None:
+        nonlocal refused
+        try:
+            await generate(studio, prompt)
+        except CapReached:
+            refused += 1
+
+    async with world.studio(WAN_MCP_DAILY_CREDITS="255") as studio, anyio.create_task_group() as group:
+        for number in range(50):
+            group.start_soon(ask, studio, f"Cat {number} yawns.")
+    assert (world.books.posts, refused) == (10, 40)

@@ -1,0 +1,390 @@
+"""Saving the video of a task: the link, the file, and the ledger between them."""
+# ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from mcp.types import ResourceLink
+
+from tests.conftest import KEY, World, now
+from tests.videos.host import (
+    FILM,
+    HOST,
+    LINK,
+    OTHER,
+    PIECE,
+    WISH,
+    Host,
+    call,
+    files,
+    finished,
+    page,
+    put_behind,
+    silent,
+    status,
+    text,
+)
+from wan_mcp.errors import LedgerError, LinkDead, VideoError
+from wan_mcp.generation.request import Wish
+from wan_mcp.generation.service import Studio
+from wan_mcp.ledger import Saved
+from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.sandbox import Fault
+from wan_mcp.videos import download as videos
+
+pytestmark = pytest.mark.anyio
+ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
+
+
+class Cinema:
+    """A world whose videos are at a host of their own, a studio in it, and a finished task."""
+
+    def __init__(self, world: World, host: Host, studio: Studio, task_id: str) -> None:
+        self.world, self.host, self.studio, self.task_id = world, host, studio, task_id
+        self.folder = Path(world.environ["WAN_MCP_OUTPUT_DIR"])
+
+    async def save(self, name: str | None = None, notice: videos.Notice = silent) -> Saved:
+        report = await self.studio.save(self.task_id, name, notice)
+        assert report.saved is not None
+        return report.saved
+
+    def link_to(self, *links: str) -> None:
+        """From now on these are the results, one after the other; the last one stays."""
+        self.world.sandbox.faults.clear()
+        faults = [Fault("task", "patch", body={"results": [link]}) for link in links]
+        faults[-1].times = None
+        self.world.sandbox.faults.add(*faults)
+
+
+@pytest.fixture
+async def cinema(world: World) -> AsyncIterator[Cinema]:
+    host = Host()
+    put_behind(world, host)
+    async with world.studio() as studio:
+        task = (await studio.generate(Wish.model_validate(WISH))).task
+        await anyio.sleep(130)
+        cinema = Cinema(world, host, studio, task.id)
+        cinema.link_to(LINK)
+        yield cinema
+
+
+async def test_saving_again_answers_the_file_that_there_is(cinema: Cinema) -> None:
+    """No second download, whatever the name; nor in another program of the same user."""
+    first = await cinema.save()
+    assert Path(first.path) == cinema.folder / f"{cinema.task_id}.mp4"
+    assert await cinema.save() == await cinema.save("another") == first
+    async with cinema.world.studio() as later:
+        assert (await later.save(cinema.task_id, None, silent)).saved == first
+    assert len(cinema.host.requests) == 1
+    assert files(cinema.folder) == {f"{cinema.task_id}.mp4": FILM}
+
+
+@pytest.mark.parametrize("days", [2, 10])
+async def test_the_saved_file_is_found_when_nothing_else_is_left(cinema: Cinema, days: int) -> None:
+    """The link has died, then upstream has forgotten the task, and then it does not even answer."""
+    first = await cinema.save()
+    cinema.world.sandbox.faults.clear()
+    await anyio.sleep(days * 86400)
+    assert await cinema.save() == first
+    cinema.world.sandbox.faults.add(Fault("task", "dropped", times=None))
+    assert await cinema.save() == first
+
+
+async def test_a_removed_file_is_fetched_anew(cinema: Cinema) -> None:
+    """Under the same name, which is free again."""
+    first = await cinema.save()
+    Path(first.path).unlink()
+    assert await cinema.save() == first
+    assert len(cinema.host.requests) == 2
+
+
+@pytest.mark.parametrize("content", [b"", FILM[:-1], FILM + b"x", OTHER])
+async def test_a_changed_file_is_fetched_anew_and_left_alone(cinema: Cinema, content: bytes) -> None:
+    """The user's own version stays; the video gets a number."""
+    first = Path((await cinema.save("mine")).path)
+    first.write_bytes(content)
+    second = await cinema.save("mine")
+    assert files(cinema.folder) == {"mine.mp4": content, "mine-2.mp4": FILM}
+    assert await cinema.save() == second
+
+
+async def test_a_file_that_became_a_folder_is_fetched_anew(cinema: Cinema) -> None:
+    """What cannot be read is not the video."""
+    first = Path((await cinema.save("mine")).path)
+    first.unlink()
+    first.mkdir()
+    assert (await cinema.save("mine")).path == str(cinema.folder / "mine-2.mp4")
+
+
+async def test_a_dead_link_is_replaced_by_a_fresh_one(cinema: Cinema) -> None:
+    """The task is read once more, and its new link is used."""
+    cinema.link_to(LINK, f"{LINK}&again")
+    cinema.host.script.append(status(403))
+    reads = cinema.world.books.reads
+    await cinema.save()
+    assert cinema.world.books.reads == reads + 2
+    assert [request.url.query for request in cinema.host.requests] == [
+        b"signature=secret",
+        b"signature=secret&again",
+    ]
+    assert files(cinema.folder).keys() == {f"{cinema.task_id}.mp4"}
+
+
+@pytest.mark.parametrize("fresh", [LINK, f"{LINK}&again"], ids=["no other", "dead, too"])
+@pytest.mark.parametrize(
+    ("hours", "advice"), [(1, "again in a few minutes"), (25, "generate_video with new_take")]
+)
+async def test_a_link_that_is_dead_for_good_is_said(
+    cinema: Cinema, fresh: str, hours: float, advice: str
+) -> None:
+    """Nobody is sent to pay again before the link's time is over."""
+    cinema.link_to(LINK, LINK, fresh)
+    await cinema.studio.look(cinema.task_id)
+    await anyio.sleep(hours * 3600)
+    cinema.host.script += [status(403)] * 2
+    with pytest.raises(LinkDead, match="HTTP 403") as caught:
+        await cinema.save()
+    assert advice in caught.value.next_step
+    assert len(cinema.host.requests) == (1 if fresh == LINK else 2)
+    assert files(cinema.folder) == {}
+
+
+async def test_a_dead_link_is_said_when_the_task_cannot_be_read_any_more(cinema: Cinema) -> None:
+    """It is the link that matters, not the failing look for another."""
+    cinema.host.script.append(status(410))
+    cinema.world.sandbox.faults.clear()
+    cinema.world.sandbox.faults.add(
+        Fault("task", "patch", body={"results": [LINK]}), Fault("task", "status", times=None, status=401)
+    )
+    with pytest.raises(LinkDead, match="HTTP 410"):
+        await cinema.save()
+
+
+async def test_without_a_ledger_the_video_is_saved_all_the_same(
+    cinema: Cinema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is what counts."""
+
+    async def fail(*args: object) -> None:
+        raise LedgerError("The disk of the ledger is full.")
+
+    monkeypatch.setattr(SqliteLedger, "saved", fail)
+    await cinema.save("mine")
+    assert files(cinema.folder) == {"mine.mp4": FILM}
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_saves_at_the_same_time_download_once(cinema: Cinema, failures: int) -> None:
+    """Who comes later waits and gets the same file; also while an earlier one fails."""
+    cinema.host.every = 0.3
+    cinema.host.script += [page("text/html", b"busy")] * failures
+    found: list[Saved] = []
+    failed: list[VideoError] = []
+
+    async def one(after: float) -> None:
+        await anyio.sleep(after)
+        try:
+            found.append(await cinema.save())
+        except VideoError as error:
+            failed.append(error)
+
+    async with anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(one, number * 0.5)
+    assert len(failed) == failures
+    assert len(found) == 8 - failures
+    assert len(set(found)) == 1
+    assert len(cinema.host.requests) == 1 + failures
+    assert files(cinema.folder) == {f"{cinema.task_id}.mp4": FILM}
+
+
+async def test_saves_that_queue_behind_a_failure_download_once(cinema: Cinema) -> None:
+    """While the second downloads, a third that comes anew does not begin one of its own."""
+    cinema.host.every = 0.3
+    cinema.host.script.append(page("text/html", b"busy" * 5000))
+    async with anyio.create_task_group() as group:
+
+        async def fails() -> None:
+            with pytest.raises(VideoError):
+                await cinema.save()
+
+        group.start_soon(fails)
+        group.start_soon(cinema.save)
+        await anyio.sleep(1)
+        assert len(cinema.host.requests) == 2
+        group.start_soon(cinema.save)
+    assert len(cinema.host.requests) == 2
+    assert len(files(cinema.folder)) == 1
+
+
+async def test_different_tasks_are_saved_side_by_side(cinema: Cinema) -> None:
+    """One slow video holds no other one up."""
+    wish = Wish.model_validate(WISH | {"prompt": "The dog barks."})
+    cinema.world.sandbox.faults.clear()
+    other = (await cinema.studio.generate(wish)).task.id
+    await anyio.sleep(130)
+    cinema.link_to(LINK)
+    cinema.host.every = 3
+    start = now()
+    async with anyio.create_task_group() as group:
+        group.start_soon(cinema.save)
+        group.start_soon(cinema.studio.save, other, None, silent)
+    assert now() - start < 80
+    assert files(cinema.folder).keys() == {f"{cinema.task_id}.mp4", f"{other}.mp4"}
+
+
+async def test_who_gives_up_waiting_does_not_stop_the_saving(cinema: Cinema) -> None:
+    """In the middle there is no video yet; a while later there is."""
+    cinema.host.every = 3
+    with anyio.move_on_after(20):
+        await cinema.save("mine")
+    assert "mine.mp4" not in files(cinema.folder)
+    await anyio.sleep(60)
+    assert files(cinema.folder) == {"mine.mp4": FILM}
+    assert len(cinema.host.requests) == 1
+    await cinema.save("mine")
+    assert len(cinema.host.requests) == 1
+
+
+async def test_a_program_that_ends_leaves_no_half_file(world: World) -> None:
+    """Neither under a final name nor under another."""
+    host = Host(every=3)
+    put_behind(world, host)
+    async with world.studio() as studio:
+        task = (await studio.generate(Wish.model_validate(WISH))).task
+        await anyio.sleep(130)
+        world.sandbox.faults.add(Fault("task", "patch", times=None, body={"results": [LINK]}))
+        with anyio.move_on_after(20):
+            await studio.save(task.id, None, silent)
+    assert host.sent > 5 * PIECE
+    assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "advice"),
+    [
+        ({"status": "processing", "results": []}, "the task is processing", "wait_for_task"),
+        ({"status": "failed", "error": {"code": "x", "message": "y"}}, "The task failed", ""),
+        ({"status": "cancelled"}, "The task cancelled", ""),
+        ({"status": "completed", "results": []}, "There is no video yet", "wait_for_task"),
+    ],
+)
+async def test_without_a_video_there_is_nothing_to_save(
+    cinema: Cinema, body: dict[str, object], said: str, advice: str
+) -> None:
+    """The error says why, and what to do instead."""
+    cinema.world.sandbox.faults.clear()
+    cinema.world.sandbox.faults.add(Fault("task", "patch", times=None, body=body))
+    with pytest.raises(VideoError, match=said) as caught:
+        await cinema.save()
+    assert advice in caught.value.next_step
+    assert cinema.host.requests == []
+
+
+async def test_a_private_result_link_needs_the_setting(cinema: Cinema) -> None:
+    """It is refused unless private networks are allowed."""
+    cinema.link_to(f"https://{HOST}.local/film.mp4")
+    with pytest.raises(VideoError, match="private network") as caught:
+        await cinema.save()
+    assert "WAN_MCP_ALLOW_PRIVATE_NETWORK" in caught.value.next_step
+    assert files(cinema.folder) == {}
+    async with cinema.world.studio(WAN_MCP_ALLOW_PRIVATE_NETWORK="1") as studio:
+        cinema.link_to("http://127.0.0.1/files/film.mp4")
+        with pytest.raises(LinkDead):  # it was followed: the sandbox has nothing there
+            await studio.save(cinema.task_id, None, silent)
+
+
+async def test_the_answer_tells_everything_about_a_real_video(tmp_path: Path) -> None:
+    """Path, size, seconds, sides, digest, the end of its link and its file: URI, of a film of the sandbox."""
+    world = World(tmp_path, seconds=120, film=None)
+    async with world.client() as client:
+        wished = (await call(client, "generate_video", **WISH, quality="480p")).structured_content
+        assert wished is not None
+        await anyio.sleep(130)
+        seen = (await call(client, "get_task", task_id=wished["id"])).structured_content
+        result = await call(client, "save_video", task_id=wished["id"], filename="Mein Kätzchen #1.MP4")
+    assert not result.is_error, text(result)
+    view = result.structured_content
+    assert view is not None
+    assert seen is not None
+    path = tmp_path / "videos" / "Mein Kätzchen #1.mp4"
+    content = path.read_bytes()
+    assert view["saved_to"] == str(path)
+    assert view["file"] == {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "seconds": 5.0,
+        "width": 740,
+        "height": 554,
+    }
+    assert view["expires_at"] == seen["expires_at"]
+    assert view["status"] == "completed"
+    assert str(path) in view["next"]
+    for fact in (str(path), view["file"]["sha256"], str(len(content)), "740", "554", view["expires_at"]):
+        assert fact in text(result)
+    links = [block for block in result.content if isinstance(block, ResourceLink)]
+    assert [(link.uri, link.name, link.mime_type) for link in links] == [
+        (path.as_uri(), path.name, "video/mp4"),
+        (seen["results"][0], f"{wished['id']}.mp4", "video/mp4"),
+    ]
+    assert [call.authorized for call in world.books.calls if call.at == "result"] == [None]
+    assert KEY not in str(world.books.calls)
+
+
+@ERAS
+async def test_a_client_sees_the_saving_progress(world: World, mode: str) -> None:
+    """Bytes of bytes, only rising, with words."""
+    host = Host(every=1)
+    host.script.append(host.cut(30_000))
+    put_behind(world, host)
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async with world.client(mode) as client:
+        task_id = await finished(client)
+        world.sandbox.faults.add(Fault("task", "patch", times=None, body={"results": [LINK]}))
+        await client.call_tool("save_video", {"task_id": task_id}, progress_callback=note)
+    amounts = [progress for progress, _, _ in told]
+    assert len(amounts) > 5
+    assert amounts == sorted(set(amounts))
+    assert told[-1] == (len(FILM), len(FILM), "0.1 MB")
+
+
+async def test_a_cancelled_call_is_saved_all_the_same(world: World) -> None:
+    """The client that asked for progress is gone, and the download does not mind."""
+    host = Host(every=3)
+    put_behind(world, host)
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        await checkpoint()
+
+    async with world.client() as client:
+        task_id = await finished(client)
+        world.sandbox.faults.add(Fault("task", "patch", times=None, body={"results": [LINK]}))
+        with anyio.move_on_after(10):
+            await client.call_tool("save_video", {"task_id": task_id}, progress_callback=note)
+        assert not list(Path(world.environ["WAN_MCP_OUTPUT_DIR"]).glob("*.mp4"))
+        await anyio.sleep(60)
+        assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])) == {f"{task_id}.mp4": FILM}
+
+
+@pytest.mark.parametrize("kind", ["html", "garbage", "empty", "huge", "body", "lost", "dropped", "cut"])
+async def test_a_failed_save_is_an_error_result_in_words(world: World, kind: str) -> None:
+    """Nothing was charged, nothing is left behind, and afterwards it works."""
+    details: dict[str, Any] = {"body": {"error": "expired"}} if kind == "body" else {}
+    async with world.client() as client:
+        task_id = await finished(client)
+        world.sandbox.faults.add(Fault("result", kind, times=None, **details))
+        failed = await call(client, "save_video", task_id=task_id)
+        assert failed.is_error
+        assert "Nothing was charged." in text(failed)
+        assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])) == {}
+        world.sandbox.faults.clear()
+        assert not (await call(client, "save_video", task_id=task_id)).is_error
