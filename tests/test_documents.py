@@ -16,10 +16,10 @@ from pydantic.fields import FieldInfo
 from wan_mcp import __version__
 from wan_mcp.cli.commands import commands
 from wan_mcp.evolink import prices
-from wan_mcp.server.schema import plain_schema
 from wan_mcp.server.tool import Definition
 from wan_mcp.server.tools import TOOLS
 from wan_mcp.settings import Settings
+from wan_mcp.validation import plain_schema
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

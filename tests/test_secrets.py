@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import KEY, World, picture
+from tests.calls import call
 from tests.server.test_stdio import imitation, serving
-from tests.server.test_tools import call
+from tests.world import KEY, World, picture
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ QUERY = "X-Amz-Signature=canary-of-a-signed-address"
 SIGNED = f"https://pictures.example.com/cat.png?{QUERY}"
 
 
-def wish(**more: Any) -> dict[str, Any]:
+def request(**more: Any) -> dict[str, Any]:
     return {"prompt": "go", "image_urls": [SIGNED], **more}
 
 
@@ -42,7 +42,7 @@ async def test_what_upstream_repeats_reaches_neither_answers_nor_logs(
     world.sandbox.faults.add(fault)
     async with world.client(WAN_MCP_LOG_LEVEL="DEBUG") as client:
         caplog.set_level(logging.DEBUG, "wan_mcp")
-        asked = await call(client, "generate_video", **wish())
+        asked = await call(client, "generate_video", **request())
         told = [str(asked)]
         if not asked.is_error:
             task_id = (asked.structured_content or {})["id"]
@@ -59,9 +59,9 @@ async def test_refused_arguments_are_not_repeated(world: World, caplog: pytest.L
     caplog.set_level(logging.DEBUG, "wan_mcp")
     async with world.client() as client:
         for arguments in (
-            wish(quality=KEY),
-            wish(callback_url=f"https://user:{KEY}@example.com/"),
-            wish(**{KEY: 1}),
+            request(quality=KEY),
+            request(callback_url=f"https://user:{KEY}@example.com/"),
+            request(**{KEY: 1}),
             {"prompt": f"{KEY}\x00", "image_urls": [SIGNED]},
             {"prompt": "go", "image_urls": [f"https://user:{KEY}@example.com/?{QUERY}"]},
             {"prompt": "go", "image_urls": [f"https://10.0.0.1/a.png?{QUERY}"]},
@@ -131,10 +131,10 @@ async def test_spans_hold_nothing_secret(world: World) -> None:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     async with world.client() as client:
-        await call(client, "generate_video", **wish())
+        await call(client, "generate_video", **request())
         world.sandbox.faults.add(*FAULTS)
         for number in range(len(FAULTS)):
-            await call(client, "generate_video", **wish(prompt=f"{number}"))
+            await call(client, "generate_video", **request(prompt=f"{number}"))
     spans = "".join(span.to_json() for span in exporter.get_finished_spans())
     provider.shutdown()
     assert "tools/call" in spans

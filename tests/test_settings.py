@@ -78,7 +78,7 @@ def test_all_problems_are_named_at_once() -> None:
         "WAN_MCP_WAIT_SECONDS",
         "WAN_MCP_LOG_LEVEL",
     ]
-    assert "WAN_MCP_LOG_LEVEL must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'." in settings.problems
+    assert "WAN_MCP_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR." in settings.problems
 
 
 def test_secrets_print_as_stars() -> None:

@@ -7,23 +7,25 @@ from pydantic import BaseModel
 
 from wan_mcp.errors import InvalidRequest
 from wan_mcp.evolink import VideoRequest
-from wan_mcp.generation.request import Wish
-from wan_mcp.server.schema import plain_schema
+from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.server.tools import TOOLS, TaskArguments, WaitArguments
-from wan_mcp.validation import parse
+from wan_mcp.validation import parse, plain_schema
 
 PICTURE = "https://example.com/cat.png"
 
 
-def wish(**given: Any) -> Wish:
+def request(**given: Any) -> GenerationRequest:
     return parse(
-        "generate_video", Wish, plain_schema(Wish), {"prompt": "go", "image_urls": [PICTURE]} | given
+        "generate_video",
+        GenerationRequest,
+        plain_schema(GenerationRequest),
+        {"prompt": "go", "image_urls": [PICTURE]} | given,
     )
 
 
 def refusal(**given: Any) -> str:
     with pytest.raises(InvalidRequest) as caught:
-        wish(**given)
+        request(**given)
     assert caught.value.charged == "no"
     return caught.value.message
 
@@ -48,7 +50,7 @@ def refusal(**given: Any) -> str:
 )
 def test_what_a_client_mangled_is_read_as_meant(given: dict[str, Any], field: str, value: Any) -> None:
     """Strings for arrays and numbers, null for nothing, white space around: one meaning is possible."""
-    assert getattr(wish(**given), field) == value
+    assert getattr(request(**given), field) == value
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_what_a_client_mangled_is_read_as_meant(given: dict[str, Any], field: st
         ({"image_urls": []}, "image_urls must hold exactly one entry, but there are none"),
         ({"image_urls": [PICTURE, PICTURE]}, "image_urls must hold exactly one entry, but there are 2"),
         ({"image_urls": None}, "image_urls is required"),
-        ({"image_urls": [7]}, "Every entry of image_urls must be text"),
+        ({"image_urls": [7]}, "image_urls must hold nothing but text"),
         ({"image_urls": {"url": PICTURE}}, "image_urls must be a list"),
         (
             {"image_urls": ["cat.png"]},
@@ -141,7 +143,7 @@ def test_a_waiting_time_that_is_none_is_refused(given: Any) -> None:
 
 def test_the_tools_schema_is_the_request_models_own() -> None:
     """Property by property, what a client sees is what the request model demands."""
-    shown, demanded = plain_schema(Wish), plain_schema(VideoRequest)
+    shown, demanded = plain_schema(GenerationRequest), plain_schema(VideoRequest)
     assert set(demanded["required"]) == set(shown["required"])
     for name, spec in demanded["properties"].items():
         expected = {key: value for key, value in spec.items() if key != "description" or name != "image_urls"}

@@ -1,11 +1,18 @@
 """Everything that can go wrong, as one tree.
 
 WanError
-├── SettingsError            a setting is missing or cannot be used
-├── InvalidRequest           refused here, before anything was sent
-│   ├── AddressRefused       an address that must not be connected to
-│   └── PictureError         a picture that Evolink would not take
-└── EvolinkError             the API refused, broke, or could not be reached
+├── NotSent                  refused on this machine, nothing was sent
+│   ├── SettingsError        a setting is missing or cannot be used
+│   ├── InvalidRequest       the request breaks a documented constraint
+│   │   ├── AddressRefused   an address that must not be connected to
+│   │   └── PictureError     a picture that cannot be read or made to fit
+│   ├── CapReached           the request would exceed the daily cap
+│   └── LedgerError          the ledger cannot be read or written
+├── FetchFailed              a public address did not deliver
+├── InternalError            wan-mcp itself failed
+├── VideoError               a result cannot be fetched, is no video, or cannot be stored
+│   └── LinkDead             the result's link does not work any more
+└── EvolinkError             the API refused, failed, or could not be reached
     ├── Unreachable          no connection was made
     ├── LostAnswer           the request may have arrived, its answer did not
     ├── UnreadableAnswer     an answer that is not what the API documents
@@ -16,7 +23,7 @@ WanError
     ├── NotFound             no such task, or none any more
     ├── Busy                 rate limit or no capacity: not accepted, try later
     ├── ServerFault          a fault on their side
-    └── OutcomeUnknown       a paid request whose fate is not known
+    └── OutcomeUnknown       it is not known whether a paid request was accepted
 """
 
 from typing import Literal
@@ -77,27 +84,35 @@ class PictureError(InvalidRequest):
 
 
 class CapReached(NotSent):
-    """Raised when a wish would go over the daily cap."""
+    """Raised when a request would exceed the daily cap."""
 
 
 class LedgerError(NotSent):
-    """Raised when the record cannot be read or written."""
+    """Raised when the ledger cannot be read or written."""
 
 
 class FetchFailed(WanError):
-    """Raised when an address may be fetched but is not to be had: unknown, silent, broken off, too slow."""
+    """Raised when a public address did not deliver: unknown host, no answer, broken off, too slow."""
+
+
+class InternalError(WanError):
+    """Raised when wan-mcp itself failed. The cause is only in the log: it was not written for a model."""
+
+    def __init__(self, *, next_step: str = "Try once more.", charged: Charged = "no") -> None:
+        text = "wan-mcp itself failed; the log on its stderr says why."
+        super().__init__(text, next_step=next_step, charged=charged)
 
 
 class VideoError(WanError):
-    """Raised when a result could not be fetched, is no video, or could not be put on the disk."""
+    """Raised when a result cannot be fetched, is no video, or cannot be written to the disk."""
 
 
 class LinkDead(VideoError):
-    """Raised when a result's link answers no more; such links live 24 hours."""
+    """Raised when a result's link does not work any more; such links live 24 hours."""
 
 
 class EvolinkError(WanError):
-    """Raised when the API refused a request, broke, or could not be reached."""
+    """Raised when the API refused a request, failed, or could not be reached."""
 
 
 class Unreachable(EvolinkError):

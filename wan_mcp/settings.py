@@ -1,15 +1,16 @@
-"""Settings: read once from a mapping, usually the environment, and never changed after."""
+"""Settings: read once from a mapping, usually the environment, and never changed."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from wan_mcp.errors import SettingsError
 from wan_mcp.net.addresses import parse_ip
+from wan_mcp.validation import plain_schema, problems_of
 
 KEYS_PAGE = "https://evolink.ai/dashboard/keys"
 
@@ -101,7 +102,7 @@ class Settings(BaseModel):
     autosave: bool = Field(
         False,
         alias="WAN_MCP_AUTOSAVE",
-        description="1: a wait that sees the video completed saves it, too.",
+        description="1: a wait that sees the video completed also saves it.",
     )
     image_dirs: Annotated[tuple[Path, ...], BeforeValidator(_folders)] = Field(
         default_factory=_default_image_dirs,
@@ -111,7 +112,7 @@ class Settings(BaseModel):
     image_check: bool = Field(
         True,
         alias="WAN_MCP_IMAGE_CHECK",
-        description="0: web pictures are passed on without a look at them.",
+        description="0: web pictures are passed on unchecked.",
     )
     allow_private_network: bool = Field(
         False,
@@ -137,33 +138,33 @@ class Settings(BaseModel):
         gt=0,
         le=1000,
         alias="WAN_MCP_READS_PER_SECOND",
-        description="How many times a second unfinished tasks are looked at, all together.",
+        description="How many reads of unfinished tasks begin in a second, over all tasks.",
     )
     reads_at_once: int = Field(
         8,
         ge=1,
         le=100,
         alias="WAN_MCP_READS_AT_ONCE",
-        description="How many of those looks may be under way at the same time.",
+        description="How many of those reads may be under way at the same time.",
     )
     data_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
         default_factory=_default_data_dir,
         alias="WAN_MCP_DATA_DIR",
-        description="The folder of the ledger, which remembers what was asked for and paid.",
+        description="The folder of the ledger, which records what was requested and paid.",
     )
     daily_credits: float | None = Field(
         None,
         ge=0,
         allow_inf_nan=False,
         alias="WAN_MCP_DAILY_CREDITS",
-        description="How many credits may be spent in 24 hours; what would go over is refused.",
+        description="How many credits may be spent in 24 hours; a request that would exceed it is refused.",
     )
     repeat_minutes: float = Field(
         60,
         ge=0,
         le=1440,
         alias="WAN_MCP_REPEAT_MINUTES",
-        description="For how long the same wish is answered with the task that it already has.",
+        description="For how long an equal request is answered with the task that it already has.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING",
@@ -184,11 +185,9 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            wrong = {str(detail["loc"][0]): _explain(detail) for detail in error.errors(include_url=False)}
+            wrong = dict(problems_of(error, plain_schema(cls), given))
         usable = {name: value for name, value in given.items() if name not in wrong}
-        return cls.model_validate(
-            usable | {"problems": tuple(f"{name} {why}." for name, why in wrong.items())}
-        )
+        return cls.model_validate(usable | {"problems": tuple(wrong.values())})
 
     def require_key(self) -> SecretStr:
         """The key, for a call that needs it.
@@ -215,17 +214,3 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
     """What was really given: an empty value, or a placeholder that a client left in place, is not."""
     found = {name: environ.get(name, "").strip() for name in environment_names()}
     return {name: value for name, value in found.items() if value and not value.startswith("${")}
-
-
-def _explain(detail: Any) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "literal_error":
-        return f"must be {context['expected']}"
-    for bound, words in (("ge", "at least"), ("le", "at most"), ("gt", "more than")):
-        if bound in context:
-            return f"must be {words} {context[bound]:g}"
-    if kind.startswith("bool"):
-        return "must be 1 or 0, on or off"
-    return "must be a whole number" if kind.startswith("int") else "must be a number"

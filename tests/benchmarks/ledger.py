@@ -22,10 +22,13 @@ from time import perf_counter, time
 import anyio
 from pydantic import SecretStr
 
-from wan_mcp.evolink import Evolink, Task, VideoRequest
-from wan_mcp.generation.submission import Cashier
-from wan_mcp.ledger import Intent, Terms
+from wan_mcp.evolink import Connections, Evolink, Task
+from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.submission import Submitter
+from wan_mcp.images import Picture
+from wan_mcp.ledger import ClaimRules, Intent, OwnerLedger
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
+from wan_mcp.settings import Settings
 
 KEY = "sk-sandbox"
 DEADLINE = 110
@@ -35,7 +38,7 @@ FEW, MANY = 10, 10_000
 ROUNDS = 300
 HOUR = 3600.0
 YEAR = 365 * 24 * HOUR
-REQUEST = VideoRequest(prompt="The cat yawns.", image_urls=["https://pictures.example.com/cat.png"])
+REQUEST = GenerationRequest(prompt="The cat yawns.", image_urls=["https://pictures.example.com/cat.png"])
 SANDBOX = """
 import anyio
 
@@ -61,11 +64,11 @@ numbers = itertools.count()
 
 
 def intent(name: object) -> Intent:
-    return Intent("me", f"print of {name}", "The cat yawns.", 5, "720p", 25.5)
+    return Intent(f"print of {name}", "The cat yawns.", 5, "720p", 25.5)
 
 
-def terms(**rules: float) -> Terms:
-    return Terms(time(), repeat_seconds=2 * YEAR, **rules)  # type: ignore[arg-type]  # numbers where they belong
+def rules(**rules: float) -> ClaimRules:
+    return ClaimRules(time(), repeat_seconds=2 * YEAR, **rules)  # type: ignore[arg-type]  # numbers where they belong
 
 
 @asynccontextmanager
@@ -77,8 +80,8 @@ async def api() -> AsyncIterator[Evolink]:
         try:
             assert process.stdout is not None
             url = (await process.stdout.receive()).decode().strip()
-            async with Evolink(SecretStr(KEY), base_url=url, files_url=url) as evolink:
-                yield evolink
+            async with Connections() as connections:
+                yield Evolink(SecretStr(KEY), connections, base_url=url, files_url=url)
         finally:
             process.kill()
 
@@ -96,20 +99,19 @@ async def timed(call: Call) -> float:
 
 
 async def compare_submissions(folder: Path) -> None:
-    """One wish with all that the ledger writes for it, beside nothing but its request."""
+    """One request with all that the ledger writes for it, beside nothing but its request."""
     ledger = SqliteLedger(folder)
-
-    async def prepare() -> VideoRequest:
-        return REQUEST
+    picture = Picture("a picture", address=REQUEST.image_urls[0])
 
     async with api() as evolink:
-        cashier = Cashier(evolink, ledger, time)
+        submitter = Submitter(evolink, ledger.for_owner("me"), Settings.load({}), time)
 
         async def bare() -> None:
             await evolink.submit(REQUEST, idempotency_key=f"bare-submission-{next(numbers)}")
 
         async def kept() -> None:
-            await cashier.order(intent(next(numbers)), terms(), prepare)
+            request = REQUEST.model_copy(update={"prompt": f"The cat yawns {next(numbers)} times."})
+            await submitter.submit(request, picture)
 
         ours, plain = await in_turns(kept, bare, SUBMISSIONS)
     await ledger.aclose()
@@ -119,18 +121,19 @@ async def compare_submissions(folder: Path) -> None:
 
 async def filled(folder: Path, rows: int) -> SqliteLedger:
     """A ledger with tasks of a year, some of which failed, and one of which has no answer."""
-    ledger = SqliteLedger(folder)
+    shared = SqliteLedger(folder)
+    ledger = shared.for_owner("me")
     began = time() - YEAR
-    claim = await ledger.claim(intent("first"), Terms(began, HOUR))
-    await ledger.posting(claim.entry.number, REQUEST.body(), began)
+    claim = await ledger.claim(intent("first"), ClaimRules(began, HOUR))
+    await ledger.mark_posted(claim.entry.number, REQUEST.body(), began)
     task = Task(id="task-unified-first", status="completed", results=("https://a.example/b.mp4",))
-    await ledger.answered(claim.entry.number, task, began)
-    lost = await ledger.claim(intent("lost"), Terms(time() - HOUR, HOUR))
-    await ledger.posting(lost.entry.number, REQUEST.body(), time() - HOUR)
-    await ledger.released(lost.entry.number, sent=True)
-    await ledger.aclose()
+    await ledger.mark_answered(claim.entry.number, task, began)
+    lost = await ledger.claim(intent("lost"), ClaimRules(time() - HOUR, HOUR))
+    await ledger.mark_posted(lost.entry.number, REQUEST.body(), time() - HOUR)
+    await ledger.release(lost.entry.number, sent=True)
+    await shared.aclose()
     _multiply(folder, rows - 2)
-    return ledger
+    return shared
 
 
 def _multiply(folder: Path, times: int) -> None:
@@ -157,31 +160,32 @@ def _multiply(folder: Path, times: int) -> None:
 
 async def compare_sizes(folder: Path) -> None:
     """The same questions to a full ledger and to a nearly empty one."""
-    many, few = await filled(folder / "many", MANY), await filled(folder / "few", FEW)
-    assert (len(await many.entries("me", limit=2 * MANY)), len(await few.entries("me"))) == (MANY, FEW)
+    ledgers = await filled(folder / "many", MANY), await filled(folder / "few", FEW)
+    many, few = (ledger.for_owner("me") for ledger in ledgers)
+    assert (len(await many.entries(limit=2 * MANY)), len(await few.entries())) == (MANY, FEW)
 
-    async def repeat(ledger: SqliteLedger) -> None:
-        claim = await ledger.claim(intent(FEW - 2), terms())
+    async def repeat(ledger: OwnerLedger) -> None:
+        claim = await ledger.claim(intent(FEW - 2), rules())
         assert claim.kind == "repeat"
 
-    async def new(ledger: SqliteLedger) -> None:
-        claim = await ledger.claim(intent("new"), terms(daily_credits=1e9))
-        await ledger.released(claim.entry.number, sent=False)
+    async def new(ledger: OwnerLedger) -> None:
+        claim = await ledger.claim(intent("new"), rules(daily_credits=1e9))
+        await ledger.release(claim.entry.number, sent=False)
 
-    questions: dict[str, Callable[[SqliteLedger], Awaitable[object]]] = {
-        "list": lambda ledger: ledger.entries("me", limit=10),
-        "list of what failed": lambda ledger: ledger.entries("me", status="failed", limit=2),
-        "list of what is unknown": lambda ledger: ledger.entries("me", status="unknown", limit=10),
+    questions: dict[str, Callable[[OwnerLedger], Awaitable[object]]] = {
+        "list": lambda ledger: ledger.entries(limit=10),
+        "list of what failed": lambda ledger: ledger.entries(status="failed", limit=2),
+        "list of what is unknown": lambda ledger: ledger.entries(status="unknown", limit=10),
         "repeat check": repeat,
-        "new wish under a cap": new,
-        "one task": lambda ledger: ledger.find("me", f"task-unified-{FEW - 2}"),
-        "durations of its kind": lambda ledger: ledger.durations("me", f"task-unified-{FEW - 2}"),
+        "new request under a cap": new,
+        "one task": lambda ledger: ledger.find(f"task-unified-{FEW - 2}"),
+        "durations of its kind": lambda ledger: ledger.durations(f"task-unified-{FEW - 2}"),
     }
     for name, ask in questions.items():
         ours, plain = await in_turns(lambda ask=ask: ask(many), lambda ask=ask: ask(few), ROUNDS)  # type: ignore[misc]
         row(f"{MANY:,} rows: {name}", medians(ours, plain), f"{median(ours) / median(plain):.2f}", "<= 1.50")
-    await many.aclose()
-    await few.aclose()
+    for ledger in ledgers:
+        await ledger.aclose()
 
 
 def medians(ours: list[float], plain: list[float]) -> str:

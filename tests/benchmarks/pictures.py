@@ -22,9 +22,10 @@ import anyio.abc
 import httpx2
 from PIL import Image, ImageChops
 
-from wan_mcp.images import Pictures
+from wan_mcp.images import PictureLoader
 from wan_mcp.images.facts import facts
 from wan_mcp.images.fitting import fit
+from wan_mcp.net.fetch import PublicFetcher
 
 REPETITIONS = 15
 MEMORY_RUNS = 5
@@ -157,7 +158,8 @@ async def show_bytes_read(content: bytes) -> None:
         tasks.start_soon(listener.serve, serve)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
         counted = Counting()
-        pictures = Pictures(allow_private=True, transport=counted)
+        fetcher = PublicFetcher(allow_private=True, transport=counted)
+        pictures = PictureLoader(fetcher, folders=())
         picture = await pictures.open(f"http://127.0.0.1:{port}/photo.jpg")
         assert picture.address is not None
         await anyio.sleep(0.2)

@@ -13,7 +13,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 
-from wan_mcp.generation.schedule import next_look, spread_out
+from wan_mcp.generation.schedule import jittered, next_poll
 
 MEDIANS = (60, 90, 120, 150, 180)
 SIGMAS = (0.2, 0.35, 0.5)
@@ -50,7 +50,7 @@ def all_tasks(factor: float | None, pause: Pause, *, percentages: bool, learned:
 
 
 def ours(elapsed: float, estimate: float | None, progress: float | None, past: Sequence[float]) -> float:
-    return spread_out(next_look(elapsed, estimate, progress, past))
+    return jittered(next_poll(elapsed, estimate, progress, past))
 
 
 def fixed(seconds: float) -> Pause:

@@ -25,7 +25,9 @@ from mcp.server import MCPServer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.conftest import JumpingLoop, World, now
+from tests.clock import JumpingLoop, now
+from tests.world import World
+from wan_mcp.evolink import VideoRequest
 from wan_mcp.sandbox import Sandbox
 
 TASKS = 2000
@@ -59,14 +61,11 @@ def naive_server(world: World, *, reads: bool) -> MCPServer[Any]:
 
 
 async def submit_all(sandbox: Sandbox, world: World) -> list[str]:
-    async with world.evolink() as evolink:
-        from wan_mcp.evolink import VideoRequest
-
-        ids = []
-        for number in range(TASKS):
-            request = VideoRequest(prompt=f"{number}", image_urls=["https://pictures.example.com/a.png"])
-            ids.append((await evolink.submit(request, idempotency_key=f"benchmark-{number:012}")).id)
-        return ids
+    evolink, ids = world.evolink(), []
+    for number in range(TASKS):
+        request = VideoRequest(prompt=f"{number}", image_urls=["https://pictures.example.com/a.png"])
+        ids.append((await evolink.submit(request, idempotency_key=f"benchmark-{number:012}")).id)
+    return ids
 
 
 async def measure(kind: str) -> None:
@@ -92,7 +91,7 @@ async def wait_all(client: Client, ids: list[str], world: World) -> None:
         result = await client.call_tool("wait_for_task", {"task_id": task_id, "timeout_seconds": 600})
         seen += "completed" in str(result)
 
-    before, cpu, start, reads = resident(), time.process_time(), now(), world.books.reads
+    before, cpu, start, reads = resident(), time.process_time(), now(), world.records.reads
     peak = 0
     async with anyio.create_task_group() as group:
         for task_id in ids:
@@ -103,8 +102,8 @@ async def wait_all(client: Client, ids: list[str], world: World) -> None:
         "seen": seen,
         "bytes": (peak - before) / TASKS,
         "cpu": (time.process_time() - cpu) / TASKS,
-        "reads": (world.books.reads - reads) / TASKS,
-        "rate": (world.books.reads - reads) / (now() - start),
+        "reads": (world.records.reads - reads) / TASKS,
+        "rate": (world.records.reads - reads) / (now() - start),
         "seconds": now() - start,
     }
     print(json.dumps(figures))

@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 from PIL import Image, ImageChops, ImageStat
 from pydantic import SecretStr
 
-from tests.conftest import KEY, World, film, picture
+from tests.world import KEY, World, picture, render
 from wan_mcp import __version__
 from wan_mcp.cli.commands import commands
 from wan_mcp.cli.doctor import Finding, could_generate, examine, masked
-from wan_mcp.cli.generate import bar, generate, wish_of
+from wan_mcp.cli.generate import bar, generate, request_of
 from wan_mcp.errors import EvolinkError
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
@@ -101,7 +101,7 @@ def test_a_bar_never_leaves_its_frame(percent: float, filled: int) -> None:
     assert bar(percent) == "█" * filled + "░" * (24 - filled)
 
 
-def test_a_bad_wish_is_refused_on_the_command_line(tmp_path: Path) -> None:
+def test_a_bad_request_is_refused_on_the_command_line(tmp_path: Path) -> None:
     """All problems at once, exit code 1, nothing sent."""
     result = run("generate", str(tmp_path / "cat.png"), " ", EVOLINK_API_KEY=KEY)
     assert result.exit_code == 1
@@ -133,15 +133,15 @@ def test_a_duration_that_is_none_is_refused(seconds: str) -> None:
 def test_an_empty_ledger_is_said_to_be_empty(tmp_path: Path) -> None:
     """No table without rows."""
     result = run("tasks", WAN_MCP_DATA_DIR=str(tmp_path))
-    assert (result.exit_code, result.output) == (0, "Nothing was asked for yet.\n")
+    assert (result.exit_code, result.output) == (0, "Nothing was requested yet.\n")
 
 
 @pytest.mark.anyio
 async def test_the_ledger_is_printed_and_rows_are_forgotten(world: World) -> None:
     """A table for people, JSON for programs, and --forget for what should not be remembered."""
     async with world.client() as client:
-        wish = {"prompt": "The cat\nyawns.", "image_urls": ["https://pictures.example.com/cat.png"]}
-        result = await client.call_tool("generate_video", wish)
+        request = {"prompt": "The cat\nyawns.", "image_urls": ["https://pictures.example.com/cat.png"]}
+        result = await client.call_tool("generate_video", request)
     task_id = (result.structured_content or {})["id"]
     folder = {"WAN_MCP_DATA_DIR": world.environ["WAN_MCP_DATA_DIR"]}
 
@@ -190,22 +190,22 @@ class TestOverRealSockets:
     async def test_a_picture_becomes_a_video_file(self, tmp_path: Path) -> None:
         """Asked for, waited for, and saved under the name that was given."""
         (tmp_path / "cat.png").write_bytes(picture())
-        wish = wish_of(str(tmp_path / "cat.png"), "The cat yawns.", "10", "480p")
+        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", "10", "480p")
         with anyio.fail_after(30):
-            async with running(Sandbox(seconds=0.2, key=KEY, film=film)) as url:
-                saved = await generate(self.settings(url, tmp_path), wish, tmp_path / "cat.mp4")
+            async with running(Sandbox(seconds=0.2, key=KEY, render=render)) as url:
+                saved = await generate(self.settings(url, tmp_path), request, tmp_path / "cat.mp4")
         assert saved == tmp_path / "cat.mp4"
         assert saved.read_bytes()[4:8] == b"ftyp"
 
     async def test_a_failed_generation_is_an_error_here(self, tmp_path: Path) -> None:
         """The reason is said, and that it was not charged."""
         (tmp_path / "cat.png").write_bytes(picture())
-        wish = wish_of(str(tmp_path / "cat.png"), "The cat yawns.", None, None)
+        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", None, None)
         faults = [Fault("submit", "fail", code="content_policy_violation")]
         with anyio.fail_after(30):
-            async with running(Sandbox(seconds=0.2, key=KEY, film=film, faults=faults)) as url:
+            async with running(Sandbox(seconds=0.2, key=KEY, render=render, faults=faults)) as url:
                 with pytest.raises(EvolinkError, match=r"content_policy_violation.*not charged"):
-                    await generate(self.settings(url, tmp_path), wish, None)
+                    await generate(self.settings(url, tmp_path), request, None)
 
     async def test_the_demo_leaves_a_video_that_plays(self, tmp_path: Path, capsys: Any) -> None:
         """A real client, a real server process, and an MP4 of five seconds in which something moves."""

@@ -22,16 +22,16 @@ Events = list[dict[str, Any]]
 class Model:
     """Asks for a video, at last in the right way, and then follows the next step that each answer names."""
 
-    def __init__(self, wishes: tuple[dict[str, Any], ...]) -> None:
-        self._wishes = wishes
+    def __init__(self, requests: tuple[dict[str, Any], ...]) -> None:
+        self._requests = requests
         self.url = ""
         self.offered: set[str] = set()
         self.seen: list[str] = []
 
     def next(self) -> Call | None:
         """The next call, from nothing but the last answer; none when there is nothing left to do."""
-        if len(self.seen) < len(self._wishes):
-            return "generate_video", self._wishes[len(self.seen)]
+        if len(self.seen) < len(self._requests):
+            return "generate_video", self._requests[len(self.seen)]
         step = re.search(r"Call (wait_for_task|save_video)", self.seen[-1])
         task_id = re.search(r"task-unified-[\w-]+", self.seen[-1])
         if step is None or task_id is None or len(self.seen) >= CALLS:
@@ -128,9 +128,9 @@ def _flat(content: Any) -> str:
 
 
 @contextmanager
-def scripted(*wishes: dict[str, Any]) -> Iterator[Model]:
+def scripted(*requests: dict[str, Any]) -> Iterator[Model]:
     """A model that is served on a port of this machine for as long as the block lasts."""
-    model = Model(wishes)
+    model = Model(requests)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import KEY, film, picture
+from tests.world import KEY, picture, render
 from wan_mcp.sandbox import Sandbox, running
 
 SECONDS = 0.3
@@ -45,12 +45,12 @@ class Scene:
         return str(file)
 
     @property
-    def wish(self) -> dict[str, Any]:
+    def request(self) -> dict[str, Any]:
         return {"prompt": "Mist drifts.", "image_urls": [str(self.folder / "lake.png")]}
 
     @property
     def wrong(self) -> dict[str, Any]:
-        return self.wish | {"prompt": ""}
+        return self.request | {"prompt": ""}
 
     @property
     def task_id(self) -> str:
@@ -66,7 +66,7 @@ class Scene:
 @asynccontextmanager
 async def scene(folder: Path) -> AsyncIterator[Scene]:
     (folder / "lake.png").write_bytes(picture())
-    sandbox = Sandbox(seconds=SECONDS, key=KEY, film=film)
+    sandbox = Sandbox(seconds=SECONDS, key=KEY, render=render)
     async with running(sandbox) as url:
         yield Scene(sandbox, url, folder)
 

@@ -69,7 +69,7 @@ async def test_the_inspector_finds_nothing_to_mend_in_the_tools(era: str, tmp_pa
 async def test_the_inspector_makes_a_video(era: str, tmp_path: Path) -> None:
     """Asked for in one process and waited for in another, it is one task, and each answer has all facts."""
     async with scene(tmp_path) as at:
-        begun = await inspect_call(at, era, "generate_video", at.wish)
+        begun = await inspect_call(at, era, "generate_video", at.request)
         done = await inspect_call(at, era, "wait_for_task", {"task_id": at.task_id})
         refused = await inspect_call(at, era, "generate_video", at.wrong)
     for seen in ways_of_seeing(json.loads(begun.out)["result"]):
@@ -78,7 +78,7 @@ async def test_the_inspector_makes_a_video(era: str, tmp_path: Path) -> None:
         assert_done(seen, at)
     assert_refused(json.loads(refused.out)["result"])
     assert (begun.code, done.code, refused.code) == (0, 0, TOOL_ERROR)
-    assert len(at.sandbox.books.paid) == 1
+    assert len(at.sandbox.records.paid) == 1
 
 
 # The TypeScript client
@@ -90,7 +90,7 @@ async def test_the_typescript_client_makes_a_video(mode: str, version: str, tmp_
     session = str(Path(__file__).parent / "session.mjs")
     async with scene(tmp_path) as at:
         calls = [
-            {"name": "generate_video", "arguments": at.wish},
+            {"name": "generate_video", "arguments": at.request},
             {"name": "wait_for_task", "arguments": {"task_id": "$id"}},
             {"name": "generate_video", "arguments": at.wrong},
         ]
@@ -109,7 +109,7 @@ async def test_the_typescript_client_makes_a_video(mode: str, version: str, tmp_
     shown = [notice["progress"] for notice in told["progress"]]
     assert shown
     assert shown == sorted(set(shown))
-    assert len(at.sandbox.books.paid) == 1
+    assert len(at.sandbox.records.paid) == 1
 
 
 # fastmcp's command line
@@ -123,7 +123,7 @@ async def test_fastmcp_makes_a_video(tmp_path: Path) -> None:
     """Its list has all tools, and what it prints has all facts."""
     async with scene(tmp_path) as at:
         listed = await fastmcp(at, "list")
-        begun = await fastmcp(at, "call", "generate_video", "--input-json", json.dumps(at.wish))
+        begun = await fastmcp(at, "call", "generate_video", "--input-json", json.dumps(at.request))
         done = await fastmcp(at, "call", "wait_for_task", f"task_id={at.task_id}")
         refused = await fastmcp(at, "call", "generate_video", "--input-json", json.dumps(at.wrong))
     assert [tool["name"] for tool in json.loads(listed.out)["tools"]] == NAMES
@@ -133,7 +133,7 @@ async def test_fastmcp_makes_a_video(tmp_path: Path) -> None:
         assert_done(seen, at)
     assert_refused(json.loads(refused.out))
     assert (listed.code, begun.code, done.code, refused.code) == (0, 0, 0, 1)
-    assert len(at.sandbox.books.paid) == 1
+    assert len(at.sandbox.records.paid) == 1
 
 
 # Codex
@@ -193,7 +193,7 @@ async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
         status = await codex.ask("mcpServerStatus/list")
         thread = (await codex.ask("thread/start", cwd=str(tmp_path), ephemeral=True))["thread"]["id"]
         to_wan = {"threadId": thread, "server": "wan"}
-        begun = await codex.ask("mcpServer/tool/call", **to_wan, tool="generate_video", arguments=at.wish)
+        begun = await codex.ask("mcpServer/tool/call", **to_wan, tool="generate_video", arguments=at.request)
         for seen in ways_of_seeing(begun):
             assert_begun(seen, at)
         task = {"task_id": at.task_id}
@@ -205,11 +205,11 @@ async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
         )
     (wan,) = status["data"]
     assert set(wan["tools"]) == set(NAMES)
-    assert len(at.sandbox.books.paid) == 1
+    assert len(at.sandbox.records.paid) == 1
 
 
 def assert_whole_conversation(model: Model, at: Scene) -> None:
-    """The model was offered every tool, saw all facts, and got from the wish to the file by what it saw."""
+    """The model was offered every tool, saw all facts, and got from request to file by what it saw."""
     assert model.offered == set(NAMES)
     refused, begun, *waits, saved = model.seen
     assert_says_why(refused)
@@ -217,7 +217,7 @@ def assert_whole_conversation(model: Model, at: Scene) -> None:
     assert_done(waits[-1], at)
     (file,) = (at.folder / "videos").iterdir()
     assert str(file) in saved
-    assert len(at.sandbox.books.paid) == 1
+    assert len(at.sandbox.records.paid) == 1
 
 
 async def test_codex_shows_a_model_all_it_needs(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ async def test_codex_shows_a_model_all_it_needs(tmp_path: Path) -> None:
         '[model_providers.scripted]\nname = "scripted"\nwire_api = "responses"\nenv_key = "MODEL_KEY"\n'
     )
     async with scene(tmp_path) as at:
-        with scripted(at.wrong, at.wish) as model:
+        with scripted(at.wrong, at.request) as model:
             configure_codex(
                 at,
                 'model = "scripted"\nmodel_provider = "scripted"\napproval_policy = "never"\n'
@@ -262,7 +262,7 @@ async def test_claude_code_connects(tmp_path: Path) -> None:
 async def test_claude_code_shows_a_model_all_it_needs(tmp_path: Path) -> None:
     """A model that reads nothing but the answers as Claude Code shows them makes and saves a video."""
     async with scene(tmp_path) as at:
-        with scripted(at.wrong, at.wish) as model:
+        with scripted(at.wrong, at.request) as model:
             ended = await run(
                 *(program("claude"), "-p", "Make a video.", "--allowedTools", "mcp__wan"),
                 *("--mcp-config", at.configuration, "--strict-mcp-config"),

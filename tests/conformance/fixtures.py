@@ -42,7 +42,7 @@ from mcp.types import (
 )
 from pydantic import BaseModel, Field
 
-from tests.conftest import picture
+from tests.world import picture
 
 Handler = Callable[..., Any]
 Asking = str | InputRequiredResult

@@ -13,7 +13,7 @@ import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.clients.programs import program, run, started
-from tests.conftest import KEY
+from tests.world import KEY
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 180

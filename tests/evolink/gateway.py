@@ -9,16 +9,19 @@ import httpx2
 from hypothesis import HealthCheck, settings
 from pydantic import SecretStr
 
-from tests.conftest import KEY, World, picture
+from tests.world import KEY, World, picture
 from wan_mcp.errors import (
     EvolinkError,
     OutcomeUnknown,
 )
-from wan_mcp.evolink import Evolink, VideoRequest
+from wan_mcp.evolink import Connections, Evolink, VideoRequest
 
-WISH: dict[str, Any] = {"prompt": "The cat yawns.", "image_urls": ["https://pictures.example.com/cat.png"]}
-REQUEST = VideoRequest.model_validate(WISH)
-ONCE = "wish-0123456789abcdef"
+ARGUMENTS: dict[str, Any] = {
+    "prompt": "The cat yawns.",
+    "image_urls": ["https://pictures.example.com/cat.png"],
+}
+REQUEST = VideoRequest.model_validate(ARGUMENTS)
+ONCE = "request-0123456789abcdef"
 PICTURE = picture(360, 360)
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """However busy the machine is."""
@@ -33,7 +36,7 @@ def account(**options: Any) -> World:
 
 
 def answering(answer: Callable[[httpx2.Request], httpx2.Response]) -> Evolink:
-    return Evolink(SecretStr(KEY), transport=httpx2.MockTransport(answer))
+    return Evolink(SecretStr(KEY), Connections(httpx2.MockTransport(answer)))
 
 
 def reply(payload: object, status: int = 200, **headers: str) -> httpx2.Response:
@@ -47,7 +50,7 @@ def saying(payload: object, status: int = 200, **headers: str) -> Evolink:
 
 
 def moments(world: World, at: str) -> list[float]:
-    return [call.time for call in world.books.calls if call.at == at]
+    return [call.time for call in world.records.calls if call.at == at]
 
 
 ID = "task-unified-1757169743-7cvnl5zw"
@@ -58,7 +61,7 @@ async def read(world: World, at: str) -> object:
     if at == "upload":
         return await evolink.upload("a.png", PICTURE, "image/png")
     if at == "task":
-        return await evolink.task(world.books.paid[0].task_id)
+        return await evolink.task(world.records.paid[0].task_id)
     return await (evolink.tasks() if at == "tasks" else evolink.credits())
 
 

@@ -6,8 +6,8 @@ import anyio
 import httpx2
 import pytest
 
-from tests.conftest import now
-from tests.evolink.gateway import ONCE, PICTURE, REQUEST, WISH, account, answering, reply, saying
+from tests.clock import now
+from tests.evolink.gateway import ARGUMENTS, ONCE, PICTURE, REQUEST, account, answering, reply, saying
 from wan_mcp.errors import (
     NotFound,
     UnreadableAnswer,
@@ -22,7 +22,7 @@ async def test_a_submission_answers_with_the_task() -> None:
     """Every documented property of the answer is read."""
     world = account()
     task = await world.evolink().submit(REQUEST, idempotency_key=ONCE)
-    [payment] = world.books.paid
+    [payment] = world.records.paid
     assert task == Task(
         id=payment.task_id,
         status="pending",
@@ -40,13 +40,13 @@ async def test_a_submission_sends_what_was_given_and_no_more() -> None:
     full = {"duration": 10, "quality": "480p", "prompt_extend": False, "callback_url": "https://example.com"}
     for extra in ({}, full):
         await world.evolink().submit(
-            VideoRequest.model_validate(WISH | extra), idempotency_key=ONCE + "x" * len(extra)
+            VideoRequest.model_validate(ARGUMENTS | extra), idempotency_key=ONCE + "x" * len(extra)
         )
-    plain, rich = world.books.calls
+    plain, rich = world.records.calls
     assert (plain.method, plain.path, plain.authorized) == ("POST", "/v1/videos/generations", True)
     assert plain.idempotency_key == ONCE
-    assert plain.body == WISH | {"model": MODEL}
-    assert rich.body == WISH | {"model": MODEL} | full
+    assert plain.body == ARGUMENTS | {"model": MODEL}
+    assert rich.body == ARGUMENTS | {"model": MODEL} | full
     assert plain.headers["content-type"] == "application/json"
     assert plain.headers["accept-encoding"] == "identity"
     assert plain.headers["user-agent"].startswith("wan-mcp/")
@@ -107,7 +107,7 @@ async def test_a_submission_can_be_answered_with_a_failed_task() -> None:
     """It is a task, not an error: its id and reason are kept."""
     world = account(faults=[Fault("submit", "fail", code="content_policy_violation", at_once=True)])
     task = await world.evolink().submit(REQUEST, idempotency_key=ONCE)
-    assert (task.id, task.status) == (world.books.paid[0].task_id, "failed")
+    assert (task.id, task.status) == (world.records.paid[0].task_id, "failed")
     assert task.error is not None
     assert task.error.code == "content_policy_violation"
 
@@ -122,7 +122,7 @@ async def test_the_accounts_tasks_are_listed_page_by_page() -> None:
     first, second, third = [await evolink.tasks(page=page) for page in (1, 2, 3)]
     assert [task.id for task in first.tasks + second.tasks] == ids[::-1]
     assert second.tasks == (
-        Task(id=ids[0], status="pending", progress=0, model=MODEL, created=int(world.books.paid[0].time)),
+        Task(id=ids[0], status="pending", progress=0, model=MODEL, created=int(world.records.paid[0].time)),
     )
     assert third == Listing(tasks=())
 
@@ -171,7 +171,7 @@ async def test_a_picture_is_uploaded() -> None:
     assert upload.url.endswith("/my%20cat.png")
     assert upload.expires_at is not None
     assert upload.expires_at == datetime.fromtimestamp(int(start + 72 * 3600), UTC)
-    [call] = world.books.calls
+    [call] = world.records.calls
     assert (call.path, call.authorized) == ("/api/v1/files/upload/stream", True)
     stored = world.sandbox.uploads.at(upload.url)
     assert stored is not None

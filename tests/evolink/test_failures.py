@@ -6,18 +6,18 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from tests.conftest import KEY, World
 from tests.evolink.gateway import (
+    ARGUMENTS,
     ID,
     ONCE,
     REQUEST,
     UNKNOWN,
-    WISH,
     account,
     reply,
     saying,
     submit,
 )
+from tests.world import KEY, World
 from wan_mcp.errors import (
     EvolinkError,
     LostAnswer,
@@ -25,7 +25,7 @@ from wan_mcp.errors import (
     Unauthorized,
     Unreachable,
 )
-from wan_mcp.evolink import Evolink, VideoRequest
+from wan_mcp.evolink import Connections, Evolink, VideoRequest
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +66,7 @@ class Breaking(httpx2.AsyncBaseTransport):
 
 def broken(world: World, kind: type[Exception], times: int) -> tuple[Evolink, Breaking]:
     transport = Breaking(kind("https://api.evolink.ai/v1?secret=1\nbroke"), times, world.transport)
-    return Evolink(SecretStr(KEY), transport=transport), transport
+    return Evolink(SecretStr(KEY), Connections(transport)), transport
 
 
 @pytest.mark.parametrize("kind", FAILURES, ids=lambda kind: kind.__name__)
@@ -93,7 +93,7 @@ async def test_a_connection_that_is_refused_twice_costs_one_request() -> None:
     world = account(honours_idempotency_key=False)
     evolink, transport = broken(world, httpx2.ConnectError, 2)
     assert (await evolink.submit(REQUEST, idempotency_key=ONCE)).status == "pending"
-    assert (transport.attempts, world.books.posts, len(world.books.paid)) == (3, 1, 1)
+    assert (transport.attempts, world.records.posts, len(world.records.paid)) == (3, 1, 1)
 
 
 async def test_no_connection_after_a_lost_answer_is_still_unknown() -> None:
@@ -109,9 +109,9 @@ async def test_no_connection_after_a_lost_answer_is_still_unknown() -> None:
                 raise httpx2.ConnectError("refused")
             return await world.transport.handle_async_request(request)
 
-    evolink = Evolink(SecretStr(KEY), transport=Sometimes())
+    evolink = Evolink(SecretStr(KEY), Connections(Sometimes()))
     assert await submit(evolink) == UNKNOWN
-    assert (attempts, len(world.books.paid)) == (4, 1)
+    assert (attempts, len(world.records.paid)) == (4, 1)
 
 
 async def test_a_key_that_is_repeated_to_us_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
@@ -134,7 +134,7 @@ async def test_the_log_holds_no_query_of_an_address(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.DEBUG, logger="wan_mcp")
     signed = "https://pictures.example.com/cat.png?signature=secret"
     world = account(faults=[Fault("submit", "status", 2, status=503, message=f"No picture at {signed}.")])
-    request = VideoRequest.model_validate(WISH | {"image_urls": [signed]})
+    request = VideoRequest.model_validate(ARGUMENTS | {"image_urls": [signed]})
     with pytest.raises(OutcomeUnknown):
         await world.evolink().submit(request, idempotency_key=ONCE)
     await world.evolink().tasks()
@@ -143,7 +143,7 @@ async def test_the_log_holds_no_query_of_an_address(caplog: pytest.LogCaptureFix
     assert "page_size" not in caplog.text
 
 
-async def test_a_closed_client_has_let_go_of_its_transport() -> None:
+async def test_closed_connections_have_closed_their_transport() -> None:
     """Leaving the context closes it once; closing again does no harm."""
     closed = 0
 
@@ -153,8 +153,8 @@ async def test_a_closed_client_has_let_go_of_its_transport() -> None:
             closed += 1
 
     transport = Counting(lambda _: reply({"id": ID}))
-    async with Evolink(SecretStr(KEY), transport=transport) as evolink:
-        await evolink.task(ID)
-        await evolink.task(ID)
-    await evolink.aclose()
+    async with Connections(transport) as connections:
+        await Evolink(SecretStr(KEY), connections).task(ID)
+        await Evolink(SecretStr(KEY), connections).task(ID)
+    await connections.aclose()
     assert closed == 1

@@ -20,10 +20,10 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from tests.conftest import KEY, film, picture
+from tests.world import KEY, picture, render
 from wan_mcp import __version__
 from wan_mcp.errors import EvolinkError, LostAnswer, OutcomeUnknown, Unreachable, UnreadableAnswer
-from wan_mcp.evolink import Credits, Evolink, Upload, VideoRequest
+from wan_mcp.evolink import Connections, Credits, Evolink, Upload, VideoRequest
 from wan_mcp.evolink import client as client_module
 from wan_mcp.sandbox import Fault, Sandbox, running
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 LONGEST = 20
 """Seconds after which a test has failed; none should take one."""
 REQUEST = VideoRequest(prompt="The cat yawns.", image_urls=["https://pictures.example.com/cat.png"])
-ONCE = "wish-0123456789abcdef"
+ONCE = "request-0123456789abcdef"
 FAR = "api.example.test"
 """A host that is not this machine, and that no look-up will find."""
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -56,7 +56,7 @@ def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))  # to read the system's takes a while
     monkeypatch.setattr(client_module, "ATTEMPTS", 1)
-    monkeypatch.setattr(client_module, "PAUSE_BEFORE_LOOK", 0.0)
+    monkeypatch.setattr(client_module, "PAUSE_BEFORE_SEARCH", 0.0)
 
 
 @dataclass
@@ -164,8 +164,10 @@ def always(reply: bytes, *, ends: bool = False) -> Callable[[Peer], Serve]:
 OKAY = always(answer(json.dumps(BALANCE).encode()))
 
 
-def client(base_url: str, files_url: str = "http://127.0.0.1:9") -> Evolink:
-    return Evolink(SecretStr(KEY), base_url=base_url, files_url=files_url)
+@asynccontextmanager
+async def client(base_url: str, files_url: str = "http://127.0.0.1:9") -> AsyncIterator[Evolink]:
+    async with Connections() as connections:
+        yield Evolink(SecretStr(KEY), connections, base_url=base_url, files_url=files_url)
 
 
 async def failures(url: str) -> tuple[EvolinkError, EvolinkError]:
@@ -385,12 +387,12 @@ async def test_over_a_socket_a_fault_costs_what_it_costs_in_one_process(
     async def show(url: str) -> bytes:
         return picture(360, 360)
 
-    sandbox = Sandbox(key=KEY, fetch=show, film=film, faults=[Fault.parse(f"submit:{fault}")])
+    sandbox = Sandbox(key=KEY, fetch=show, render=render, faults=[Fault.parse(f"submit:{fault}")])
     with anyio.fail_after(LONGEST):
         async with running(sandbox) as url, client(url) as evolink:
             task = await evolink.submit(REQUEST, idempotency_key=ONCE)
-    assert [payment.task_id for payment in sandbox.books.paid] == [task.id] * paid
-    assert sandbox.books.posts == posts
+    assert [payment.task_id for payment in sandbox.records.paid] == [task.id] * paid
+    assert sandbox.records.posts == posts
 
 
 # Connections

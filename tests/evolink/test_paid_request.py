@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import now
-from tests.evolink.gateway import ONCE, REQUEST, UNKNOWN, WISH, Outcome, account, moments, patient, submit
+from tests.clock import now
+from tests.evolink.gateway import (
+    ARGUMENTS,
+    ONCE,
+    REQUEST,
+    UNKNOWN,
+    Outcome,
+    account,
+    moments,
+    patient,
+    submit,
+)
 from wan_mcp.errors import (
     Busy,
     ContentRefused,
@@ -98,12 +108,12 @@ async def test_one_fault_never_makes_more_requests_than_promised(case: str, hono
     fault, posts, paid, paid_without_key, outcome = SINGLE[case]
     world = account(honours_idempotency_key=honoured, faults=[fault])
     assert await submit(world.evolink()) == outcome
-    assert world.books.posts == posts
-    assert len(world.books.paid) == (paid if honoured else paid_without_key)
-    assert {call.idempotency_key for call in world.books.calls} == {ONCE}
+    assert world.records.posts == posts
+    assert len(world.records.paid) == (paid if honoured else paid_without_key)
+    assert {call.idempotency_key for call in world.records.calls} == {ONCE}
     if honoured:
         assert await submit(world.evolink()) in ("pending", "failed")
-        assert len(world.books.paid) == 1
+        assert len(world.records.paid) == 1
 
 
 @pytest.mark.parametrize("case", [case for case, (_, _, one, two, _) in SINGLE.items() if two > one])
@@ -117,9 +127,9 @@ async def test_a_look_keeps_a_lost_answer_from_being_paid_twice(case: str) -> No
         looked.append(now())
         return next(iter((await evolink.tasks()).tasks), None)
 
-    task = await evolink.submit(REQUEST, idempotency_key=ONCE, look=look)
-    assert task.id == world.books.paid[0].task_id
-    assert world.books.posts == len(world.books.paid) == len(looked) == 1
+    task = await evolink.submit(REQUEST, idempotency_key=ONCE, find_task=look)
+    assert task.id == world.records.paid[0].task_id
+    assert world.records.posts == len(world.records.paid) == len(looked) == 1
     assert looked[0] - moments(world, "submit")[0] >= 2
 
 
@@ -133,11 +143,11 @@ async def test_a_look_that_finds_nothing_lets_the_request_be_sent_once_more(case
         looked.append(now())
         return None
 
-    task = await world.evolink().submit(REQUEST, idempotency_key=ONCE, look=look)
+    task = await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=look)
     first, second = moments(world, "submit")
     assert [first + 2 <= moment <= second for moment in looked] == [True]
     assert second - first < 40
-    assert [payment.task_id for payment in world.books.paid] == [task.id]
+    assert [payment.task_id for payment in world.records.paid] == [task.id]
 
 
 @pytest.mark.parametrize("case", ["429", "capacity", "slow", "401", "500", "redirect", "failed at once"])
@@ -148,7 +158,7 @@ async def test_without_a_lost_answer_there_is_no_look(case: str) -> None:
     async def look() -> Task | None:
         raise AssertionError("looked")
 
-    assert await submit(world.evolink(), look=look) == SINGLE[case][4]
+    assert await submit(world.evolink(), find_task=look) == SINGLE[case][4]
 
 
 @pytest.mark.parametrize("error", [LedgerError("The record is locked."), Unauthorized("no"), Busy("later")])
@@ -160,9 +170,9 @@ async def test_a_look_that_fails_does_not_make_the_outcome_known(error: Exceptio
         raise error
 
     with pytest.raises(OutcomeUnknown, match=str(error)) as caught:
-        await world.evolink().submit(REQUEST, idempotency_key=ONCE, look=look)
+        await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=look)
     assert caught.value.charged == "unknown"
-    assert world.books.posts == 1
+    assert world.records.posts == 1
 
 
 async def test_a_look_has_the_last_word_where_it_cannot_tell() -> None:
@@ -174,7 +184,7 @@ async def test_a_look_has_the_last_word_where_it_cannot_tell() -> None:
         raise verdict
 
     with pytest.raises(OutcomeUnknown) as caught:
-        await world.evolink().submit(REQUEST, idempotency_key=ONCE, look=look)
+        await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=look)
     assert caught.value is verdict
 
 
@@ -210,8 +220,8 @@ async def test_several_faults_never_make_more_requests_than_promised(
     """At most two requests that may have been accepted; after the first, nothing is certain any more."""
     world = account(faults=[Fault.parse(f"submit:{fault}") for fault in faults])
     assert await submit(world.evolink()) == outcome
-    assert (world.books.posts, len(world.books.paid)) == (posts, paid)
-    assert {call.idempotency_key for call in world.books.calls} == {ONCE}
+    assert (world.records.posts, len(world.records.paid)) == (posts, paid)
+    assert {call.idempotency_key for call in world.records.calls} == {ONCE}
 
 
 KINDS = ["429", "capacity", "500", "502", "503,carried_out=true", "lost", "dropped", "cut", "slow=31"]
@@ -226,8 +236,8 @@ async def test_no_run_of_faults_breaks_a_promise(faults: list[str], honoured: bo
         honours_idempotency_key=honoured, faults=[Fault.parse(f"submit:{fault}") for fault in faults]
     )
     outcome = await submit(world.evolink())
-    accepted = len(world.books.paid)
-    assert world.books.posts <= 6
+    accepted = len(world.records.paid)
+    assert world.records.posts <= 6
     assert accepted <= (1 if honoured else 2)
     if isinstance(outcome, str):
         assert accepted >= 1
@@ -247,7 +257,7 @@ async def test_an_unknown_outcome_says_what_happened_and_that_asking_again_is_sa
         "It is not known whether Evolink accepted the request. "
         "Evolink answered HTTP 503 service_unavailable: Upstream is down."
     )
-    assert "Ask for exactly the same again in a minute: that is safe" in error.next_step
+    assert "Make exactly the same request again in a minute: that is safe" in error.next_step
     assert (error.charged, error.status, error.code) == ("unknown", 503, "service_unavailable")
     assert error.request_id is not None
     assert error.task_id is None
@@ -267,7 +277,7 @@ async def test_two_submissions_under_one_key_are_paid_once(seconds: float, secon
         await anyio.sleep(0.5)
         tasks.start_soon(ask)
     assert sorted(outcomes, key=str) == sorted(["pending", second], key=str)
-    assert (world.books.posts, len(world.books.paid)) == (3, 1)
+    assert (world.records.posts, len(world.records.paid)) == (3, 1)
 
 
 async def test_another_request_under_a_used_key_is_an_unknown_outcome() -> None:
@@ -275,7 +285,7 @@ async def test_another_request_under_a_used_key_is_an_unknown_outcome() -> None:
     world = account()
     evolink = world.evolink()
     await evolink.submit(REQUEST, idempotency_key=ONCE)
-    other = VideoRequest.model_validate(WISH | {"prompt": "The dog yawns."})
+    other = VideoRequest.model_validate(ARGUMENTS | {"prompt": "The dog yawns."})
     with pytest.raises(OutcomeUnknown, match="idempotency_conflict"):
         await evolink.submit(other, idempotency_key=ONCE)
-    assert len(world.books.paid) == 1
+    assert len(world.records.paid) == 1

@@ -6,7 +6,7 @@ import anyio
 import httpx2
 import pytest
 
-from tests.conftest import now
+from tests.clock import now
 from tests.evolink.gateway import ONCE, REQUEST, account, answering, moments, read
 from wan_mcp.errors import (
     Busy,
@@ -57,12 +57,12 @@ async def test_a_read_survives_what_passes(at: str, fault: str) -> None:
     world.sandbox.faults.add(Fault.parse(f"{at}:{fault}*2"))
     await read(world, at)
     world.sandbox.faults.add(Fault.parse(f"{at}:{fault}*always"))
-    world.books.calls.clear()
+    world.records.calls.clear()
     with pytest.raises(EvolinkError) as caught:
         await read(world, at)
     assert type(caught.value) in (Busy, LostAnswer, ServerFault, UnreadableAnswer)
     assert (caught.value.charged, bool(caught.value.next_step)) == ("no", True)
-    assert len(world.books.calls) == 3
+    assert len(world.records.calls) == 3
 
 
 @READS

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from tests.conftest import World
 from tests.evolink.gateway import (
+    ARGUMENTS,
     ONCE,
     REQUEST,
-    WISH,
     account,
     patient,
 )
+from tests.world import World
 from wan_mcp.errors import (
     InvalidRequest,
     SettingsError,
 )
-from wan_mcp.evolink import MODEL, Evolink, VideoRequest
+from wan_mcp.evolink import MODEL, Connections, Evolink, VideoRequest
 from wan_mcp.sandbox.orders import read_order
 
 pytestmark = pytest.mark.anyio
@@ -38,8 +38,8 @@ pytestmark = pytest.mark.anyio
         {"prompt": 5},
         {"prompt": None},
         {"image_urls": []},
-        {"image_urls": WISH["image_urls"] * 2},
-        {"image_urls": WISH["image_urls"][0]},
+        {"image_urls": ARGUMENTS["image_urls"] * 2},
+        {"image_urls": ARGUMENTS["image_urls"][0]},
         {"image_urls": ["data:image/png;base64,AAAA"]},
         {"image_urls": ["ftp://example.com/a.png"]},
         {"image_urls": ["https://"]},
@@ -65,7 +65,7 @@ pytestmark = pytest.mark.anyio
 def test_a_request_that_breaks_a_rule_cannot_be_made(wrong: dict[str, Any]) -> None:
     """What the endpoint would refuse, or does not know, is no request."""
     with pytest.raises(ValidationError):
-        VideoRequest.model_validate(WISH | wrong)
+        VideoRequest.model_validate(ARGUMENTS | wrong)
 
 
 @patient
@@ -74,7 +74,7 @@ def test_a_request_that_breaks_a_rule_cannot_be_made(wrong: dict[str, Any]) -> N
         {
             "prompt": st.text(max_size=1001) | st.sampled_from(["x" * 1000, "猫" * 1000, "x" * 1001]),
             "image_urls": st.lists(
-                st.sampled_from([*WISH["image_urls"], "a.png", "http://[::1]/", "https://é.fr/a"])
+                st.sampled_from([*ARGUMENTS["image_urls"], "a.png", "http://[::1]/", "https://é.fr/a"])
             ),
         },
         optional={
@@ -112,7 +112,7 @@ async def test_a_key_that_is_no_idempotency_key_is_never_sent(key: str) -> None:
     world = account()
     with pytest.raises(InvalidRequest):
         await world.evolink().submit(REQUEST, idempotency_key=key)
-    assert world.books.calls == []
+    assert world.records.calls == []
 
 
 @pytest.mark.parametrize("key", ["x" * 16, "x" * 96, "Az09._-" * 5])
@@ -120,16 +120,16 @@ async def test_every_documented_idempotency_key_is_sent(key: str) -> None:
     """16 to 96 letters, digits, dots, underscores and dashes."""
     world = account()
     await world.evolink().submit(REQUEST, idempotency_key=key)
-    assert world.books.paid[0].idempotency_key == key
+    assert world.records.paid[0].idempotency_key == key
 
 
 async def test_the_servers_own_keys_are_idempotency_keys(world: World) -> None:
-    """Each wish has one of its own, and it is of the form that the gateway knows."""
+    """Each request has one of its own, and it is of the form that the gateway knows."""
     async with world.client() as client:
         for prompt in ("a", "b"):
-            result = await client.call_tool("generate_video", WISH | {"prompt": prompt})
+            result = await client.call_tool("generate_video", ARGUMENTS | {"prompt": prompt})
             assert not getattr(result, "is_error", True)
-    keys = [payment.idempotency_key or "" for payment in world.books.paid]
+    keys = [payment.idempotency_key or "" for payment in world.records.paid]
     assert len(set(keys)) == 2
     assert all(re.fullmatch(r"[A-Za-z0-9._-]{16,96}", key) for key in keys)
 
@@ -138,5 +138,5 @@ async def test_the_servers_own_keys_are_idempotency_keys(world: World) -> None:
 def test_a_key_that_no_header_can_hold_is_refused_at_once(key: str) -> None:
     """And the refusal does not repeat it."""
     with pytest.raises(SettingsError) as caught:
-        Evolink(SecretStr(key))
+        Evolink(SecretStr(key), Connections())
     assert "sk-" not in str(caught.value)

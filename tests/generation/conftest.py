@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import World
 from tests.generation.gateway import gateway
+from tests.world import World
 
 
 @pytest.fixture

@@ -1,15 +1,16 @@
 # ruff: noqa: T201
 # The table that it prints is all that this program is for.
-"""Kill the server at random moments around the paid request, thousands of times: is each wish paid once?
+"""Kill the server at random moments around the paid request, thousands of times: is each request paid once?
 
 Run by hand, on Linux or macOS: ``python tests/generation/crash.py --kills 2000 --seed 7 --form list``.
-Many customers work at the same time, each with an account, a ledger and wishes of its own. A process is asked for a wish and
-killed (SIGKILL) about when it pays; another one is asked for the same, and killed too or not, until there is
-an answer. At the end the books of the accounts are compared with the ledgers and with the answers.
+Many customers work at the same time, each with an account, a ledger and requests of its own. A process gets
+a request and is killed (SIGKILL) about when it pays; another one gets the same request, and is killed too or
+not, until there is an answer. At the end the records of the accounts are compared with the ledgers and with
+the answers.
 
 An account is a sandbox in one of four forms: it honours the idempotency key or not, and offers the list of
-tasks or not. Most of the processes are forked, with a `Studio` and nothing else in them; some are the real
-server on its standard streams. Some wishes are asked for by two processes at once, one of which dies.
+tasks or not. Most of the processes are forked, with a `VideoService` and nothing else in them; some are the
+real server on its standard streams. Some requests are made by two processes at once, one of which dies.
 """
 
 import argparse
@@ -40,8 +41,9 @@ import anyio
 import httpx2
 
 from wan_mcp.errors import WanError
-from wan_mcp.generation.request import Wish
-from wan_mcp.generation.service import Studio
+from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.service import Services
 from wan_mcp.ledger.sqlite.store import FILE_NAME
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
@@ -50,7 +52,7 @@ KEY = "sk-sandbox"
 FORMS = {"both": (True, True), "key": (True, False), "list": (False, True), "neither": (False, False)}
 """Whether the key is honoured, and whether the list is offered."""
 PROMISED = ("both", "key", "list")
-"""The forms in which every wish is paid once; where a gateway had neither, nobody could promise it."""
+"""The forms in which every request is paid once; where a gateway had neither, nobody could promise it."""
 SLOWEST = 0.08
 """Seconds by which an answer to a submission is late, at most."""
 LATEST = 0.12
@@ -62,10 +64,10 @@ PATIENCE = 25.0
 ATTEMPTS = 4
 """How often the same is asked at most after the last kill."""
 TWINS = 0.15
-"""The share of wishes that two processes are asked for at once."""
+"""The share of requests that two processes are asked for at once."""
 POLL = 0.015
 CROWD = 8
-"""Processes with the same wish at the same time."""
+"""Processes with the same request at the same time."""
 
 Steps = Iterator[float]
 """Something that goes on for a while: it yields the seconds until it wants to go on."""
@@ -82,7 +84,7 @@ class Hesitation(Fault):
 
 
 async def keep_accounts(forms: list[str]) -> None:
-    """Serve the sandboxes until stdin ends: addresses on the first line of stdout, the books on the last."""
+    """Serve the sandboxes until stdin ends: addresses on the first line of stdout, records on the last."""
     logging.disable()  # a request that breaks off in the middle is no fault here
     sandboxes = [_sandbox(*FORMS[form]) for form in forms]
     async with AsyncExitStack() as stack:
@@ -118,11 +120,11 @@ def _picture() -> bytes:
 
 
 def _books_of(sandbox: Sandbox) -> dict[str, Any]:
-    books = sandbox.books
-    posts = [(call.body, call.time) for call in books.calls if call.at == "submit"]
+    records = sandbox.records
+    posts = [(call.body, call.time) for call in records.calls if call.at == "submit"]
     return {
         "posts": [(body["prompt"], moment) for body, moment in posts if isinstance(body, dict)],
-        "paid": [(payment.prompt, payment.task_id) for payment in books.paid],
+        "paid": [(payment.prompt, payment.task_id) for payment in records.paid],
     }
 
 
@@ -146,11 +148,11 @@ class Account:
             "WAN_MCP_LOG_LEVEL": "ERROR",
         }
 
-    def wish(self, prompt: str) -> dict[str, Any]:
+    def request(self, prompt: str) -> dict[str, Any]:
         return {"prompt": prompt, "image_urls": [self.picture]}
 
     def entry(self, prompt: str) -> tuple[float | None, str | None]:
-        """When a wish was last about to be sent, and its task, as the ledger has it.
+        """When a request was last about to be sent, and its task, as the ledger has it.
 
         Read in a copy: whoever opens the file itself mends what the killed process left half done, and
         that is for the next process to do.
@@ -184,10 +186,10 @@ class Bank:
     accounts: list[Account]
 
     def close(self) -> list[dict[str, Any]]:
-        """The books of all accounts."""
+        """The records of all accounts."""
         output, _ = self.process.communicate()
-        books: list[dict[str, Any]] = json.loads(output)
-        return books
+        records: list[dict[str, Any]] = json.loads(output)
+        return records
 
 
 @contextmanager
@@ -212,7 +214,7 @@ def bank(forms: list[str], folder: Path) -> Iterator[Bank]:
 
 
 class Asked:
-    """A process that was asked for a wish; its answer, when there is one, is a task's id or an error."""
+    """A process that was asked for a request; its answer, when there is one, is a task's id or an error."""
 
     def __init__(self, pid: int, output: int) -> None:
         os.set_blocking(output, False)
@@ -265,7 +267,7 @@ class Doom:
 
 
 def fork(account: Account, prompt: str, doom: Doom | None = None) -> Asked:
-    """A process with a studio, asked at once."""
+    """A process with a service, asked at once."""
     output, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -292,9 +294,9 @@ async def _generate(account: Account, prompt: str, doom: Doom | None) -> str:
     transport = Network(doom if doom and doom.after_sending else None)
     if doom and not doom.after_sending:
         _die_in(doom.seconds)
-    async with Studio(Settings.load(account.environ), transport=transport) as studio:
-        report = await studio.generate(Wish.model_validate(account.wish(prompt)))
-        return report.task.id
+    async with Runtime(Settings.load(account.environ), transport=transport) as runtime:
+        request = GenerationRequest.model_validate(account.request(prompt))
+        return (await Services(runtime).own().generate(request)).task.id
 
 
 class Network(httpx2.AsyncHTTPTransport):
@@ -341,9 +343,9 @@ class Server(Asked):
     def is_ready(self) -> bool:
         return bool(self.lines())
 
-    def ask(self, wish: dict[str, Any]) -> None:
+    def ask(self, request: dict[str, Any]) -> None:
         self._send(method="notifications/initialized")
-        self._send(id=1, method="tools/call", params={"name": "generate_video", "arguments": wish})
+        self._send(id=1, method="tools/call", params={"name": "generate_video", "arguments": request})
         self.began = time.time()
 
     def answer(self) -> str | None:
@@ -417,7 +419,7 @@ class Run:
     """The share of processes that are the real server."""
     deadline: float
     kills: list[Kill] = field(default_factory=list)
-    wishes: int = 0
+    requests: int = 0
     answers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     unanswered: list[str] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
@@ -426,7 +428,7 @@ class Run:
 
     @property
     def crowd(self) -> str:
-        """The wish that many have."""
+        """The request that many have."""
         return f"{self.form} crowd"
 
     @property
@@ -435,9 +437,9 @@ class Run:
 
 
 def crowd(run: Run, account: Account) -> Steps:
-    """Many processes at once that have the same wish, and that nobody kills."""
+    """Many processes at once that have the same request, and that nobody kills."""
     prompt = run.crowd
-    run.wishes += 1
+    run.requests += 1
     server = yield from _served(account, prompt)
     processes: list[Asked] = [server, *(fork(account, prompt) for _ in range(CROWD - 1))]
     for process in processes:
@@ -446,12 +448,12 @@ def crowd(run: Run, account: Account) -> Steps:
 
 
 def customer(run: Run, account: Account, name: str) -> Steps:
-    """One wish after the other, each asked for until there is an answer, whoever dies meanwhile."""
+    """One request after the other, each asked for until there is an answer, whoever dies meanwhile."""
     for number in itertools.count():
         if run.is_enough:
             return
         prompt = f"{name}.{number}"
-        run.wishes += 1
+        run.requests += 1
         if random.random() < TWINS:
             yield from _with_a_twin(run, account, prompt)
         else:
@@ -482,7 +484,7 @@ def _asked(run: Run, account: Account, prompt: str) -> Generator[float, None, As
 def _served(account: Account, prompt: str) -> Generator[float, None, Server]:
     server = Server(account)
     yield from until(lambda: server.is_ready or server.has_ended)
-    server.ask(account.wish(prompt))
+    server.ask(account.request(prompt))
     return server
 
 
@@ -552,7 +554,7 @@ def work(customers: Iterable[Steps]) -> None:
 @dataclass(frozen=True)
 class Verdict:
     form: str
-    wishes: int
+    requests: int
     kills: int
     before: int
     """Kills before the request arrived at the account."""
@@ -564,11 +566,11 @@ class Verdict:
     crowd: int
     """Requests that the crowd made: one."""
     twice: int
-    """Wishes that were paid more than once."""
+    """Requests that were paid more than once."""
     missing: int
-    """Paid tasks that are not in the ledger although the wish was asked for again."""
+    """Paid tasks that are not in the ledger although the request was asked for again."""
     wrong: int
-    """Wishes that were answered with a task that is not theirs, or not with one task."""
+    """Requests that were answered with a task that is not theirs, or not with one task."""
     unanswered: int
 
     @property
@@ -577,10 +579,10 @@ class Verdict:
         return self.crowd == 1 and not (broken and self.form in PROMISED)
 
 
-def judge(run: Run, accounts: list[Account], books: list[dict[str, Any]]) -> Verdict:
+def judge(run: Run, accounts: list[Account], records: list[dict[str, Any]]) -> Verdict:
     moments: dict[str, list[float]] = defaultdict(list)
     paid: dict[str, set[str]] = defaultdict(set)
-    for book in books:
+    for book in records:
         for prompt, moment in book["posts"]:
             moments[prompt].append(moment)
         for prompt, task_id in book["paid"]:
@@ -589,7 +591,7 @@ def judge(run: Run, accounts: list[Account], books: list[dict[str, Any]]) -> Ver
     falls = Counter(_fall(kill, moments[kill.prompt]) for kill in run.kills)
     return Verdict(
         form=run.form,
-        wishes=run.wishes,
+        requests=run.requests,
         kills=len(run.kills),
         before=falls["before"],
         during=falls["during"],
@@ -621,9 +623,9 @@ def crash(
         runs = [Run(form, kills, servers, deadline) for form in forms]
         shares = [place.accounts[number :: len(forms)] for number in range(len(forms))]
         work(_everybody(runs, shares))
-        books = place.close()
+        records = place.close()
         return [
-            (judge(run, share, books[number :: len(forms)]), run)
+            (judge(run, share, records[number :: len(forms)]), run)
             for number, (run, share) in enumerate(zip(runs, shares, strict=True))
         ]
 
@@ -657,7 +659,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=2000, help="how many in all (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=600, help="after which no wish is begun any more")
+    parser.add_argument("--seconds", type=float, default=600, help="after which no request is begun any more")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--form", choices=[*FORMS, "promised", "all"], default="all")
     parser.add_argument("--customers", type=int, default=32, help="at the same time (default: %(default)s)")

@@ -8,15 +8,17 @@ import anyio
 import pytest
 from mcp import Client
 
-from tests.conftest import KEY, World, fetch, now
-from tests.videos.host import FILM, LINK, OTHER, WISH, Host, call, files, finished, put_behind, silent, text
-from wan_mcp.generation.request import Wish
-from wan_mcp.generation.service import Studio
+from tests.calls import ARGUMENTS, ERAS, call, text
+from tests.clock import now
+from tests.videos.host import FILM, LINK, OTHER, Host, files, finished, put_behind, silent
+from tests.world import KEY, World, fetch
+from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.service import Services
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
-ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 
 async def wait(client: Client, task_id: str) -> dict[str, Any]:
@@ -38,7 +40,7 @@ async def test_a_wait_that_sees_the_end_saves_by_itself(world: World, mode: str)
         assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])).keys() == {Path(done["saved_to"]).name}
         assert "is saved" in done["next"]
         assert (await wait(client, task_id))["saved_to"] == done["saved_to"]
-    assert sum(call.at == "result" for call in world.books.calls) == 1
+    assert sum(call.at == "result" for call in world.records.calls) == 1
 
 
 async def test_nothing_is_saved_by_itself_unless_it_was_asked_for(world: World) -> None:
@@ -73,7 +75,7 @@ async def test_a_failed_save_does_not_spoil_the_finished_task(world: World, faul
         done = await wait(client, await finished(client))
     assert done["results"]
     assert "saved_to" not in done
-    assert "could not be saved by itself" in done["next"]
+    assert "Automatic saving failed" in done["next"]
     assert "save_video" in done["next"]
     assert files(folder) == {}
 
@@ -102,7 +104,7 @@ async def test_a_connection_that_breaks_is_taken_up_again(
 ) -> None:
     """With a real server, a real client, and a connection that is torn down in the middle."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    sandbox = Sandbox(seconds=0, key=KEY, fetch=fetch, film=lambda picture, seconds, quality: OTHER)
+    sandbox = Sandbox(seconds=0, key=KEY, fetch=fetch, render=lambda picture, seconds, quality: OTHER)
     async with running(sandbox) as url:
         settings = Settings.load(
             {
@@ -114,13 +116,14 @@ async def test_a_connection_that_breaks_is_taken_up_again(
                 "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
             }
         )
-        async with Studio(settings) as studio:
-            task = (await studio.generate(Wish.model_validate(WISH))).task
+        async with Runtime(settings) as runtime:
+            service = Services(runtime).own()
+            task = (await service.generate(GenerationRequest.model_validate(ARGUMENTS))).task
             sandbox.faults.add(Fault("result", kind))
-            report = await studio.save(task.id, "film", silent)
-    assert report.saved is not None
+            snapshot = await service.save(task.id, "film", silent)
+    assert snapshot.saved is not None
     assert files(tmp_path / "videos") == {"film.mp4": OTHER}
-    results = [call for call in sandbox.books.calls if call.at == "result"]
+    results = [call for call in sandbox.records.calls if call.at == "result"]
     assert [call.status for call in results] == {
         "cut": [200, 206],
         "lost": [None, 200],

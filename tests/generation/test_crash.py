@@ -13,7 +13,7 @@ from tests.generation.crash import PROMISED
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the processes are forked")
 KILLS = 33
 SECONDS = 12
-"""After which no further wish is begun, however slow the machine is."""
+"""After which no further request is begun, however slow the machine is."""
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,12 @@ def verdicts() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", PROMISED)
-def test_whoever_is_killed_each_wish_is_paid_once(verdicts: dict[str, dict[str, Any]], form: str) -> None:
-    """Every wish is answered in the end, with its own task, which was paid once and is in the ledger."""
+def test_whoever_is_killed_each_request_is_paid_once(verdicts: dict[str, dict[str, Any]], form: str) -> None:
+    """Every request is answered in the end, with its own task, which was paid once and is in the ledger."""
     verdict = verdicts[form]
     promised = {name: verdict[name] for name in ("twice", "missing", "wrong", "unanswered")}
     assert promised == dict.fromkeys(promised, 0)
-    assert verdict["paid"] == verdict["wishes"]
+    assert verdict["paid"] == verdict["requests"]
     assert verdict["kills"] > 0
 
 
@@ -40,5 +40,5 @@ def test_whoever_is_killed_each_wish_is_paid_once(verdicts: dict[str, dict[str, 
 def test_eight_equal_calls_in_eight_processes_are_one_request(
     verdicts: dict[str, dict[str, Any]], form: str
 ) -> None:
-    """One of them asks, and all of them get the task: else the wish were wrong or unanswered."""
+    """One of them asks, and all of them get the task: else the request were wrong or unanswered."""
     assert verdicts[form]["crowd"] == 1

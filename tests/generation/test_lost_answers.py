@@ -6,19 +6,9 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.conftest import World
-from tests.generation.gateway import (
-    EVERY_FORM,
-    PROMPT,
-    WISH,
-    answer,
-    entries,
-    gateway,
-    generate,
-    listed,
-    paid_for,
-    refusal,
-)
+from tests.calls import ARGUMENTS, PROMPT, answer
+from tests.generation.gateway import EVERY_FORM, gateway, generate, listed, paid_for, refusal
+from tests.world import World
 from wan_mcp.errors import OutcomeUnknown
 from wan_mcp.sandbox import Fault
 
@@ -62,24 +52,24 @@ async def test_an_answer_that_is_lost_once_costs_nobody_a_thing(tmp_path: Path, 
     """The call itself finds the task in the list, or gets it by the same key; with neither, it pays again."""
     world = gateway(tmp_path, form)
     world.sandbox.faults.add(LOST[kind])
-    async with world.studio() as studio:
-        found = await generate(studio)
-        again = await generate(studio)
-        rows = await entries(studio)
+    async with world.service() as service:
+        found = await generate(service)
+        again = await generate(service)
+        rows = await world.rows()
     assert (again.task.id, again.repeated) == (found.task.id, True)
     assert [entry.task and entry.task.id for entry in rows] == [found.task.id]
     assert found.task.id in paid_for(world, PROMPT)
-    assert len(world.books.paid) == (2 if form == "neither" else 1)
-    assert world.books.posts == (1 if form in ("both", "list") else 2)
-    assert found.adopted is (form in ("both", "list"))
+    assert len(world.records.paid) == (2 if form == "neither" else 1)
+    assert world.records.posts == (1 if form in ("both", "list") else 2)
+    assert found.recovered is (form in ("both", "list"))
 
 
 async def test_a_task_that_was_found_in_the_list_is_said_to_be(world: World) -> None:
     """The user learns that it was taken for theirs."""
     world.sandbox.faults.add(Fault("submit", "lost"))
     async with world.client() as client:
-        found = await answer(client, "generate_video", **WISH)
-    assert "The answer to the request had been lost" in found["next"]
+        found = await answer(client, "generate_video", **ARGUMENTS)
+    assert "The answer to the request was lost" in found["next"]
     assert "found in the account's list" in found["next"]
 
 
@@ -95,13 +85,13 @@ async def test_an_answer_that_is_lost_twice_is_said_to_be_unknown(
         said = await refusal(client)
         [row] = await listed(client)
         assert (row["status"], "id" in row, row["credits"]) == ("unknown", False, 25.5)
-        found = await answer(client, "generate_video", **WISH)
+        found = await answer(client, "generate_video", **ARGUMENTS)
         rows = await listed(client)
     assert "It is not known whether" in said
-    assert "Ask for exactly the same again" in said
+    assert "Make exactly the same request again" in said
     assert "Nothing was" not in said
     assert [row["id"] for row in rows] == [found["id"]]
-    assert world.books.posts == 3
+    assert world.records.posts == 3
     assert len(paid_for(world, PROMPT)) == (1 if form == "key" else 3)
 
 
@@ -110,23 +100,23 @@ async def test_an_answer_that_is_lost_twice_is_said_to_be_unknown(
 async def test_an_answer_that_is_unclear_is_not_acted_on_before_one_asks(
     tmp_path: Path, form: str, kind: str
 ) -> None:
-    """One request, a report that it is unknown, and the next equal call finds the task."""
+    """One request, a snapshot that it is unknown, and the next equal call finds the task."""
     world = gateway(tmp_path, form)
     world.sandbox.faults.add(UNCLEAR[kind])
-    async with world.studio() as studio:
+    async with world.service() as service:
         with pytest.raises(OutcomeUnknown) as raised:
-            await generate(studio)
+            await generate(service)
         await anyio.sleep(3600)
-        assert world.books.posts == 1
-        assert [entry.status for entry in await entries(studio)] == ["unknown"]
-        found = await generate(studio)
-        again = await generate(studio)
-    assert "Ask for exactly the same again" in raised.value.next_step
+        assert world.records.posts == 1
+        assert [entry.status for entry in await world.rows()] == ["unknown"]
+        found = await generate(service)
+        again = await generate(service)
+    assert "Make exactly the same request again" in raised.value.next_step
     assert raised.value.charged == "unknown"
     assert found.task.id in paid_for(world, PROMPT)
     assert (again.task.id, again.repeated) == (found.task.id, True)
-    assert world.books.posts == (1 if form in ("both", "list") else 2)
-    assert len(world.books.paid) == (2 if form == "neither" else 1)
+    assert world.records.posts == (1 if form in ("both", "list") else 2)
+    assert len(world.records.paid) == (2 if form == "neither" else 1)
 
 
 @EVERY_FORM
@@ -134,10 +124,10 @@ async def test_a_request_that_never_arrived_is_sent_again(tmp_path: Path, form: 
     """The look finds nothing, so that nothing is paid twice in any form."""
     world = gateway(tmp_path, form)
     world.sandbox.faults.add(Fault("submit", "dropped"))
-    async with world.studio() as studio:
-        report = await generate(studio)
-    assert (report.adopted, world.books.posts) == (False, 2)
-    assert paid_for(world, PROMPT) == {report.task.id}
+    async with world.service() as service:
+        snapshot = await generate(service)
+    assert (snapshot.recovered, world.records.posts) == (False, 2)
+    assert paid_for(world, PROMPT) == {snapshot.task.id}
 
 
 @EVERY_FORM
@@ -145,28 +135,28 @@ async def test_a_request_that_never_arrived_is_sent_again_by_the_next_call(tmp_p
     """Hours later, by a server that was started anew, under the same key."""
     world = gateway(tmp_path, form)
     world.sandbox.faults.add(Fault("submit", "dropped", times=2))
-    async with world.studio() as studio:
+    async with world.service() as service:
         with pytest.raises(OutcomeUnknown):
-            await generate(studio)
+            await generate(service)
     await anyio.sleep(5 * 3600)
-    async with world.studio() as studio:
-        report = await generate(studio)
-    assert len({call.idempotency_key for call in world.books.calls if call.at == "submit"}) == 1
-    assert len({str(call.body) for call in world.books.calls if call.at == "submit"}) == 1
-    assert paid_for(world, PROMPT) == {report.task.id}
+    async with world.service() as service:
+        snapshot = await generate(service)
+    assert len({call.idempotency_key for call in world.records.calls if call.at == "submit"}) == 1
+    assert len({str(call.body) for call in world.records.calls if call.at == "submit"}) == 1
+    assert paid_for(world, PROMPT) == {snapshot.task.id}
 
 
 async def test_a_request_gone_on_with_hours_later_is_repeated_from_then_on(world: World) -> None:
     """The answer to that call may be lost as well: asking once more must not pay again."""
     world.sandbox.faults.add(Fault("submit", "dropped", times=2))
-    async with world.studio() as studio:
+    async with world.service() as service:
         with pytest.raises(OutcomeUnknown):
-            await generate(studio)
+            await generate(service)
         await anyio.sleep(5 * 3600)
-        found = await generate(studio)
-        again = await generate(studio)
+        found = await generate(service)
+        again = await generate(service)
     assert (again.task.id, again.repeated) == (found.task.id, True)
-    assert len(world.books.paid) == 1
+    assert len(world.records.paid) == 1
 
 
 async def test_a_refusal_of_the_second_sending_says_nothing_of_the_first(tmp_path: Path) -> None:
@@ -177,5 +167,5 @@ async def test_a_refusal_of_the_second_sending_says_nothing_of_the_first(tmp_pat
         assert "It is not known whether credits were charged." in await refusal(client)
         assert "It is not known whether credits were charged." in await refusal(client)
         assert [row["status"] for row in await listed(client)] == ["unknown"]
-        found = await answer(client, "generate_video", **WISH)
+        found = await answer(client, "generate_video", **ARGUMENTS)
     assert paid_for(world, PROMPT) == {found["id"]}

@@ -1,4 +1,4 @@
-"""The shared watcher: one reader for each task, bounded for the process, gone when nobody waits."""
+"""The shared poller: one reader for each task, bounded for the process, gone when nobody waits."""
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,7 +9,8 @@ import pytest
 
 from wan_mcp.errors import Busy, LostAnswer, NotFound
 from wan_mcp.evolink import Task
-from wan_mcp.generation.polling import Pace, Waited, Watcher
+from wan_mcp.generation.polling import Poller, RateLimit, Waited
+from wan_mcp.generation.status import TaskSnapshot
 
 pytestmark = pytest.mark.anyio
 
@@ -43,27 +44,41 @@ class Upstream:
         return task("completed" if anyio.current_time() >= self.ends else "processing", task_id)
 
 
+class Tasks:
+    """Tasks that a function reads, always after the same pause."""
+
+    def __init__(self, read: Callable[[str], Awaitable[Task]], seconds: float) -> None:
+        self._read = read
+        self._seconds = seconds
+
+    async def read(self, task_id: str) -> TaskSnapshot:
+        return TaskSnapshot(await self._read(task_id))
+
+    def pause(self, task: Task) -> float:
+        return self._seconds
+
+
 @asynccontextmanager
-async def watcher(
-    read: Callable[[str], Awaitable[Task]], pause: float = 5, pace: Pace | None = None
-) -> AsyncIterator[Watcher]:
+async def poller(
+    read: Callable[[str], Awaitable[Task]], pause: float = 5, limit: RateLimit | None = None
+) -> AsyncIterator[Poller]:
     async with anyio.create_task_group() as group:
-        yield Watcher(read, lambda found: pause, pace or Pace(100, 100), group)
+        yield Poller(Tasks(read, pause), limit or RateLimit(100, 100), group)
         group.cancel_scope.cancel()
 
 
 async def test_two_waits_cost_the_reads_of_one() -> None:
     """All who wait for a task share its reader, and all see the end."""
     alone, shared = Upstream(), Upstream()
-    async with watcher(alone.read) as one:
+    async with poller(alone.read) as one:
         await one.wait("task-1", 100, nothing)
     ends: list[Waited] = []
 
-    async def wait(both: Watcher) -> None:
+    async def wait(both: Poller) -> None:
         ends.append(await both.wait("task-1", 100, nothing))
 
     shared.ends = anyio.current_time() + 60
-    async with watcher(shared.read) as both, anyio.create_task_group() as group:
+    async with poller(shared.read) as both, anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(wait, both)
     assert [end.task.status for end in ends] == ["completed"] * 5
@@ -73,11 +88,11 @@ async def test_two_waits_cost_the_reads_of_one() -> None:
 async def test_the_reader_is_gone_when_nobody_waits() -> None:
     """Running out of time and being cancelled both end the reading at once."""
     upstream = Upstream(1000)
-    async with watcher(upstream.read) as watching:
-        waited = await watching.wait("task-1", 20, nothing)
+    async with poller(upstream.read) as polling:
+        waited = await polling.wait("task-1", 20, nothing)
         assert waited.task.status == "processing"
         with anyio.move_on_after(10):
-            await watching.wait("task-1", 100, nothing)
+            await polling.wait("task-1", 100, nothing)
         reads = len(upstream.reads)
         await anyio.sleep(100)
         assert len(upstream.reads) == reads
@@ -86,14 +101,14 @@ async def test_the_reader_is_gone_when_nobody_waits() -> None:
 async def test_one_who_leaves_does_not_stop_the_others() -> None:
     """A cancelled wait leaves the reader to those who go on waiting."""
     upstream = Upstream(60)
-    async with watcher(upstream.read) as watching, anyio.create_task_group() as group:
+    async with poller(upstream.read) as polling, anyio.create_task_group() as group:
 
         async def impatient() -> None:
             with anyio.move_on_after(10):
-                await watching.wait("task-1", 100, nothing)
+                await polling.wait("task-1", 100, nothing)
 
         group.start_soon(impatient)
-        waited = await watching.wait("task-1", 100, nothing)
+        waited = await polling.wait("task-1", 100, nothing)
     assert waited.task.status == "completed"
 
 
@@ -101,9 +116,9 @@ async def test_reads_are_bounded_in_number_and_rate_and_fair() -> None:
     """Fifty tasks wait at once: never more than the bound, and each is read before one is read again."""
     upstream = Upstream(60)
     start = anyio.current_time()
-    async with watcher(upstream.read, pace=Pace(5, 2)) as watching, anyio.create_task_group() as group:
+    async with poller(upstream.read, limit=RateLimit(5, 2)) as polling, anyio.create_task_group() as group:
         for number in range(50):
-            group.start_soon(watching.wait, f"task-{number}", 40, nothing)
+            group.start_soon(polling.wait, f"task-{number}", 40, nothing)
     assert upstream.most_at_once <= 2
     assert len(upstream.reads) <= 5 * (anyio.current_time() - start) + 2
     assert len({task_id for _, task_id in upstream.reads[:50]}) == 50
@@ -119,8 +134,8 @@ async def test_a_passing_error_slows_the_reads_and_ends_nothing() -> None:
             raise LostAnswer("gone")
         return task("completed")
 
-    async with watcher(read) as watching:
-        waited = await watching.wait("task-1", 100, nothing)
+    async with poller(read) as polling:
+        waited = await polling.wait("task-1", 100, nothing)
     assert waited == Waited(task("completed"))
     pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert pauses == sorted(pauses)
@@ -137,8 +152,8 @@ async def test_what_the_api_asks_for_is_honoured() -> None:
             raise Busy("slow down", retry_after=30)
         return task("completed")
 
-    async with watcher(read) as watching:
-        await watching.wait("task-1", 100, nothing)
+    async with poller(read) as polling:
+        await polling.wait("task-1", 100, nothing)
     assert 29.9 < moments[1] - moments[0] < 31
 
 
@@ -148,9 +163,9 @@ async def test_an_error_that_will_not_pass_ends_the_wait() -> None:
     async def read(task_id: str) -> Task:
         raise NotFound("no such task")
 
-    async with watcher(read) as watching:
+    async with poller(read) as polling:
         with pytest.raises(NotFound):
-            await watching.wait("task-1", 100, nothing)
+            await polling.wait("task-1", 100, nothing)
 
 
 async def test_a_fault_of_our_own_ends_the_wait_with_words() -> None:
@@ -159,9 +174,9 @@ async def test_a_fault_of_our_own_ends_the_wait_with_words() -> None:
     async def read(task_id: str) -> Task:
         raise ZeroDivisionError
 
-    async with watcher(read) as watching:
+    async with poller(read) as polling:
         with pytest.raises(Exception, match="wan-mcp itself failed"):
-            await watching.wait("task-1", 100, nothing)
+            await polling.wait("task-1", 100, nothing)
 
 
 async def test_a_wait_without_any_answer_raises_what_was_in_the_way() -> None:
@@ -170,9 +185,9 @@ async def test_a_wait_without_any_answer_raises_what_was_in_the_way() -> None:
     async def read(task_id: str) -> Task:
         raise LostAnswer("gone")
 
-    async with watcher(read) as watching:
+    async with poller(read) as polling:
         with pytest.raises(LostAnswer, match="gone"):
-            await watching.wait("task-1", 30, nothing)
+            await polling.wait("task-1", 30, nothing)
 
 
 async def test_a_wait_that_is_never_answered_ends_in_time() -> None:
@@ -183,9 +198,9 @@ async def test_a_wait_that_is_never_answered_ends_in_time() -> None:
         raise AssertionError
 
     start = anyio.current_time()
-    async with watcher(read) as watching:
+    async with poller(read) as polling:
         with pytest.raises(LostAnswer):
-            await watching.wait("task-1", 30, nothing)
+            await polling.wait("task-1", 30, nothing)
     assert anyio.current_time() - start < 31
 
 
@@ -198,7 +213,7 @@ async def test_completed_without_a_link_is_waited_for() -> None:
         reads += 1
         return task("completed") if reads > 2 else Task.read({"id": task_id, "status": "completed"})
 
-    async with watcher(read) as watching:
-        waited = await watching.wait("task-1", 100, nothing)
+    async with poller(read) as polling:
+        waited = await polling.wait("task-1", 100, nothing)
     assert waited.task.results
     assert reads == 3

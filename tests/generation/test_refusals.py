@@ -1,28 +1,21 @@
 """Ledgers that fail and requests that are refused: what is charged, what stays on record."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
-from tests.conftest import World, now, picture
-from tests.generation.gateway import (
-    PROMPT,
-    WISH,
-    answer,
-    entries,
-    gateway,
-    generate,
-    listed,
-    paid_for,
-    refusal,
-    served,
-)
+from tests.calls import ARGUMENTS, PROMPT, answer
+from tests.clock import now
+from tests.generation.gateway import gateway, generate, listed, paid_for, refusal
+from tests.world import World, picture
 from wan_mcp.errors import CapReached, LedgerError, OutcomeUnknown
-from wan_mcp.generation.service import Studio
-from wan_mcp.generation.snapshot import Report
-from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.ledger.sqlite.store import SqliteLedger, SqliteOwnerLedger
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -35,22 +28,17 @@ class Failing(SqliteLedger):
         super().__init__(Path(world.environ["WAN_MCP_DATA_DIR"]))
         self._fails = fails
 
-    def _fail(self, kind: str) -> None:
+    def for_owner(self, *identity: str) -> SqliteOwnerLedger:
+        owned: Any = super().for_owner(*identity)
+        for kind in ("claim", "mark_posted", "mark_answered"):
+            setattr(owned, kind, partial(self._fail, kind, getattr(owned, kind)))
+        return cast(SqliteOwnerLedger, owned)
+
+    async def _fail(self, kind: str, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         if self._fails.get(kind, 0) > 0:
             self._fails[kind] -= 1
             raise LedgerError("The ledger cannot be used (disk is full).", next_step="Make room.")
-
-    async def claim(self, *args: Any, **kwargs: Any) -> Any:
-        self._fail("claim")
-        return await super().claim(*args, **kwargs)
-
-    async def posting(self, *args: Any, **kwargs: Any) -> Any:
-        self._fail("posting")
-        return await super().posting(*args, **kwargs)
-
-    async def answered(self, *args: Any, **kwargs: Any) -> Any:
-        self._fail("answered")
-        return await super().answered(*args, **kwargs)
+        return await method(*args, **kwargs)
 
 
 async def test_without_a_ledger_nothing_is_paid(world: World, tmp_path: Path) -> None:
@@ -62,34 +50,34 @@ async def test_without_a_ledger_nothing_is_paid(world: World, tmp_path: Path) ->
         assert (await answer(client, "get_credits"))["remaining"] == 1000
     assert said.endswith("Nothing was sent or charged.")
     assert "WAN_MCP_DATA_DIR" in said
-    assert [call.at for call in world.books.calls] == ["credits"]
+    assert [call.at for call in world.records.calls] == ["credits"]
 
 
-@pytest.mark.parametrize("kind", ["claim", "posting"])
+@pytest.mark.parametrize("kind", ["claim", "mark_posted"])
 async def test_an_intent_that_cannot_be_written_is_not_sent(world: World, kind: str) -> None:
     """No request, no row; when there is room again the same call works."""
-    async with served(world, Failing(world, **{kind: 1})) as studio:
+    async with world.service({"ledger": Failing(world, **{kind: 1})}) as service:
         with pytest.raises(LedgerError):
-            await generate(studio)
-        assert (world.books.posts, await entries(studio)) == (0, [])
-        report = await generate(studio)
-    assert paid_for(world, PROMPT) == {report.task.id}
+            await generate(service)
+        assert (world.records.posts, await world.rows()) == (0, [])
+        snapshot = await generate(service)
+    assert paid_for(world, PROMPT) == {snapshot.task.id}
 
 
 async def test_an_intent_that_cannot_be_written_again_is_not_sent_again(tmp_path: Path) -> None:
     """Then nothing was sent now, but that says nothing of the first sending."""
     world = gateway(tmp_path, "key")
     ledger = Failing(world)
-    async with served(world, ledger) as studio:
+    async with world.service({"ledger": ledger}) as service:
         world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
         with pytest.raises(OutcomeUnknown):
-            await generate(studio)
-        ledger._fails["posting"] = 1
+            await generate(service)
+        ledger._fails["mark_posted"] = 1
         with pytest.raises(OutcomeUnknown) as raised:
-            await generate(studio)
-        assert (raised.value.charged, world.books.posts) == ("unknown", 1)
-        report = await generate(studio)
-    assert paid_for(world, PROMPT) == {report.task.id}
+            await generate(service)
+        assert (raised.value.charged, world.records.posts) == ("unknown", 1)
+        snapshot = await generate(service)
+    assert paid_for(world, PROMPT) == {snapshot.task.id}
 
 
 async def test_an_automatic_repeat_is_written_down_before_it_is_sent(tmp_path: Path) -> None:
@@ -98,47 +86,47 @@ async def test_an_automatic_repeat_is_written_down_before_it_is_sent(tmp_path: P
     ledger = Failing(world)
 
     async def note(url: str) -> bytes:
-        ledger._fails["posting"] = 1
+        ledger._fails["mark_posted"] = 1
         return picture()
 
     world.sandbox._fetch = note
     world.sandbox.faults.add(Fault("submit", "lost"))
-    async with served(world, ledger) as studio:
+    async with world.service({"ledger": ledger}) as service:
         with pytest.raises(OutcomeUnknown, match="disk is full"):
-            await generate(studio)
-        assert world.books.posts == 1
-        report = await generate(studio)
-    assert paid_for(world, PROMPT) == {report.task.id}
+            await generate(service)
+        assert world.records.posts == 1
+        snapshot = await generate(service)
+    assert paid_for(world, PROMPT) == {snapshot.task.id}
 
 
 @pytest.mark.parametrize("form", ["both", "key", "list"])
 async def test_a_ledger_that_fails_after_the_request_hides_no_task(tmp_path: Path, form: str) -> None:
     """The caller gets what was paid; the next equal call does not wait, and finds the same."""
     world = gateway(tmp_path, form)
-    async with served(world, Failing(world, answered=1)) as studio:
-        report = await generate(studio)
-        assert [entry.status for entry in await entries(studio)] == ["unknown"]
+    async with world.service({"ledger": Failing(world, mark_answered=1)}) as service:
+        snapshot = await generate(service)
+        assert [entry.status for entry in await world.rows()] == ["unknown"]
         began = now()
-        again = await generate(studio)
+        again = await generate(service)
         assert now() - began < 5
-        assert [entry.task for entry in await entries(studio)] != [None]
-    assert report.task.id == again.task.id
-    assert paid_for(world, PROMPT) == {report.task.id}
+        assert [entry.task for entry in await world.rows()] != [None]
+    assert snapshot.task.id == again.task.id
+    assert paid_for(world, PROMPT) == {snapshot.task.id}
 
 
 async def test_a_request_that_is_forgotten_under_way_hides_no_task(world: World) -> None:
     """Somebody clears the ledger in the middle: the caller gets what was paid."""
     world.sandbox.faults.add(Fault("submit", "slow", seconds=5))
-    reports: list[Report] = []
+    snapshots: list[TaskSnapshot] = []
 
-    async def ask(studio: Studio) -> None:
-        reports.append(await generate(studio))
+    async def ask(service: VideoService) -> None:
+        snapshots.append(await generate(service))
 
-    async with world.studio() as studio, anyio.create_task_group() as group:
-        group.start_soon(ask, studio)
+    async with world.service() as service, anyio.create_task_group() as group:
+        group.start_soon(ask, service)
         await anyio.sleep(2)
-        assert await studio.ledger.forget("#1")
-    assert paid_for(world, PROMPT) == {reports[0].task.id}
+        assert await world.forget("#1")
+    assert paid_for(world, PROMPT) == {snapshots[0].task.id}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +148,7 @@ async def test_a_plain_refusal_leaves_no_row_and_the_next_call_pays(world: World
     async with world.client() as client:
         assert "Nothing was charged." in await refusal(client)
         assert await listed(client) == []
-        found = await answer(client, "generate_video", **WISH)
+        found = await answer(client, "generate_video", **ARGUMENTS)
     assert "repeated" not in found
     assert paid_for(world, PROMPT) == {found["id"]}
 
@@ -169,12 +157,12 @@ async def test_the_cap_refuses_with_numbers_and_sends_nothing(world: World, tmp_
     """What was spent, what this would cost, when there is room; not even the picture is uploaded."""
     await anyio.Path(tmp_path / "cat.png").write_bytes(picture())
     async with world.client(WAN_MCP_DAILY_CREDITS="40") as client:
-        await answer(client, "generate_video", **WISH)
-        calls = len(world.books.calls)
+        await answer(client, "generate_video", **ARGUMENTS)
+        calls = len(world.records.calls)
         said = await refusal(client, prompt="Another.", image_urls=[str(tmp_path / "cat.png")])
-        assert len(world.books.calls) == calls
-        assert (await answer(client, "generate_video", **WISH))["repeated"] is True
-        small = await answer(client, "generate_video", **(WISH | {"quality": "480p"}))
+        assert len(world.records.calls) == calls
+        assert (await answer(client, "generate_video", **ARGUMENTS))["repeated"] is True
+        small = await answer(client, "generate_video", **(ARGUMENTS | {"quality": "480p"}))
     for fact in ("40 credits", "25.5 were spent", "estimated at 25.5", "There is room for it from 20"):
         assert fact in said
     assert said.endswith("Nothing was sent or charged.")
@@ -184,29 +172,29 @@ async def test_the_cap_refuses_with_numbers_and_sends_nothing(world: World, tmp_
 async def test_the_cap_gives_back_what_failed_and_what_is_a_day_old(world: World) -> None:
     """A failed task costs nothing, and after 24 hours there is room again."""
     world.sandbox.faults.add(Fault("submit", "fail", at_once=True))
-    async with world.studio(WAN_MCP_DAILY_CREDITS="26") as studio:
-        await generate(studio)
-        await studio.look(world.books.paid[0].task_id)
-        await generate(studio)
+    async with world.service(WAN_MCP_DAILY_CREDITS="26") as service:
+        await generate(service)
+        await service.get_task(world.records.paid[0].task_id)
+        await generate(service)
         with pytest.raises(CapReached):
-            await generate(studio, "Another.")
+            await generate(service, "Another.")
         await anyio.sleep(24 * 3600)
-        await generate(studio, "Another.")
-    assert world.books.posts == 3
+        await generate(service, "Another.")
+    assert world.records.posts == 3
 
 
-async def test_fifty_different_wishes_at_once_keep_to_the_cap(world: World) -> None:
+async def test_fifty_different_requests_at_once_keep_to_the_cap(world: World) -> None:
     """The cap is judged together with the claim, so that no two slip through it."""
     refused = 0
 
-    async def ask(studio: Studio, prompt: str) -> None:
+    async def ask(service: VideoService, prompt: str) -> None:
         nonlocal refused
         try:
-            await generate(studio, prompt)
+            await generate(service, prompt)
         except CapReached:
             refused += 1
 
-    async with world.studio(WAN_MCP_DAILY_CREDITS="255") as studio, anyio.create_task_group() as group:
+    async with world.service(WAN_MCP_DAILY_CREDITS="255") as service, anyio.create_task_group() as group:
         for number in range(50):
-            group.start_soon(ask, studio, f"Cat {number} yawns.")
-    assert (world.books.posts, refused) == (10, 40)
+            group.start_soon(ask, service, f"Cat {number} yawns.")
+    assert (world.records.posts, refused) == (10, 40)

@@ -7,96 +7,97 @@ import anyio
 import pytest
 from mcp import Client
 
-from tests.conftest import World, picture
-from tests.generation.gateway import EVERY_FORM, WISH, answer, call, entries, gateway, generate, text
+from tests.calls import ARGUMENTS, answer, call, text
+from tests.generation.gateway import EVERY_FORM, gateway, generate
+from tests.world import World, picture
 from wan_mcp.errors import OutcomeUnknown
-from wan_mcp.generation.service import Studio
-from wan_mcp.generation.snapshot import Report
+from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_same_wish_has_its_task_and_says_so(world: World) -> None:
+async def test_the_same_request_has_its_task_and_says_so(world: World) -> None:
     """The second answer is the first one's task, as it is now, in object and words."""
     async with world.client() as client:
-        first = await answer(client, "generate_video", **WISH)
+        first = await answer(client, "generate_video", **ARGUMENTS)
         await anyio.sleep(60)
-        again = await call(client, "generate_video", **WISH)
+        again = await call(client, "generate_video", **ARGUMENTS)
     assert again.structured_content is not None
     assert "repeated" not in first
     assert again.structured_content["repeated"] is True
     assert again.structured_content["id"] == first["id"]
     assert again.structured_content["status"] == "processing"
-    assert "The same was asked for before" in text(again)
+    assert "An equal request was made before" in text(again)
     assert "nothing was charged again" in text(again)
     assert "new_take" in text(again)
-    assert world.books.posts == len(world.books.paid) == 1
+    assert world.records.posts == len(world.records.paid) == 1
 
 
-async def test_a_default_that_is_said_makes_no_other_wish(world: World) -> None:
+async def test_a_default_that_is_said_makes_no_other_request(world: World) -> None:
     """Nor does the order of the arguments; another duration does."""
-    async with world.studio() as studio:
-        first = await generate(studio)
-        again = await generate(studio, duration=5, quality="720p", prompt_extend=True)
-        other = await generate(studio, duration=10)
+    async with world.service() as service:
+        first = await generate(service)
+        again = await generate(service, duration=5, quality="720p", prompt_extend=True)
+        other = await generate(service, duration=10)
     assert (again.task.id, again.repeated) == (first.task.id, True)
-    assert (other.repeated, world.books.posts) == (False, 2)
+    assert (other.repeated, world.records.posts) == (False, 2)
 
 
-async def test_the_same_picture_at_another_place_is_the_same_wish(world: World, tmp_path: Path) -> None:
+async def test_the_same_picture_at_another_place_is_the_same_request(world: World, tmp_path: Path) -> None:
     """What counts is what it shows, byte for byte."""
     for name in ("cat.png", "copy of cat.png"):
         (tmp_path / name).write_bytes(picture())
     (tmp_path / "dog.png").write_bytes(picture(900, 700))
-    async with world.studio() as studio:
-        first = await generate(studio, image_urls=[str(tmp_path / "cat.png")])
-        again = await generate(studio, image_urls=[(tmp_path / "copy of cat.png").as_uri()])
-        other = await generate(studio, image_urls=[str(tmp_path / "dog.png")])
+    async with world.service() as service:
+        first = await generate(service, image_urls=[str(tmp_path / "cat.png")])
+        again = await generate(service, image_urls=[(tmp_path / "copy of cat.png").as_uri()])
+        other = await generate(service, image_urls=[str(tmp_path / "dog.png")])
     assert (again.task.id, again.repeated) == (first.task.id, True)
     assert other.repeated is False
-    assert world.books.posts == 2
+    assert world.records.posts == 2
 
 
 @pytest.mark.parametrize(
     ("minutes", "after", "repeated"), [("60", 3590, True), ("60", 3610, False), ("0", 1, False)]
 )
-async def test_after_the_window_the_same_wish_is_a_new_one(
+async def test_after_the_window_the_same_request_is_a_new_one(
     world: World, minutes: str, after: float, repeated: bool
 ) -> None:
     """The setting says for how long; 0 turns it off."""
-    async with world.studio(WAN_MCP_REPEAT_MINUTES=minutes) as studio:
-        first = await generate(studio)
+    async with world.service(WAN_MCP_REPEAT_MINUTES=minutes) as service:
+        first = await generate(service)
         await anyio.sleep(after)
-        second = await generate(studio)
+        second = await generate(service)
     assert second.repeated is repeated
     assert (second.task.id == first.task.id) is repeated
-    assert world.books.posts == (1 if repeated else 2)
+    assert world.records.posts == (1 if repeated else 2)
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 async def test_what_ended_without_a_video_may_be_wished_again(world: World, status: str) -> None:
     """It cost nothing, and the next call makes another task."""
     async with world.client() as client:
-        first = await answer(client, "generate_video", **WISH)
+        first = await answer(client, "generate_video", **ARGUMENTS)
         world.sandbox.faults.add(Fault("task", "patch", body={"status": status}))
         seen = await call(client, "get_task", task_id=first["id"])
         assert "not charged" in text(seen)
-        second = await answer(client, "generate_video", **WISH)
+        second = await answer(client, "generate_video", **ARGUMENTS)
     assert second["id"] != first["id"]
     assert "repeated" not in second
 
 
 async def test_a_new_take_is_another_task(world: World) -> None:
-    """Said so, the same wish is paid again; the repeat of a later call is the newest."""
+    """Said so, the same request is paid again; the repeat of a later call is the newest."""
     async with world.client() as client:
-        first = await answer(client, "generate_video", **WISH)
-        second = await answer(client, "generate_video", **WISH, new_take=True)
-        third = await answer(client, "generate_video", **WISH)
+        first = await answer(client, "generate_video", **ARGUMENTS)
+        second = await answer(client, "generate_video", **ARGUMENTS, new_take=True)
+        third = await answer(client, "generate_video", **ARGUMENTS)
     assert second["id"] != first["id"]
     assert "repeated" not in second
     assert (third["id"], third["repeated"]) == (second["id"], True)
-    assert world.books.posts == len(world.books.paid) == 2
+    assert world.records.posts == len(world.records.paid) == 2
 
 
 async def test_a_new_take_joins_one_that_is_still_unanswered(world: World) -> None:
@@ -105,23 +106,23 @@ async def test_a_new_take_joins_one_that_is_still_unanswered(world: World) -> No
     found: list[str] = []
 
     async def ask(client: Client) -> None:
-        found.append((await answer(client, "generate_video", **WISH, new_take=True))["id"])
+        found.append((await answer(client, "generate_video", **ARGUMENTS, new_take=True))["id"])
 
     async with world.client() as client, anyio.create_task_group() as group:
         for _ in range(3):
             group.start_soon(ask, client)
     assert len(found) == 3
-    assert len(set(found)) == world.books.posts == 1
+    assert len(set(found)) == world.records.posts == 1
 
 
 async def test_a_new_take_goes_on_with_one_whose_answer_was_lost(world: World) -> None:
     """The lost one is the take that was asked for."""
     world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
-    async with world.studio() as studio:
+    async with world.service() as service:
         with pytest.raises(OutcomeUnknown):
-            await generate(studio, new_take=True)
-        found = await generate(studio, new_take=True)
-    assert [payment.task_id for payment in world.books.paid] == [found.task.id]
+            await generate(service, new_take=True)
+        found = await generate(service, new_take=True)
+    assert [payment.task_id for payment in world.records.paid] == [found.task.id]
 
 
 @EVERY_FORM
@@ -129,18 +130,18 @@ async def test_fifty_equal_calls_at_once_are_one_request(tmp_path: Path, form: s
     """All of them get the task, and one of them made it."""
     world = gateway(tmp_path, form)
     world.sandbox.faults.add(Fault("submit", "slow", seconds=3))
-    reports: list[Report] = []
+    snapshots: list[TaskSnapshot] = []
 
-    async def ask(studio: Studio) -> None:
-        reports.append(await generate(studio))
+    async def ask(service: VideoService) -> None:
+        snapshots.append(await generate(service))
 
-    async with world.studio() as studio, anyio.create_task_group() as group:
+    async with world.service() as service, anyio.create_task_group() as group:
         for _ in range(50):
-            group.start_soon(ask, studio)
-    assert len({report.task.id for report in reports}) == 1
-    assert [report.repeated for report in reports].count(False) == 1
-    assert len(reports) == 50
-    assert world.books.posts == len(world.books.paid) == 1
+            group.start_soon(ask, service)
+    assert len({snapshot.task.id for snapshot in snapshots}) == 1
+    assert [snapshot.repeated for snapshot in snapshots].count(False) == 1
+    assert len(snapshots) == 50
+    assert world.records.posts == len(world.records.paid) == 1
 
 
 async def test_fifty_equal_calls_of_a_client_are_one_request(world: World) -> None:
@@ -148,44 +149,44 @@ async def test_fifty_equal_calls_of_a_client_are_one_request(world: World) -> No
     answers: list[dict[str, Any]] = []
 
     async def ask(client: Client) -> None:
-        answers.append(await answer(client, "generate_video", **WISH))
+        answers.append(await answer(client, "generate_video", **ARGUMENTS))
 
     async with world.client() as client, anyio.create_task_group() as group:
         for _ in range(50):
             group.start_soon(ask, client)
     assert len(answers) == 50
-    assert len({found["id"] for found in answers}) == world.books.posts == 1
+    assert len({found["id"] for found in answers}) == world.records.posts == 1
 
 
 async def test_two_servers_on_one_ledger_make_one_request(world: World) -> None:
-    """Two clients have the same wish at the same time."""
+    """Two clients have the same request at the same time."""
     world.sandbox.faults.add(Fault("submit", "slow", seconds=3))
-    reports: list[Report] = []
+    snapshots: list[TaskSnapshot] = []
 
-    async def ask(studio: Studio) -> None:
-        reports.append(await generate(studio))
+    async def ask(service: VideoService) -> None:
+        snapshots.append(await generate(service))
 
-    async with world.studio() as one, world.studio() as two, anyio.create_task_group() as group:
+    async with world.service() as one, world.service() as two, anyio.create_task_group() as group:
         group.start_soon(ask, one)
         group.start_soon(ask, two)
-    assert len({report.task.id for report in reports}) == world.books.posts == 1
+    assert len({snapshot.task.id for snapshot in snapshots}) == world.records.posts == 1
 
 
-async def test_fifty_different_wishes_are_fifty_requests(tmp_path: Path) -> None:
+async def test_fifty_different_requests_are_fifty_requests(tmp_path: Path) -> None:
     """Each has its own task and its own row."""
     world = gateway(tmp_path, credits=10_000.0)
     found: dict[str, str] = {}
 
-    async def ask(studio: Studio, prompt: str) -> None:
-        found[prompt] = (await generate(studio, prompt)).task.id
+    async def ask(service: VideoService, prompt: str) -> None:
+        found[prompt] = (await generate(service, prompt)).task.id
 
-    async with world.studio() as studio:
+    async with world.service() as service:
         async with anyio.create_task_group() as group:
             for number in range(50):
-                group.start_soon(ask, studio, f"Cat {number} yawns.")
-        rows = {entry.prompt: entry.task.id for entry in await entries(studio) if entry.task}
-    assert world.books.posts == 50
-    assert rows == found == {payment.prompt: payment.task_id for payment in world.books.paid}
+                group.start_soon(ask, service, f"Cat {number} yawns.")
+        rows = {entry.prompt: entry.task.id for entry in await world.rows() if entry.task}
+    assert world.records.posts == 50
+    assert rows == found == {payment.prompt: payment.task_id for payment in world.records.paid}
 
 
 async def test_whoever_waited_for_a_lost_request_is_told_so(tmp_path: Path) -> None:
@@ -194,13 +195,13 @@ async def test_whoever_waited_for_a_lost_request_is_told_so(tmp_path: Path) -> N
     world.sandbox.faults.add(Fault("submit", "lost", times=None))
     told: list[str] = []
 
-    async def ask(studio: Studio) -> None:
+    async def ask(service: VideoService) -> None:
         with pytest.raises(OutcomeUnknown) as raised:
-            await generate(studio)
+            await generate(service)
         told.append(raised.value.charged)
 
-    async with world.studio() as studio, anyio.create_task_group() as group:
+    async with world.service() as service, anyio.create_task_group() as group:
         for _ in range(5):
-            group.start_soon(ask, studio)
+            group.start_soon(ask, service)
     assert told == ["unknown"] * 5
-    assert (world.books.posts, len(world.books.paid)) == (2, 1)
+    assert (world.records.posts, len(world.records.paid)) == (2, 1)

@@ -6,19 +6,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.conftest import KEY, World, picture
-from tests.generation.gateway import (
-    EVERY_FORM,
-    PROMPT,
-    WISH,
-    answer,
-    call,
-    gateway,
-    generate,
-    listed,
-    make_elsewhere,
-    paid_for,
-)
+from tests.calls import ARGUMENTS, PROMPT, answer, call
+from tests.generation.gateway import EVERY_FORM, gateway, generate, listed, make_elsewhere, paid_for
+from tests.world import KEY, World, picture
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -29,13 +19,13 @@ async def test_a_new_server_knows_what_the_old_one_paid(tmp_path: Path, form: st
     """The same folder, another process: the same task, and the list has it."""
     world = gateway(tmp_path, form)
     async with world.client() as client:
-        first = await answer(client, "generate_video", **WISH)
+        first = await answer(client, "generate_video", **ARGUMENTS)
     async with world.client() as client:
-        again = await answer(client, "generate_video", **WISH)
+        again = await answer(client, "generate_video", **ARGUMENTS)
         rows = await listed(client)
     assert (again["id"], again["repeated"]) == (first["id"], True)
     assert [(row["id"], row["prompt"]) for row in rows] == [(first["id"], PROMPT)]
-    assert world.books.posts == 1
+    assert world.records.posts == 1
 
 
 @pytest.mark.parametrize("form", ["both", "key", "list"])
@@ -47,32 +37,32 @@ async def test_a_server_that_stops_in_the_middle_leaves_what_the_next_one_needs(
     world.sandbox.faults.add(Fault("submit", "slow", seconds=20))
     async with world.client() as client:
         with anyio.move_on_after(3):
-            await call(client, "generate_video", **WISH)
+            await call(client, "generate_video", **ARGUMENTS)
     async with world.client() as client:
         [row] = await listed(client)
-        found = await answer(client, "generate_video", **WISH)
+        found = await answer(client, "generate_video", **ARGUMENTS)
     assert row["status"] == "unknown"
     assert paid_for(world, PROMPT) == {found["id"]}
 
 
 async def test_another_key_has_tasks_of_its_own(world: World) -> None:
     """What one key asked for is neither listed nor repeated for another one."""
-    async with world.studio() as studio:
-        await generate(studio)
+    async with world.service() as service:
+        await generate(service)
     world.sandbox.key = f"{KEY}-two"
     async with world.client(EVOLINK_API_KEY=f"{KEY}-two") as client:
         assert await listed(client) == []
-        assert "repeated" not in await answer(client, "generate_video", **WISH)
+        assert "repeated" not in await answer(client, "generate_video", **ARGUMENTS)
 
 
 async def test_a_task_made_elsewhere_can_be_looked_at_and_is_listed_from_then_on(world: World) -> None:
-    """It answers no wish of ours, though."""
+    """It answers no request of ours, though."""
     other = await make_elsewhere(world, PROMPT)
     async with world.client() as client:
         assert await listed(client) == []
         assert (await answer(client, "get_task", task_id=other))["id"] == other
         [row] = await listed(client)
-        found = await answer(client, "generate_video", **WISH)
+        found = await answer(client, "generate_video", **ARGUMENTS)
     assert (row["id"], row["status"], "prompt" in row) == (other, "pending", False)
     assert found["id"] != other
 
@@ -93,7 +83,7 @@ async def test_where_upstream_is_out_of_reach_the_last_known_state_is_told(
 ) -> None:
     """With its time, and with why there is nothing newer; a new server knows it, too."""
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         await anyio.sleep(60)
         seen = await answer(client, "get_task", task_id=task_id)
     world.sandbox.faults.add(fault)
@@ -102,9 +92,9 @@ async def test_where_upstream_is_out_of_reach_the_last_known_state_is_told(
         for tool, arguments in (("get_task", {}), ("wait_for_task", {"timeout_seconds": 0})):
             told = await answer(client, tool, task_id=task_id, **arguments)
             assert (told["status"], told["progress"]) == (seen["status"], seen["progress"])
-            assert "The last look failed" in told["next"]
+            assert "The last read failed" in told["next"]
             assert "This is how the task was at 20" in told["next"]
-        again = await answer(client, "generate_video", **WISH)
+        again = await answer(client, "generate_video", **ARGUMENTS)
         assert (again["id"], again["repeated"]) == (task_id, True)
         assert [row["status"] for row in await listed(client)] == [seen["status"]]
 
@@ -112,10 +102,10 @@ async def test_where_upstream_is_out_of_reach_the_last_known_state_is_told(
 async def test_the_answer_says_what_was_reserved_and_what_was_used(world: World) -> None:
     """Also where it is a repeat, and in the list."""
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         await anyio.sleep(130)
         done = await answer(client, "get_task", task_id=task_id)
-        again = await answer(client, "generate_video", **WISH)
+        again = await answer(client, "generate_video", **ARGUMENTS)
         [row] = await listed(client)
     assert done["credits"] == again["credits"] == {"reserved": 25.5, "used": 25.5}
     assert (row["credits"], row["results"]) == (25.5, done["results"])
@@ -126,7 +116,7 @@ async def test_neither_key_nor_picture_is_in_the_ledgers_files(world: World, tmp
     """Whatever happened: searched in the raw bytes, while they are open and afterwards."""
     content = picture()
     await anyio.Path(tmp_path / "cat.png").write_bytes(content)
-    wish = WISH | {"image_urls": [str(tmp_path / "cat.png")]}
+    request = ARGUMENTS | {"image_urls": [str(tmp_path / "cat.png")]}
     world.sandbox.faults.add(Fault("submit", "status", status=401, message=f"Bad token {KEY}"))
     world.sandbox.faults.add(Fault("submit", "patch", times=2, body={"model": f"a {KEY}", "id": None}))
     piece = content[len(content) // 2 :][:32]
@@ -139,7 +129,7 @@ async def test_neither_key_nor_picture_is_in_the_ledgers_files(world: World, tmp
 
     async with world.client() as client:
         for _ in range(3):
-            await call(client, "generate_video", **wish)
+            await call(client, "generate_video", **request)
         await call(client, "list_tasks")
         assert search() == 3
     assert search() == 1

@@ -11,47 +11,45 @@ import pytest
 from anyio.lowlevel import checkpoint
 from mcp.types import ResourceLink
 
-from tests.conftest import KEY, World, now
+from tests.calls import ARGUMENTS, ERAS, call, text
+from tests.clock import now
 from tests.videos.host import (
     FILM,
     HOST,
     LINK,
     OTHER,
     PIECE,
-    WISH,
     Host,
-    call,
     files,
     finished,
     page,
     put_behind,
     silent,
     status,
-    text,
 )
+from tests.world import KEY, World
 from wan_mcp.errors import LedgerError, LinkDead, VideoError
-from wan_mcp.generation.request import Wish
-from wan_mcp.generation.service import Studio
+from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.service import VideoService
 from wan_mcp.ledger import Saved
-from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.ledger.sqlite.store import SqliteOwnerLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.videos import download as videos
 
 pytestmark = pytest.mark.anyio
-ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 
 class Cinema:
-    """A world whose videos are at a host of their own, a studio in it, and a finished task."""
+    """A world whose videos are at a host of their own, a service in it, and a finished task."""
 
-    def __init__(self, world: World, host: Host, studio: Studio, task_id: str) -> None:
-        self.world, self.host, self.studio, self.task_id = world, host, studio, task_id
+    def __init__(self, world: World, host: Host, service: VideoService, task_id: str) -> None:
+        self.world, self.host, self.service, self.task_id = world, host, service, task_id
         self.folder = Path(world.environ["WAN_MCP_OUTPUT_DIR"])
 
-    async def save(self, name: str | None = None, notice: videos.Notice = silent) -> Saved:
-        report = await self.studio.save(self.task_id, name, notice)
-        assert report.saved is not None
-        return report.saved
+    async def save(self, name: str | None = None, notice: videos.OnProgress = silent) -> Saved:
+        snapshot = await self.service.save(self.task_id, name, notice)
+        assert snapshot.saved is not None
+        return snapshot.saved
 
     def link_to(self, *links: str) -> None:
         """From now on these are the results, one after the other; the last one stays."""
@@ -65,10 +63,10 @@ class Cinema:
 async def cinema(world: World) -> AsyncIterator[Cinema]:
     host = Host()
     put_behind(world, host)
-    async with world.studio() as studio:
-        task = (await studio.generate(Wish.model_validate(WISH))).task
+    async with world.service() as service:
+        task = (await service.generate(GenerationRequest.model_validate(ARGUMENTS))).task
         await anyio.sleep(130)
-        cinema = Cinema(world, host, studio, task.id)
+        cinema = Cinema(world, host, service, task.id)
         cinema.link_to(LINK)
         yield cinema
 
@@ -78,7 +76,7 @@ async def test_saving_again_answers_the_file_that_there_is(cinema: Cinema) -> No
     first = await cinema.save()
     assert Path(first.path) == cinema.folder / f"{cinema.task_id}.mp4"
     assert await cinema.save() == await cinema.save("another") == first
-    async with cinema.world.studio() as later:
+    async with cinema.world.service() as later:
         assert (await later.save(cinema.task_id, None, silent)).saved == first
     assert len(cinema.host.requests) == 1
     assert files(cinema.folder) == {f"{cinema.task_id}.mp4": FILM}
@@ -125,9 +123,9 @@ async def test_a_dead_link_is_replaced_by_a_fresh_one(cinema: Cinema) -> None:
     """The task is read once more, and its new link is used."""
     cinema.link_to(LINK, f"{LINK}&again")
     cinema.host.script.append(status(403))
-    reads = cinema.world.books.reads
+    reads = cinema.world.records.reads
     await cinema.save()
-    assert cinema.world.books.reads == reads + 2
+    assert cinema.world.records.reads == reads + 2
     assert [request.url.query for request in cinema.host.requests] == [
         b"signature=secret",
         b"signature=secret&again",
@@ -144,7 +142,7 @@ async def test_a_link_that_is_dead_for_good_is_said(
 ) -> None:
     """Nobody is sent to pay again before the link's time is over."""
     cinema.link_to(LINK, LINK, fresh)
-    await cinema.studio.look(cinema.task_id)
+    await cinema.service.get_task(cinema.task_id)
     await anyio.sleep(hours * 3600)
     cinema.host.script += [status(403)] * 2
     with pytest.raises(LinkDead, match="HTTP 403") as caught:
@@ -173,7 +171,7 @@ async def test_without_a_ledger_the_video_is_saved_all_the_same(
     async def fail(*args: object) -> None:
         raise LedgerError("The disk of the ledger is full.")
 
-    monkeypatch.setattr(SqliteLedger, "saved", fail)
+    monkeypatch.setattr(SqliteOwnerLedger, "mark_saved", fail)
     await cinema.save("mine")
     assert files(cinema.folder) == {"mine.mp4": FILM}
 
@@ -224,16 +222,16 @@ async def test_saves_that_queue_behind_a_failure_download_once(cinema: Cinema) -
 
 async def test_different_tasks_are_saved_side_by_side(cinema: Cinema) -> None:
     """One slow video holds no other one up."""
-    wish = Wish.model_validate(WISH | {"prompt": "The dog barks."})
+    request = GenerationRequest.model_validate(ARGUMENTS | {"prompt": "The dog barks."})
     cinema.world.sandbox.faults.clear()
-    other = (await cinema.studio.generate(wish)).task.id
+    other = (await cinema.service.generate(request)).task.id
     await anyio.sleep(130)
     cinema.link_to(LINK)
     cinema.host.every = 3
     start = now()
     async with anyio.create_task_group() as group:
         group.start_soon(cinema.save)
-        group.start_soon(cinema.studio.save, other, None, silent)
+        group.start_soon(cinema.service.save, other, None, silent)
     assert now() - start < 80
     assert files(cinema.folder).keys() == {f"{cinema.task_id}.mp4", f"{other}.mp4"}
 
@@ -255,12 +253,12 @@ async def test_a_program_that_ends_leaves_no_half_file(world: World) -> None:
     """Neither under a final name nor under another."""
     host = Host(every=3)
     put_behind(world, host)
-    async with world.studio() as studio:
-        task = (await studio.generate(Wish.model_validate(WISH))).task
+    async with world.service() as service:
+        task = (await service.generate(GenerationRequest.model_validate(ARGUMENTS))).task
         await anyio.sleep(130)
         world.sandbox.faults.add(Fault("task", "patch", times=None, body={"results": [LINK]}))
         with anyio.move_on_after(20):
-            await studio.save(task.id, None, silent)
+            await service.save(task.id, None, silent)
     assert host.sent > 5 * PIECE
     assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])) == {}
 
@@ -293,21 +291,21 @@ async def test_a_private_result_link_needs_the_setting(cinema: Cinema) -> None:
         await cinema.save()
     assert "WAN_MCP_ALLOW_PRIVATE_NETWORK" in caught.value.next_step
     assert files(cinema.folder) == {}
-    async with cinema.world.studio(WAN_MCP_ALLOW_PRIVATE_NETWORK="1") as studio:
+    async with cinema.world.service(WAN_MCP_ALLOW_PRIVATE_NETWORK="1") as service:
         cinema.link_to("http://127.0.0.1/files/film.mp4")
         with pytest.raises(LinkDead):  # it was followed: the sandbox has nothing there
-            await studio.save(cinema.task_id, None, silent)
+            await service.save(cinema.task_id, None, silent)
 
 
 async def test_the_answer_tells_everything_about_a_real_video(tmp_path: Path) -> None:
     """Path, size, seconds, sides, digest, the end of its link and its file: URI, of a film of the sandbox."""
-    world = World(tmp_path, seconds=120, film=None)
+    world = World(tmp_path, seconds=120, render=None)
     async with world.client() as client:
-        wished = (await call(client, "generate_video", **WISH, quality="480p")).structured_content
-        assert wished is not None
+        requested = (await call(client, "generate_video", **ARGUMENTS, quality="480p")).structured_content
+        assert requested is not None
         await anyio.sleep(130)
-        seen = (await call(client, "get_task", task_id=wished["id"])).structured_content
-        result = await call(client, "save_video", task_id=wished["id"], filename="Mein Kätzchen #1.MP4")
+        seen = (await call(client, "get_task", task_id=requested["id"])).structured_content
+        result = await call(client, "save_video", task_id=requested["id"], filename="Mein Kätzchen #1.MP4")
     assert not result.is_error, text(result)
     view = result.structured_content
     assert view is not None
@@ -330,10 +328,10 @@ async def test_the_answer_tells_everything_about_a_real_video(tmp_path: Path) ->
     links = [block for block in result.content if isinstance(block, ResourceLink)]
     assert [(link.uri, link.name, link.mime_type) for link in links] == [
         (path.as_uri(), path.name, "video/mp4"),
-        (seen["results"][0], f"{wished['id']}.mp4", "video/mp4"),
+        (seen["results"][0], f"{requested['id']}.mp4", "video/mp4"),
     ]
-    assert [call.authorized for call in world.books.calls if call.at == "result"] == [None]
-    assert KEY not in str(world.books.calls)
+    assert [call.authorized for call in world.records.calls if call.at == "result"] == [None]
+    assert KEY not in str(world.records.calls)
 
 
 @ERAS

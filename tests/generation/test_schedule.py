@@ -1,4 +1,4 @@
-"""When to look again: a pure function, held to what it promises."""
+"""When to poll again: a pure function, held to what it promises."""
 
 import math
 import random
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp.generation.schedule import LONGEST, SHORTEST, expected_duration, next_look, spread_out
+from wan_mcp.generation.schedule import MAX_PAUSE, MIN_PAUSE, expected_duration, jittered, next_poll
 
 SECONDS = st.floats(0, 1e6)
 MAYBE = st.none() | st.floats(-1e3, 1e6)
@@ -17,33 +17,33 @@ MAYBE = st.none() | st.floats(-1e3, 1e6)
 def test_a_pause_is_always_within_its_bounds(
     elapsed: float, estimate: float | None, progress: float | None, durations: list[float]
 ) -> None:
-    """Whatever upstream says, a look comes after 2 to 20 seconds, with or without jitter."""
-    pause = next_look(elapsed, estimate, progress, durations)
-    assert SHORTEST <= pause <= LONGEST
-    assert SHORTEST <= spread_out(pause) <= LONGEST
+    """Whatever upstream says, a poll comes after 2 to 20 seconds, with or without jitter."""
+    pause = next_poll(elapsed, estimate, progress, durations)
+    assert MIN_PAUSE <= pause <= MAX_PAUSE
+    assert MIN_PAUSE <= jittered(pause) <= MAX_PAUSE
 
 
 def test_looks_are_rare_at_first_and_dense_when_the_end_is_due() -> None:
     """At a third of the expected time the pause is long, at the expected time short."""
-    assert next_look(40, 120) == LONGEST
-    assert next_look(120, 120) < 8
+    assert next_poll(40, 120) == MAX_PAUSE
+    assert next_poll(120, 120) < 8
 
 
 def test_a_task_that_is_far_too_late_is_still_looked_at_often() -> None:
-    """An estimate that was far too short does not make the looks rare."""
-    assert next_look(30, 1) == SHORTEST
-    assert next_look(300, 120) < 10
+    """An estimate that was far too short does not make the polls rare."""
+    assert next_poll(30, 1) == MIN_PAUSE
+    assert next_poll(300, 120) < 10
 
 
 def test_short_tasks_are_looked_at_more_often_than_long_ones() -> None:
     """The pauses are in proportion to the duration, within their bounds."""
-    assert next_look(6, 8) < next_look(90, 120) < next_look(450, 600)
+    assert next_poll(6, 8) < next_poll(90, 120) < next_poll(450, 600)
 
 
 def test_a_percentage_corrects_the_estimate() -> None:
     """A task that is nearly done is looked at sooner than its estimate says, a slow one later."""
-    assert next_look(60, 120, 95) < next_look(60, 120) < LONGEST
-    assert next_look(110, 120, 30) > next_look(110, 120)
+    assert next_poll(60, 120, 95) < next_poll(60, 120) < MAX_PAUSE
+    assert next_poll(110, 120, 30) > next_poll(110, 120)
 
 
 def test_earlier_durations_correct_a_wrong_estimate() -> None:
@@ -59,20 +59,20 @@ def test_two_durations_are_too_few_to_learn_from() -> None:
 
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.6])
 def test_the_schedule_needs_fewer_looks_than_a_fixed_pause_of_eight_seconds(factor: float) -> None:
-    """Over tasks that report a rough percentage: fewer reads, and with a right estimate no more delay."""
+    """Over tasks that snapshot a rough percentage: fewer reads, and with a right estimate no more delay."""
     rng = random.Random(7)
     durations = [median * math.exp(rng.gauss(0, 0.35)) for median in (60, 90, 120, 180) for _ in range(25)]
     estimates = [median * factor for median in (60, 90, 120, 180) for _ in range(25)]
-    ours = [looks(duration, estimate) for duration, estimate in zip(durations, estimates, strict=True)]
+    ours = [polls(duration, estimate) for duration, estimate in zip(durations, estimates, strict=True)]
     fixed = [(math.ceil(duration / 8), 8 - duration % 8) for duration in durations]
     assert sum(reads for reads, _ in ours) < sum(reads for reads, _ in fixed)
     assert sum(delay for _, delay in ours) <= sum(delay for _, delay in fixed) * (1 if factor == 1 else 2)
 
 
-def looks(duration: float, estimate: float) -> tuple[int, float]:
+def polls(duration: float, estimate: float) -> tuple[int, float]:
     """Reads of one task, and the delay with which its end is seen."""
     elapsed, reads, progress = 0.0, 0, None
     while elapsed < duration:
-        elapsed += next_look(elapsed, estimate, progress)
+        elapsed += next_poll(elapsed, estimate, progress)
         reads, progress = reads + 1, round(20 * elapsed / duration) * 5.0
     return reads, elapsed - duration

@@ -204,7 +204,7 @@ def test_segments_before_the_size_are_skipped_whatever_they_hold() -> None:
 
 
 def understood(data: bytes) -> None:
-    """Facts, a wish for more, or a picture error: nothing else."""
+    """Facts, a request for more, or a picture error: nothing else."""
     for found in (outcome(facts, data), outcome(facts_of, data)):
         match found:
             case Facts():

@@ -16,7 +16,9 @@ from tests.images import makers
 from tests.images.makers import photo, quadrants, saved, see_through, turned
 from tests.net.sites import Answer, Names, Recorder, Site, Visit, only, showing, site
 from wan_mcp.errors import AddressRefused, PictureError
-from wan_mcp.images import Picture, Pictures
+from wan_mcp.images import Picture, PictureLoader
+from wan_mcp.net.fetch import PublicFetcher
+from wan_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -30,18 +32,18 @@ def digest(content: bytes) -> str:
 
 
 @pytest.fixture
-async def pictures(tmp_path: Path) -> AsyncIterator[Pictures]:
-    opened = Pictures(folders=(tmp_path,), public=only("127.0.0.1"), resolve=NAMES)
-    yield opened
-    await opened.aclose()
+async def pictures(tmp_path: Path) -> AsyncIterator[PictureLoader]:
+    fetcher = PublicFetcher(public=only("127.0.0.1"), resolve=NAMES)
+    yield PictureLoader(fetcher, folders=(tmp_path,))
+    await fetcher.aclose()
 
 
-async def shown(pictures: Pictures, answer: Answer, path: str = "/cat.png") -> tuple[Picture, Site]:
+async def shown(pictures: PictureLoader, answer: Answer, path: str = "/cat.png") -> tuple[Picture, Site]:
     async with site(answer) as public:
         return await pictures.open(f"http://pics.example:{public.port}{path}"), public
 
 
-async def refused(pictures: Pictures, answer: Answer, path: str = "/cat.png") -> PictureError:
+async def refused(pictures: PictureLoader, answer: Answer, path: str = "/cat.png") -> PictureError:
     async with site(answer) as public:
         with pytest.raises(PictureError) as error:
             await pictures.open(f"http://pics.example:{public.port}{path}")
@@ -59,7 +61,7 @@ FITTING = [
 
 @pytest.mark.parametrize(("content", "kind"), FITTING)
 async def test_a_web_picture_that_fits_is_passed_on_by_its_own_address(
-    pictures: Pictures, content: bytes, kind: str
+    pictures: PictureLoader, content: bytes, kind: str
 ) -> None:
     picture, public = await shown(pictures, showing(content), "/a/cat?size=5#top")
 
@@ -85,7 +87,7 @@ UNFIT = [
 
 @pytest.mark.parametrize(("content", "adjusted"), UNFIT)
 async def test_a_web_picture_that_does_not_fit_is_read_whole_and_made_to_fit(
-    pictures: Pictures, content: bytes, adjusted: tuple[str, ...]
+    pictures: PictureLoader, content: bytes, adjusted: tuple[str, ...]
 ) -> None:
     picture, _ = await shown(pictures, showing(content))
 
@@ -95,7 +97,7 @@ async def test_a_web_picture_that_does_not_fit_is_read_whole_and_made_to_fit(
     assert picture.adjusted[: len(adjusted)] == adjusted
 
 
-async def test_a_long_picture_is_left_as_soon_as_its_facts_are_known(pictures: Pictures) -> None:
+async def test_a_long_picture_is_left_as_soon_as_its_facts_are_known(pictures: PictureLoader) -> None:
     content = saved(quadrants(2000, 2000), "JPEG", exif=makers.exif(gps=True)) + bytes(9_000_000)
     requests: list[Visit] = []
 
@@ -112,7 +114,7 @@ async def test_a_long_picture_is_left_as_soon_as_its_facts_are_known(pictures: P
 
 
 async def test_without_a_length_a_picture_is_read_until_it_is_known_to_be_short_enough(
-    pictures: Pictures,
+    pictures: PictureLoader,
 ) -> None:
     async def answer(visit: Visit) -> None:
         await visit.begin(200, {"connection": "close"})
@@ -124,7 +126,7 @@ async def test_without_a_length_a_picture_is_read_until_it_is_known_to_be_short_
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_a_picture_over_ten_megabytes_is_compressed(pictures: Pictures, told: bool) -> None:
+async def test_a_picture_over_ten_megabytes_is_compressed(pictures: PictureLoader, told: bool) -> None:
     content = saved(photo(2000, 1990), "PNG", compress_level=0)
 
     async def answer(visit: Visit) -> None:
@@ -138,7 +140,7 @@ async def test_a_picture_over_ten_megabytes_is_compressed(pictures: Pictures, to
     assert picture.adjusted[-1].startswith("compressed from 11.9 MB to ")
 
 
-async def test_more_than_64_megabytes_are_not_read(pictures: Pictures) -> None:
+async def test_more_than_64_megabytes_are_not_read(pictures: PictureLoader) -> None:
     async def told(visit: Visit) -> None:
         await visit.begin(200, {"content-length": "64000001"})
         await anyio.sleep_forever()
@@ -155,7 +157,7 @@ async def test_more_than_64_megabytes_are_not_read(pictures: Pictures) -> None:
         assert error.message == f"image_urls: pics.example/cat.png has {size}; {limits}"
 
 
-async def test_packed_bodies_are_unpacked_and_their_length_is_not_believed(pictures: Pictures) -> None:
+async def test_packed_bodies_are_unpacked_and_their_length_is_not_believed(pictures: PictureLoader) -> None:
     import gzip
 
     picture, _ = await shown(pictures, showing(gzip.compress(JPEG), content_encoding="gzip"))
@@ -173,7 +175,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("status", "told", "advice"), STATUSES)
 async def test_a_status_that_is_no_success_is_told(
-    pictures: Pictures, status: int, told: str, advice: str
+    pictures: PictureLoader, status: int, told: str, advice: str
 ) -> None:
     async def answer(visit: Visit) -> None:
         await visit.answer(status, b"<html>")
@@ -185,7 +187,7 @@ async def test_a_status_that_is_no_success_is_told(
     assert error.charged == "no"
 
 
-async def test_what_is_there_instead_of_a_picture_is_told(pictures: Pictures) -> None:
+async def test_what_is_there_instead_of_a_picture_is_told(pictures: PictureLoader) -> None:
     page = await refused(pictures, showing(b"<!doctype html><title>Cats</title>" + bytes(2000)))
     nothing = await refused(pictures, showing(b""))
     ribbon = await refused(pictures, showing(saved(quadrants(5000, 300), "PNG")))
@@ -199,7 +201,7 @@ async def test_what_is_there_instead_of_a_picture_is_told(pictures: Pictures) ->
     assert "is cut off: it ends after 30 bytes" in half.message
 
 
-async def test_an_address_that_is_not_to_be_had_is_told(pictures: Pictures) -> None:
+async def test_an_address_that_is_not_to_be_had_is_told(pictures: PictureLoader) -> None:
     with pytest.raises(PictureError) as unknown:
         await pictures.open("https://nobody.example/cat.png?sig=5ecret")
     with pytest.raises(AddressRefused) as private:
@@ -221,14 +223,14 @@ SIGNED = [
 
 
 @pytest.mark.parametrize("query", SIGNED)
-async def test_an_address_that_looks_short_lived_is_noted(pictures: Pictures, query: str) -> None:
+async def test_an_address_that_looks_short_lived_is_noted(pictures: PictureLoader, query: str) -> None:
     picture, _ = await shown(pictures, showing(JPEG), f"/cat.png?{query}")
 
     assert len(picture.notes) == 1
     assert "looks signed or short-lived" in picture.notes[0]
 
 
-async def test_an_ordinary_query_is_not_noted(pictures: Pictures) -> None:
+async def test_an_ordinary_query_is_not_noted(pictures: PictureLoader) -> None:
     picture, _ = await shown(pictures, showing(JPEG), "/cat.png?width=800&seed=5&semantic=1")
 
     assert picture.notes == ()
@@ -238,7 +240,8 @@ async def test_an_ordinary_query_is_not_noted(pictures: Pictures) -> None:
 async def test_without_the_check_an_address_is_passed_on_unseen(host: str, address: str) -> None:
     connector = Recorder()
     names = Names(**{"pics_example": "93.184.215.14"})
-    pictures = Pictures(check=False, resolve=names, transport=connector)
+    fetcher = PublicFetcher(resolve=names, transport=connector)
+    pictures = PictureLoader(fetcher, folders=(), check=False)
 
     picture = await pictures.open(f"https://{host}/cat.png?token=5")
 
@@ -252,11 +255,11 @@ async def test_without_the_check_an_address_is_passed_on_unseen(host: str, addre
 @pytest.mark.parametrize("address", ["http://10.0.0.1/", "http://localhost/", "https://inner.example/"])
 async def test_without_the_check_a_private_address_is_refused_all_the_same(address: str) -> None:
     with pytest.raises(AddressRefused):
-        await Pictures(check=False, resolve=NAMES).open(address)
+        await PictureLoader(PublicFetcher(resolve=NAMES), folders=(), check=False).open(address)
 
 
 async def test_a_local_picture_is_the_same_picture_wherever_it_comes_from(
-    pictures: Pictures, tmp_path: Path
+    pictures: PictureLoader, tmp_path: Path
 ) -> None:
     content = turned("JPEG", 6)
     (tmp_path / "one.jpg").write_bytes(content)
@@ -275,7 +278,7 @@ async def test_a_local_picture_is_the_same_picture_wherever_it_comes_from(
     assert (opened[0].file_name, opened[0].media_type) == ("picture.jpg", "image/jpeg")
 
 
-async def test_the_upload_service_gets_no_bmp(pictures: Pictures, tmp_path: Path) -> None:
+async def test_the_upload_service_gets_no_bmp(pictures: PictureLoader, tmp_path: Path) -> None:
     (tmp_path / "cat.bmp").write_bytes(saved(quadrants(), "BMP"))
 
     picture = await pictures.open(str(tmp_path / "cat.bmp"))
@@ -285,7 +288,7 @@ async def test_the_upload_service_gets_no_bmp(pictures: Pictures, tmp_path: Path
 
 
 async def test_a_server_elsewhere_reads_no_files_and_does_not_say_which_exist(tmp_path: Path) -> None:
-    pictures = Pictures(folders=(tmp_path,), local=False)
+    pictures = PictureLoader(PublicFetcher(), folders=(tmp_path,), local=False)
     (tmp_path / "cat.png").write_bytes(JPEG)
     told = "is a path, and this server does not run on your machine, so it reads no files."
 
@@ -302,7 +305,7 @@ async def test_a_server_elsewhere_reads_no_files_and_does_not_say_which_exist(tm
     assert (await pictures.open(f"data:image/jpeg;base64,{coded}")).format == "jpeg"
 
 
-async def test_errors_quote_neither_data_nor_control_characters(pictures: Pictures) -> None:
+async def test_errors_quote_neither_data_nor_control_characters(pictures: PictureLoader) -> None:
     raw = base64.b64encode(bytes(2000)).decode()
     for reference in (f"data:image/png;base64,{raw}", raw, "/" + raw, "/\x1b[31mred\n.png"):
         with pytest.raises(PictureError) as error:
@@ -312,7 +315,9 @@ async def test_errors_quote_neither_data_nor_control_characters(pictures: Pictur
         assert error.value.message.startswith("image_urls: ")
 
 
-async def test_the_event_loop_goes_on_while_a_picture_is_prepared(pictures: Pictures, tmp_path: Path) -> None:
+async def test_the_event_loop_goes_on_while_a_picture_is_prepared(
+    pictures: PictureLoader, tmp_path: Path
+) -> None:
     (tmp_path / "large.jpg").write_bytes(saved(quadrants(6000, 4000), "JPEG"))
     turns = 0
 
@@ -339,7 +344,7 @@ async def test_the_home_and_the_working_folder_are_the_folders_by_default(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "work")
-    pictures = Pictures()
+    pictures = PictureLoader(PublicFetcher(), folders=Settings.load({}).image_dirs)
 
     for reference in ("~/cat.png", str(tmp_path / "work" / "cat.png")):
         assert (await pictures.open(reference)).format == "jpeg"
@@ -347,13 +352,13 @@ async def test_the_home_and_the_working_folder_are_the_folders_by_default(
         await pictures.open(str(tmp_path / "else" / "cat.png"))
 
 
-def test_importing_the_room_imports_no_decoder() -> None:
+def test_importing_the_package_imports_no_decoder() -> None:
     program = "import sys, wan_mcp.images; sys.exit('PIL' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-async def test_logs_hold_no_query(pictures: Pictures, caplog: pytest.LogCaptureFixture) -> None:
+async def test_logs_hold_no_query(pictures: PictureLoader, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
 
     await shown(pictures, showing(JPEG), "/cat.png?sig=5ecret")

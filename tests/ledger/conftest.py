@@ -1,15 +1,15 @@
 """What the tests of this folder share."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from wan_mcp.ledger.sqlite.store import SqliteLedger
+from tests.ledger.rows import owned
+from wan_mcp.ledger import OwnerLedger
 
 
 @pytest.fixture
-async def ledger(tmp_path: Path) -> Any:
-    ledger = SqliteLedger(tmp_path / "data")
-    yield ledger
-    await ledger.aclose()
+async def ledger(tmp_path: Path) -> AsyncIterator[OwnerLedger]:
+    async with owned(tmp_path / "data") as ledger:
+        yield ledger

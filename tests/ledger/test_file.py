@@ -17,7 +17,8 @@ from tests.ledger.rows import (
     make,
     make_and_close,
     opened,
-    terms,
+    owned,
+    rules,
 )
 from wan_mcp.errors import LedgerError
 from wan_mcp.ledger.sqlite import schema
@@ -28,12 +29,11 @@ pytestmark = pytest.mark.anyio
 
 @POSIX
 async def test_folder_and_files_are_private(tmp_path: Path) -> None:
-    """Nobody else on the machine can read what was wished for."""
+    """Nobody else on the machine can read what was requested."""
     folder = tmp_path / "a" / "data"
-    ledger = SqliteLedger(folder)
-    await make(ledger)
-    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
-    await ledger.aclose()
+    async with owned(folder) as ledger:
+        await make(ledger)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
     assert folder.stat().st_mode & 0o777 == 0o700
     assert set(modes) >= {FILE_NAME, f"{FILE_NAME}-wal"}
     assert set(modes.values()) == {0o600}
@@ -101,10 +101,9 @@ def test_a_file_that_is_no_usable_ledger_is_refused_and_left_alone(
     before = contents(tmp_path)
 
     async def ask() -> None:
-        ledger = SqliteLedger(tmp_path)
-        with pytest.raises(LedgerError, match=says) as raised:
-            await ledger.claim(intent(), terms())
-        await ledger.aclose()
+        async with owned(tmp_path) as ledger:
+            with pytest.raises(LedgerError, match=says) as raised:
+                await ledger.claim(intent(), rules())
         assert advises in raised.value.next_step
 
     anyio.run(ask)
@@ -115,8 +114,9 @@ def test_a_file_that_is_no_usable_ledger_is_refused_and_left_alone(
 async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     """The paid call is what fails, with the name of the setting."""
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(LedgerError, match="cannot be opened") as raised:
-        await SqliteLedger(tmp_path / "file" / "data").claim(intent(), terms())
+    async with owned(tmp_path / "file" / "data") as ledger:
+        with pytest.raises(LedgerError, match="cannot be opened") as raised:
+            await ledger.claim(intent(), rules())
     assert "WAN_MCP_DATA_DIR" in raised.value.next_step
 
 
@@ -129,10 +129,9 @@ async def test_what_is_read_only_is_refused(tmp_path: Path, locked: str) -> None
     path = tmp_path if locked == "folder" else tmp_path / FILE_NAME
     path.chmod(0o500)
     try:
-        ledger = SqliteLedger(tmp_path)
-        with pytest.raises(LedgerError, match="cannot be") as raised:
-            await ledger.claim(intent(), terms())
-        await ledger.aclose()
+        async with owned(tmp_path) as ledger:
+            with pytest.raises(LedgerError, match="cannot be") as raised:
+                await ledger.claim(intent(), rules())
     finally:
         path.chmod(0o700)
     assert "WAN_MCP_DATA_DIR" in raised.value.next_step
@@ -156,13 +155,12 @@ def full_disk() -> Iterator[None]:
 async def test_a_full_disk_is_refused_and_forgotten_when_there_is_room(tmp_path: Path, is_open: bool) -> None:
     """The intent cannot be written, the rows are as they were, and later all is well."""
     await make_and_close(tmp_path)
-    ledger = SqliteLedger(tmp_path)
-    if is_open:
-        assert len(await ledger.entries("me")) == 20
-    before = (tmp_path / FILE_NAME).read_bytes()
-    with full_disk(), pytest.raises(LedgerError) as raised:
-        await ledger.claim(intent(), terms())
-    assert "disk has room" in raised.value.next_step
-    assert (tmp_path / FILE_NAME).read_bytes() == before
-    assert (await ledger.claim(intent(), terms())).kind == "fresh"
-    await ledger.aclose()
+    async with owned(tmp_path) as ledger:
+        if is_open:
+            assert len(await ledger.entries()) == 20
+        before = (tmp_path / FILE_NAME).read_bytes()
+        with full_disk(), pytest.raises(LedgerError) as raised:
+            await ledger.claim(intent(), rules())
+        assert "disk has room" in raised.value.next_step
+        assert (tmp_path / FILE_NAME).read_bytes() == before
+        assert (await ledger.claim(intent(), rules())).kind == "fresh"

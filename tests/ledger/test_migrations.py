@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import EPOCH
-from tests.ledger.rows import SALT, build, contents, intent, make, make_and_close, opened, task, terms
+from tests.clock import EPOCH
+from tests.ledger.rows import SALT, build, contents, intent, make, make_and_close, opened, owned, rules, task
 from wan_mcp.errors import LedgerError
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite import schema
@@ -18,11 +18,12 @@ pytestmark = pytest.mark.anyio
 async def test_the_rows_of_every_older_schema_survive(tmp_path: Path, version: int) -> None:
     """What an earlier release wrote is read by this one, and can be gone on with."""
     build(tmp_path, version)
-    ledger = SqliteLedger(tmp_path)
-    [entry] = await ledger.entries("me")
+    async with owned(tmp_path) as ledger:
+        [entry] = await ledger.entries()
+        assert (await ledger.claim(intent(), rules(EPOCH + 60))).kind == "repeat"
+        await make(ledger, "dog")
     assert entry == Entry(
         number=1,
-        owner="me",
         fingerprint="print of cat",
         idempotency_key="wan-mcp-0123456789abcdef",
         asked_at=EPOCH,
@@ -33,15 +34,12 @@ async def test_the_rows_of_every_older_schema_survive(tmp_path: Path, version: i
         duration=10,
         quality="480p",
         estimate=25.5,
-        adopted=True,
+        recovered=True,
         task=task(status="completed"),
         known_at=EPOCH + 3,
         completed_at=EPOCH + 4,
         saved=None,
     )
-    assert (await ledger.claim(intent(), terms(EPOCH + 60))).kind == "repeat"
-    await make(ledger, "dog")
-    await ledger.aclose()
     with opened(tmp_path) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         assert database.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone() == (SALT,)
@@ -55,7 +53,7 @@ async def test_an_older_ledger_gets_the_same_shape_as_a_new_one(tmp_path: Path) 
         folder.mkdir()
         build(folder, version)
         ledger = SqliteLedger(folder)
-        await ledger.entries("me")
+        await ledger.entries()
         await ledger.aclose()
         with opened(folder) as database:
             shapes.append(set(database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")))
@@ -70,7 +68,7 @@ async def test_a_later_step_finds_the_rows_of_today(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     for _ in range(2):
         ledger = SqliteLedger(tmp_path)
-        assert len(await ledger.entries("me")) == 20
+        assert len(await ledger.entries()) == 20
         await ledger.aclose()
     with opened(tmp_path) as database:
         assert database.execute("SELECT DISTINCT mood FROM entries").fetchall() == [("calm",)]
@@ -89,5 +87,5 @@ async def test_a_step_that_fails_changes_nothing(tmp_path: Path, monkeypatch: py
         patch.setattr(schema, "STEPS", (*schema.STEPS, step))
         patch.setattr(schema, "VERSION", schema.VERSION + 1)
         with pytest.raises(LedgerError, match="nowhere"):
-            await SqliteLedger(tmp_path).entries("me")
+            await SqliteLedger(tmp_path).entries()
     assert contents(tmp_path) == before

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import EPOCH
+from tests.clock import EPOCH
 from tests.ledger.rows import (
     BODY,
     HOUR,
@@ -19,9 +19,10 @@ from tests.ledger.rows import (
     build,
     intent,
     opened,
-    terms,
+    rules,
 )
 from wan_mcp.errors import CapReached, LedgerError
+from wan_mcp.ledger import OwnerLedger
 from wan_mcp.ledger.lease import LEASE
 from wan_mcp.ledger.sqlite import schema
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
@@ -35,20 +36,20 @@ from pathlib import Path
 
 import anyio
 
-from wan_mcp.ledger import Intent, Terms
+from wan_mcp.ledger import Intent, ClaimRules
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 
 
 async def main():
     do, name, now, *folders = sys.argv[1:]
-    intent, terms = Intent("me", "print of " + name, name, 5, "720p", 25.5), Terms(float(now), 3600)
+    intent, rules = Intent("print of " + name, name, 5, "720p", 25.5), ClaimRules(float(now), 3600)
     print("ready", flush=True)
     sys.stdin.readline()
     for folder in folders:
-        ledger = SqliteLedger(Path(folder))
-        claim = await ledger.claim(intent, terms)
+        ledger = SqliteLedger(Path(folder)).for_owner("me")
+        claim = await ledger.claim(intent, rules)
         if do == "post":
-            await ledger.posting(claim.entry.number, {"prompt": "a"}, terms.now)
+            await ledger.mark_posted(claim.entry.number, {"prompt": "a"}, rules.now)
     print(claim.kind, flush=True)
     if do != "open":
         sys.stdin.readline()
@@ -61,7 +62,7 @@ anyio.run(main)
 
 @contextmanager
 def other_process(do: str, name: str, *folders: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that is ready to claim a wish when it gets a line, and ends with the next one."""
+    """A process that is ready to claim a request when it gets a line, and ends with the next one."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, do, name, str(EPOCH), *map(str, folders)],
         stdin=subprocess.PIPE,
@@ -114,29 +115,29 @@ async def test_a_fresh_file_that_another_process_is_at_is_waited_for(
     ledger = SqliteLedger(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE_NAME, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr("wan_mcp.ledger.sqlite.store.time.sleep", lambda seconds: other.rollback())
-        assert len(await ledger.entries("me")) == 1
+        monkeypatch.setattr("wan_mcp.ledger.sqlite.database.time.sleep", lambda seconds: other.rollback())
+        assert len(await ledger.entries()) == 1
     await ledger.aclose()
 
 
 async def test_a_process_that_is_at_it_is_waited_for_and_a_dead_one_is_not(
-    ledger: SqliteLedger, tmp_path: Path
+    ledger: OwnerLedger, tmp_path: Path
 ) -> None:
-    """While the other one lives the wish is busy; when it is dead, its request is gone on with."""
+    """While the other one lives the request is busy; when it is dead, its request is gone on with."""
     with other_process("post", "cat", tmp_path / "data") as process:
         go_on(process)
         assert word(process) == "fresh"
-        claim = await ledger.claim(intent(), terms())
+        claim = await ledger.claim(intent(), rules())
         assert claim.kind == "busy"
         go_on(process)
         process.wait()
-    claim = await ledger.claim(intent(), terms(), waited_for=claim.entry.number)
+    claim = await ledger.claim(intent(), rules(), waited_for=claim.entry.number)
     assert claim.kind == "resume"
     assert claim.entry.body == {"prompt": "a"}
 
 
 async def test_a_process_that_died_before_it_sent_anything_leaves_nothing(
-    ledger: SqliteLedger, tmp_path: Path
+    ledger: OwnerLedger, tmp_path: Path
 ) -> None:
     """Its claim is judged anew: it is asked for now, and the cap of now counts."""
     with other_process("claim", "cat", tmp_path / "data") as process:
@@ -145,8 +146,8 @@ async def test_a_process_that_died_before_it_sent_anything_leaves_nothing(
         go_on(process)
         process.wait()
     with pytest.raises(CapReached):
-        await ledger.claim(intent(), terms(EPOCH + HOUR, daily_credits=1))
-    claim = await ledger.claim(intent(), terms(EPOCH + HOUR))
+        await ledger.claim(intent(), rules(EPOCH + HOUR, daily_credits=1))
+    claim = await ledger.claim(intent(), rules(EPOCH + HOUR))
     assert claim.kind == "fresh"
     assert claim.entry.asked_at == EPOCH + HOUR
 
@@ -172,36 +173,36 @@ HERE, PID = platform.node(), os.getpid()
     ],
 )
 @POSIX
-async def test_who_holds_a_wish_decides_who_may_go_on(
-    ledger: SqliteLedger, tmp_path: Path, holder: str | None, after: float, kind: str
+async def test_who_holds_a_request_decides_who_may_go_on(
+    ledger: OwnerLedger, tmp_path: Path, holder: str | None, after: float, kind: str
 ) -> None:
     """An earlier process of our id and a dead one are gone; another machine or a living one has its time."""
-    claim = await ledger.claim(intent(), terms())
-    await ledger.posting(claim.entry.number, BODY, EPOCH)
+    claim = await ledger.claim(intent(), rules())
+    await ledger.mark_posted(claim.entry.number, BODY, EPOCH)
     with opened(tmp_path / "data") as database:
         database.execute("UPDATE entries SET holder = ?", (holder,))
-    assert (await ledger.claim(intent(), terms(EPOCH + after))).kind == kind
+    assert (await ledger.claim(intent(), rules(EPOCH + after))).kind == kind
 
 
-async def test_a_wish_that_we_are_at_is_busy_until_it_takes_too_long(ledger: SqliteLedger) -> None:
+async def test_a_request_that_we_are_at_is_busy_until_it_takes_too_long(ledger: OwnerLedger) -> None:
     """The time counts from the last sending, so that a slow one is not overtaken."""
-    claim = await ledger.claim(intent(), terms())
-    assert (await ledger.claim(intent(), terms(EPOCH + LEASE))).kind == "busy"
-    await ledger.posting(claim.entry.number, BODY, EPOCH + LEASE)
-    assert (await ledger.claim(intent(), terms(EPOCH + 2 * LEASE))).kind == "busy"
-    assert (await ledger.claim(intent(), terms(EPOCH + 2 * LEASE + 1))).kind == "resume"
+    claim = await ledger.claim(intent(), rules())
+    assert (await ledger.claim(intent(), rules(EPOCH + LEASE))).kind == "busy"
+    await ledger.mark_posted(claim.entry.number, BODY, EPOCH + LEASE)
+    assert (await ledger.claim(intent(), rules(EPOCH + 2 * LEASE))).kind == "busy"
+    assert (await ledger.claim(intent(), rules(EPOCH + 2 * LEASE + 1))).kind == "resume"
 
 
 async def test_whoever_was_overtaken_can_no_longer_send_or_give_up(
-    ledger: SqliteLedger, tmp_path: Path
+    ledger: OwnerLedger, tmp_path: Path
 ) -> None:
     """A process that slept beyond its time finds that another one has its request."""
-    number = (await ledger.claim(intent(), terms())).entry.number
-    await ledger.posting(number, BODY, EPOCH)
+    number = (await ledger.claim(intent(), rules())).entry.number
+    await ledger.mark_posted(number, BODY, EPOCH)
     with opened(tmp_path / "data") as database:
         database.execute("UPDATE entries SET holder = 'elsewhere|1|0123456789abcdef'")
-    with pytest.raises(LedgerError, match="took this request over"):
-        await ledger.posting(number, BODY, EPOCH + 1)
-    await ledger.released(number, sent=True)
-    await ledger.released(number, sent=False)
-    assert (await ledger.claim(intent(), terms())).kind == "busy"
+    with pytest.raises(LedgerError, match="took over this request"):
+        await ledger.mark_posted(number, BODY, EPOCH + 1)
+    await ledger.release(number, sent=True)
+    await ledger.release(number, sent=False)
+    assert (await ledger.claim(intent(), rules())).kind == "busy"

@@ -12,12 +12,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import EPOCH
-from tests.ledger.rows import BODY, DAY, HOUR, intent, lose, make, task, terms
+from tests.clock import EPOCH
+from tests.ledger.rows import BODY, DAY, HOUR, intent, lose, make, owned, rules, task
 from wan_mcp.errors import CapReached
-from wan_mcp.ledger import Intent, fingerprint
-from wan_mcp.ledger.fingerprint import DEFAULTS
-from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.ledger import DEFAULTS, Intent, OwnerLedger, fingerprint
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +42,7 @@ def meaning(body: dict[str, Any], picture: str) -> dict[str, Any]:
 def test_order_defaults_and_place_of_the_picture_do_not_matter(
     body: dict[str, Any], picture: str, chance: Any, address: str
 ) -> None:
-    """However a wish is written down, and wherever its picture is, it is the same wish."""
+    """However a request is written down, and wherever its picture is, it is the same request."""
     items = list(({**DEFAULTS, **body, "image_urls": [address]}).items())
     chance.shuffle(items)
     assert fingerprint(dict(items), picture) == fingerprint(body, picture)
@@ -52,10 +50,10 @@ def test_order_defaults_and_place_of_the_picture_do_not_matter(
 
 @patient
 @given(bodies, pictures, bodies, pictures)
-def test_two_wishes_are_the_same_only_if_all_of_them_is(
+def test_two_requests_are_the_same_only_if_all_of_them_is(
     one: dict[str, Any], one_picture: str, other: dict[str, Any], other_picture: str
 ) -> None:
-    """Any field that differs, the picture included, makes another wish."""
+    """Any field that differs, the picture included, makes another request."""
     same = fingerprint(one, one_picture) == fingerprint(other, other_picture)
     assert same is (meaning(one, one_picture) == meaning(other, other_picture))
 
@@ -63,7 +61,7 @@ def test_two_wishes_are_the_same_only_if_all_of_them_is(
 @patient
 @given(bodies, pictures, st.sampled_from(["prompt", "duration", "quality", "prompt_extend", "callback_url"]))
 def test_each_field_counts(body: dict[str, Any], picture: str, field: str) -> None:
-    """Changing one field makes another wish."""
+    """Changing one field makes another request."""
     others = {
         "prompt": body["prompt"] + " ",
         "duration": 15 - body.get("duration", 5),
@@ -82,52 +80,58 @@ outcomes = st.sampled_from(["pending", "completed", "failed", "cancelled", "lost
 histories = st.lists(st.tuples(gaps, estimates, outcomes), max_size=6)
 
 
-async def live(ledger: SqliteLedger, history: list[tuple[float, float, str]]) -> tuple[float, list[Any]]:
+async def live(ledger: OwnerLedger, history: list[tuple[float, float, str]]) -> tuple[float, list[Any]]:
     """Let a history happen; the time after it, and a plain account of what was spent when."""
     now, spent = EPOCH, []
     for number, (gap, estimate, outcome) in enumerate(history):
         now += gap
-        claim = await ledger.claim(intent(str(number), estimate=estimate), terms(now))
-        await ledger.posting(claim.entry.number, BODY, now)
+        claim = await ledger.claim(intent(str(number), estimate=estimate), rules(now))
+        await ledger.mark_posted(claim.entry.number, BODY, now)
         if outcome in ("lost", "refused"):
-            await ledger.released(claim.entry.number, sent=outcome == "lost")
+            await ledger.release(claim.entry.number, sent=outcome == "lost")
         else:
             used = {"status": "completed", "credits_used": estimate / 2}
             facts = used if outcome == "used" else {"status": outcome, "credits_reserved": estimate}
-            await ledger.answered(claim.entry.number, task(str(number), **facts), now)
+            await ledger.mark_answered(claim.entry.number, task(str(number), **facts), now)
         cost = {"failed": 0.0, "cancelled": 0.0, "refused": 0.0, "used": estimate / 2}.get(outcome, estimate)
         spent.append((now, Fraction(str(cost))))
     return now, spent
 
 
-async def is_allowed(ledger: SqliteLedger, wish: Intent, now: float, cap: float) -> str | None:
+async def is_allowed(ledger: OwnerLedger, request: Intent, now: float, cap: float) -> str | None:
     """None if it is; else what the refusal advises. An allowed one is given up at once."""
     try:
-        claim = await ledger.claim(wish, terms(now, daily_credits=cap))
+        claim = await ledger.claim(request, rules(now, daily_credits=cap))
     except CapReached as refusal:
         return refusal.next_step
-    await ledger.released(claim.entry.number, sent=False)
+    await ledger.release(claim.entry.number, sent=False)
     return None
 
 
 async def follows_the_cap(
     folder: Path, history: list[tuple[float, float, str]], gap: float, estimate: float, cap: float
 ) -> None:
-    ledger, wish = SqliteLedger(folder), intent("last", estimate=estimate)
+    async with owned(folder) as ledger:
+        await compare_with_the_cap(ledger, history, gap, estimate, cap)
+
+
+async def compare_with_the_cap(
+    ledger: OwnerLedger, history: list[tuple[float, float, str]], gap: float, estimate: float, cap: float
+) -> None:
+    request = intent("last", estimate=estimate)
     now, spent = await live(ledger, history)
     now += gap
     total = sum(cost for moment, cost in spent if moment > now - DAY)
-    advice = await is_allowed(ledger, wish, now, cap)
+    advice = await is_allowed(ledger, request, now, cap)
     assert (advice is None) is (total + Fraction(str(estimate)) <= Fraction(str(cap)))
     if advice is not None and estimate > cap:
-        assert "alone is over the cap" in advice
+        assert "alone exceeds the cap" in advice
     elif advice is not None:
         found = re.search(r"from (\S+ \S+) UTC on", advice)
         assert found is not None
         free = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
-        assert await is_allowed(ledger, wish, free - 1, cap) is not None
-        assert await is_allowed(ledger, wish, free, cap) is None
-    await ledger.aclose()
+        assert await is_allowed(ledger, request, free - 1, cap) is not None
+        assert await is_allowed(ledger, request, free, cap) is None
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
@@ -143,24 +147,24 @@ def test_the_cap_counts_what_the_last_day_cost(
         anyio.run(follows_the_cap, Path(name), history, gap, estimate, cap)
 
 
-async def test_a_request_sent_again_counts_from_then_on(ledger: SqliteLedger) -> None:
+async def test_a_request_sent_again_counts_from_then_on(ledger: OwnerLedger) -> None:
     """It may be the second sending that was paid, so the day begins there."""
     await lose(ledger)
     later = EPOCH + 20 * HOUR
-    claim = await ledger.claim(intent(), terms(later))
-    await ledger.posting(claim.entry.number, BODY, later)
-    await ledger.answered(claim.entry.number, task(credits_reserved=25.5), later)
+    claim = await ledger.claim(intent(), rules(later))
+    await ledger.mark_posted(claim.entry.number, BODY, later)
+    await ledger.mark_answered(claim.entry.number, task(credits_reserved=25.5), later)
     advice = await is_allowed(ledger, intent("dog"), EPOCH + DAY + 1, 30)
     assert advice is not None
     assert await is_allowed(ledger, intent("dog"), later + DAY - 1, 30) == advice
     assert await is_allowed(ledger, intent("dog"), later + DAY, 30) is None
 
 
-async def test_a_refusal_says_the_numbers(ledger: SqliteLedger) -> None:
+async def test_a_refusal_says_the_numbers(ledger: OwnerLedger) -> None:
     """What was spent, what this would cost and as of when, the cap and its setting."""
     await make(ledger, credits_reserved=25.5)
     with pytest.raises(CapReached) as raised:
-        await ledger.claim(intent("dog"), terms(EPOCH + 1, daily_credits=30))
+        await ledger.claim(intent("dog"), rules(EPOCH + 1, daily_credits=30))
     for fact in ("30 credits", "WAN_MCP_DAILY_CREDITS", "25.5 were spent", "estimated at 25.5", "2026-10-10"):
         assert fact in raised.value.message
     assert raised.value.charged == "no"

@@ -12,19 +12,21 @@ import pytest
 from tests.net.hostile import LITERAL, RESOLVING
 from tests.net.sites import Changing, Names, Recorder, Site, Visit, only, sending_to, showing, site
 from wan_mcp.errors import AddressRefused, FetchFailed, WanError
-from wan_mcp.net.fetch import Checked, Safe
+from wan_mcp.net.fetch import Checked, PublicFetcher
 
 pytestmark = pytest.mark.anyio
 
 
-async def fetched(safe: Safe, address: str, **options: Any) -> bytes:
-    async with safe.stream(address, **options) as response:
+async def fetched(fetcher: PublicFetcher, address: str, **options: Any) -> bytes:
+    async with fetcher.stream(address, **options) as response:
         return await response.aread()
 
 
-def here(names: Names | None = None, **options: Any) -> Safe:
+def here(names: Names | None = None, **options: Any) -> PublicFetcher:
     """Takes 127.0.0.1 for a public address and every other one of this machine for a private one."""
-    return Safe(public=only("127.0.0.1"), resolve=names or Names(pics_example="127.0.0.1"), **options)
+    return PublicFetcher(
+        public=only("127.0.0.1"), resolve=names or Names(pics_example="127.0.0.1"), **options
+    )
 
 
 def test_the_tables_are_long_enough() -> None:
@@ -36,7 +38,7 @@ async def test_a_hostile_address_is_neither_resolved_nor_connected_to(address: s
     names, connector = Names(pics_example="93.184.215.14"), Recorder()
 
     with pytest.raises(AddressRefused) as refused:
-        await fetched(Safe(resolve=names, transport=connector), address)
+        await fetched(PublicFetcher(resolve=names, transport=connector), address)
 
     assert connector.requests == []
     assert names.asked == []
@@ -49,7 +51,7 @@ async def test_a_name_that_leads_to_any_private_address_is_not_connected_to(name
     names.names = RESOLVING
 
     with pytest.raises(AddressRefused):
-        await fetched(Safe(resolve=names, transport=connector), f"https://{name}/cat.png")
+        await fetched(PublicFetcher(resolve=names, transport=connector), f"https://{name}/cat.png")
 
     assert names.asked == [name]
     assert connector.requests == []
@@ -71,7 +73,7 @@ SPELLINGS = [
 async def test_a_listener_on_this_machine_sees_nobody(host: str) -> None:
     async with site(showing(b"secret")) as private:
         with pytest.raises(AddressRefused):
-            await fetched(Safe(), f"http://{host}:{private.port}/")
+            await fetched(PublicFetcher(), f"http://{host}:{private.port}/")
 
     assert private.connections == 0
 
@@ -79,9 +81,9 @@ async def test_a_listener_on_this_machine_sees_nobody(host: str) -> None:
 @pytest.mark.parametrize("ip", ["127.0.0.1", "10.0.0.7", "::1"])
 async def test_a_developer_may_allow_private_addresses(ip: str) -> None:
     connector = Recorder()
-    safe = Safe(allow_private=True, resolve=Names(nas=ip), transport=connector)
+    fetcher = PublicFetcher(allow_private=True, resolve=Names(nas=ip), transport=connector)
 
-    assert await fetched(safe, "http://nas/cat.png") == b"seen"
+    assert await fetched(fetcher, "http://nas/cat.png") == b"seen"
     assert connector.requests[0].url.host == ip
 
 
@@ -110,9 +112,9 @@ async def test_a_name_is_resolved_once_so_that_it_cannot_change_between_check_an
 
 async def test_the_next_address_of_a_name_is_tried_when_the_first_takes_no_connection() -> None:
     names = Names(pics_example=["127.0.0.3", "127.0.0.1"])
-    safe = Safe(public=only("127.0.0.1", "127.0.0.3"), resolve=names)
+    fetcher = PublicFetcher(public=only("127.0.0.1", "127.0.0.3"), resolve=names)
     async with site(showing(b"cat")) as public:
-        assert await fetched(safe, f"http://pics.example:{public.port}/") == b"cat"
+        assert await fetched(fetcher, f"http://pics.example:{public.port}/") == b"cat"
 
 
 REDIRECTS = [
@@ -201,11 +203,11 @@ async def test_no_connection_is_kept_for_another_name_at_the_same_address() -> N
     async def answer(visit: Visit) -> None:
         await visit.answer(200, b"cat", connection="keep-alive")
 
-    safe = here(names)
+    fetcher = here(names)
     async with site(answer) as public:
-        await fetched(safe, f"http://one.example:{public.port}/")
-        await fetched(safe, f"http://two.example:{public.port}/")
-    await safe.aclose()
+        await fetched(fetcher, f"http://one.example:{public.port}/")
+        await fetched(fetcher, f"http://two.example:{public.port}/")
+    await fetcher.aclose()
 
     assert public.connections == 2
 
@@ -237,18 +239,18 @@ async def test_the_deadline_is_for_the_whole_fetch(where: str) -> None:
             await anyio.sleep_forever()
         return httpx2.Response(200, stream=body)
 
-    safe = Safe(public=only("127.0.0.1"), resolve=resolve, transport=httpx2.MockTransport(answer))
+    fetcher = PublicFetcher(public=only("127.0.0.1"), resolve=resolve, transport=httpx2.MockTransport(answer))
     with pytest.raises(FetchFailed, match=r"^pics\.example/cat did not answer in full within 0\.02 seconds"):
-        await fetched(safe, "https://pics.example/cat?sig=5ecret", deadline=0.02)
+        await fetched(fetcher, "https://pics.example/cat?sig=5ecret", deadline=0.02)
 
     assert body.closed == (where == "body")
 
 
 async def test_a_fetch_that_is_left_early_is_closed() -> None:
     body = Silent()
-    safe = here(transport=httpx2.MockTransport(lambda request: httpx2.Response(200, stream=body)))
+    fetcher = here(transport=httpx2.MockTransport(lambda request: httpx2.Response(200, stream=body)))
 
-    async with safe.stream("https://pics.example/") as response:
+    async with fetcher.stream("https://pics.example/") as response:
         assert await anext(response.aiter_bytes()) == b"a"
 
     assert body.closed
@@ -270,9 +272,9 @@ async def test_failures_are_told_without_the_query() -> None:
     closed = await refusing()
     async with site(cut) as cutting, site(garble) as garbling:
         for address, told in (
-            (f"http://pics.example:{closed.port}/a?sig=5ecret", "pics.example/a takes no connection"),
-            (f"http://pics.example:{cutting.port}/a?sig=5ecret", "pics.example/a broke the transfer off"),
-            (f"http://pics.example:{garbling.port}/a?sig=5ecret", "pics.example/a broke the transfer off"),
+            (f"http://pics.example:{closed.port}/a?sig=5ecret", "pics.example/a refused the connection"),
+            (f"http://pics.example:{cutting.port}/a?sig=5ecret", "pics.example/a broke off the transfer"),
+            (f"http://pics.example:{garbling.port}/a?sig=5ecret", "pics.example/a broke off the transfer"),
             ("http://nobody.example/a?sig=5ecret", "nobody.example/a: the host name is unknown"),
         ):
             with pytest.raises(FetchFailed) as failed:
@@ -282,9 +284,11 @@ async def test_failures_are_told_without_the_query() -> None:
 
 async def test_the_checks_alone_connect_to_nothing() -> None:
     connector = Recorder()
-    safe = Safe(resolve=Names(pics_example=["93.184.215.14", "2606:4700:4700::1111"]), transport=connector)
+    fetcher = PublicFetcher(
+        resolve=Names(pics_example=["93.184.215.14", "2606:4700:4700::1111"]), transport=connector
+    )
 
-    checked = await safe.check("HTTPS://PICS.example:443/\u00e4?a=%2F#x")
+    checked = await fetcher.check("HTTPS://PICS.example:443/\u00e4?a=%2F#x")
 
     url = httpx2.URL("https://pics.example/%C3%A4?a=%2F")
     assert checked == Checked(url, ("93.184.215.14", "2606:4700:4700::1111"))
@@ -297,6 +301,6 @@ async def test_an_error_of_the_fetching_is_one_of_ours() -> None:
 
 async def test_the_real_resolver_is_asked_when_none_is_given() -> None:
     async with site(showing(b"cat")) as public:
-        safe = Safe(allow_private=True)
-        assert await fetched(safe, f"http://localhost:{public.port}/") == b"cat"
-        await safe.aclose()
+        fetcher = PublicFetcher(allow_private=True)
+        assert await fetched(fetcher, f"http://localhost:{public.port}/") == b"cat"
+        await fetcher.aclose()

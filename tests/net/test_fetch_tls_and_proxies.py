@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.net.sites import Names, Visit, only, showing, site
 from wan_mcp.errors import AddressRefused, FetchFailed, SettingsError
-from wan_mcp.net.fetch import Safe
+from wan_mcp.net.fetch import PublicFetcher
 
 pytestmark = pytest.mark.anyio
 
@@ -60,15 +60,15 @@ async def test_the_server_is_asked_for_by_name_and_its_certificate_checked_again
     server.sni_callback = lambda _, name, __: asked.append(name)
     client = httpx2.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=str(path)))
     names = Names(pics_example="127.0.0.1", other_example="127.0.0.1")
-    safe = Safe(public=only("127.0.0.1"), resolve=names, transport=client)
+    fetcher = PublicFetcher(public=only("127.0.0.1"), resolve=names, transport=client)
 
     async with site(showing(b"cat"), tls=server) as public:
-        async with safe.stream(f"https://pics.example:{public.port}/") as response:
+        async with fetcher.stream(f"https://pics.example:{public.port}/") as response:
             assert await response.aread() == b"cat"
         with pytest.raises(FetchFailed, match=r"^other\.example/ has a TLS certificate that cannot"):
-            async with safe.stream(f"https://other.example:{public.port}/"):
+            async with fetcher.stream(f"https://other.example:{public.port}/"):
                 pass
-        await safe.aclose()
+        await fetcher.aclose()
 
     assert asked == ["pics.example", "other.example"]
     assert len(public.visits) == 1
@@ -82,10 +82,10 @@ async def test_a_proxy_of_the_environment_connects_but_the_name_is_checked_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = Names(pics_example="93.184.215.14", inner_example="10.0.0.1")
-    safe = Safe(resolve=names)
+    fetcher = PublicFetcher(resolve=names)
     async with site(proxied) as proxy:
         monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")
-        async with safe.stream("http://pics.example/cat.png") as response:
+        async with fetcher.stream("http://pics.example/cat.png") as response:
             assert await response.aread() == b"by proxy"
         for refused in (
             "http://inner.example/",
@@ -94,30 +94,30 @@ async def test_a_proxy_of_the_environment_connects_but_the_name_is_checked_here(
             "http://127.0.0.1/",
         ):
             with pytest.raises(AddressRefused):
-                async with safe.stream(refused):
+                async with fetcher.stream(refused):
                     pass
-        await safe.aclose()
+        await fetcher.aclose()
 
     assert [visit.path for visit in proxy.visits] == ["http://pics.example/cat.png"]
 
 
 async def test_a_name_that_only_the_proxy_knows_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    safe = Safe(resolve=Names())
+    fetcher = PublicFetcher(resolve=Names())
     async with site(proxied) as proxy:
         monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{proxy.port}")
-        async with safe.stream("http://pics.example/cat.png") as response:
+        async with fetcher.stream("http://pics.example/cat.png") as response:
             assert await response.aread() == b"by proxy"
-        await safe.aclose()
+        await fetcher.aclose()
 
 
 async def test_no_proxy_is_asked_for_a_name_that_is_excepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    safe = Safe(public=only("127.0.0.1"), resolve=Names(pics_example="127.0.0.1"))
+    fetcher = PublicFetcher(public=only("127.0.0.1"), resolve=Names(pics_example="127.0.0.1"))
     async with site(proxied) as proxy, site(showing(b"direct")) as public:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", "pics.example")
-        async with safe.stream(f"http://pics.example:{public.port}/") as response:
+        async with fetcher.stream(f"http://pics.example:{public.port}/") as response:
             assert await response.aread() == b"direct"
-        await safe.aclose()
+        await fetcher.aclose()
 
     assert proxy.connections == 0
 
@@ -129,9 +129,11 @@ async def test_a_proxy_that_refuses_or_cannot_be_used_is_told(monkeypatch: pytes
     async with site(refuse) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(FetchFailed, match="was refused by the proxy"):
-            async with Safe(resolve=Names(pics_example="93.184.215.14")).stream("https://pics.example/"):
+            async with PublicFetcher(resolve=Names(pics_example="93.184.215.14")).stream(
+                "https://pics.example/"
+            ):
                 pass
     monkeypatch.setenv("https_proxy", "gopher://127.0.0.1:70")
     with pytest.raises(SettingsError, match="HTTPS_PROXY or ALL_PROXY names cannot be used"):
-        async with Safe(resolve=Names(pics_example="93.184.215.14")).stream("https://pics.example/"):
+        async with PublicFetcher(resolve=Names(pics_example="93.184.215.14")).stream("https://pics.example/"):
             pass

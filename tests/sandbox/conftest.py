@@ -61,11 +61,11 @@ def make_sandbox(clock: Clock, web: dict[str, bytes]) -> Callable[..., Sandbox]:
     async def fetch(url: str) -> bytes:
         return web[url]
 
-    def film(picture: bytes, seconds: int, quality: str) -> bytes:
+    def render(picture: bytes, seconds: int, quality: str) -> bytes:
         return f"{len(picture)} bytes, {seconds} s, {quality}".encode()
 
     def make(**settings: Any) -> Sandbox:
-        defaults: dict[str, Any] = {"seconds": 10.0, "clock": clock, "fetch": fetch, "film": film}
+        defaults: dict[str, Any] = {"seconds": 10.0, "clock": clock, "fetch": fetch, "render": render}
         return Sandbox(**defaults | settings)
 
     return make

@@ -29,7 +29,7 @@ class TestAnswers:
         assert (response.status_code, response.json()) == (429, {"error": error})
         assert response.headers["retry-after"] == "2"
         assert response.headers["x-request-id"]
-        assert sandbox.books.paid == []
+        assert sandbox.records.paid == []
 
     async def test_a_status_can_have_the_older_body(
         self, client: httpx2.AsyncClient, order: dict[str, Any], sandbox: Sandbox
@@ -55,7 +55,7 @@ class TestAnswers:
         response = await client.post(SUBMIT, json=order)
 
         assert (response.status_code, response.json()["error"]["code"]) == (502, "bad_gateway")
-        assert len(sandbox.books.paid) == 1
+        assert len(sandbox.records.paid) == 1
 
     async def test_capacity_is_a_400(
         self, client: httpx2.AsyncClient, order: dict[str, Any], sandbox: Sandbox
@@ -79,21 +79,21 @@ class TestAnswers:
         with pytest.raises(httpx2.ReadError):
             await client.post(SUBMIT, json=order)
 
-        assert (sandbox.books.posts, len(sandbox.books.paid)) == (1, payments)
+        assert (sandbox.records.posts, len(sandbox.records.paid)) == (1, payments)
 
     async def test_a_lost_answer_can_be_had_again_under_its_key(
         self, client: httpx2.AsyncClient, order: dict[str, Any], sandbox: Sandbox
     ) -> None:
         """The key is free as soon as the connection is broken."""
         sandbox.faults.add(Fault("submit", "lost"))
-        key = {"idempotency-key": "wish-0123456789abcdef"}
+        key = {"idempotency-key": "request-0123456789abcdef"}
         with pytest.raises(httpx2.ReadError):
             await client.post(SUBMIT, json=order, headers=key)
 
         response = await client.post(SUBMIT, json=order, headers=key)
 
         assert response.headers["idempotency-replayed"] == "true"
-        assert [payment.task_id for payment in sandbox.books.paid] == [response.json()["id"]]
+        assert [payment.task_id for payment in sandbox.records.paid] == [response.json()["id"]]
 
     @pytest.mark.parametrize(
         ("kind", "content_type"),
@@ -119,7 +119,7 @@ class TestAnswers:
         assert (response.status_code, response.headers["content-type"]) == (200, content_type)
         with pytest.raises(ValueError, match=r".*"):
             response.json()
-        assert len(sandbox.books.paid) == 1
+        assert len(sandbox.records.paid) == 1
 
     async def test_an_answer_can_be_huge(self, client: httpx2.AsyncClient, sandbox: Sandbox) -> None:
         """It is JSON of exactly so many bytes."""
@@ -148,13 +148,13 @@ class TestAnswers:
         assert answer == task | {"status": "dreaming"}
 
     async def test_an_answer_can_point_elsewhere(self, client: httpx2.AsyncClient, sandbox: Sandbox) -> None:
-        """To an address of the sandbox, so that the books show who follows."""
+        """To an address of the sandbox, so that the records show who follows."""
         sandbox.faults.add(Fault("credits", "redirect"))
 
         response = await client.get("/v1/credits", follow_redirects=True)
 
         assert [earlier.status_code for earlier in response.history] == [302]
-        assert [call.path for call in sandbox.books.calls] == ["/v1/credits", "/elsewhere"]
+        assert [call.path for call in sandbox.records.calls] == ["/v1/credits", "/elsewhere"]
 
     async def test_a_download_can_be_garbage_of_its_own_type(
         self, client: httpx2.AsyncClient, sandbox: Sandbox

@@ -13,7 +13,7 @@ from wan_mcp.sandbox import Fault, Sandbox
 pytestmark = pytest.mark.anyio
 
 SUBMIT = "/v1/videos/generations"
-KEY = {"idempotency-key": "wish-0123456789abcdef"}
+KEY = {"idempotency-key": "request-0123456789abcdef"}
 
 Connect = Callable[[Sandbox], httpx2.AsyncClient]
 MakeSandbox = Callable[..., Sandbox]
@@ -49,7 +49,7 @@ async def test_a_balance_that_is_short_is_a_402(
     assert response.status_code == status
     if status == 402:
         assert response.json()["error"]["code"] == "insufficient_quota"
-        assert sandbox.books.paid == []
+        assert sandbox.records.paid == []
 
 
 async def test_the_same_request_under_the_same_key_is_paid_once(
@@ -63,7 +63,7 @@ async def test_the_same_request_under_the_same_key_is_paid_once(
     assert second.json() == first.json()
     assert "idempotency-replayed" not in first.headers
     assert second.headers["idempotency-replayed"] == "true"
-    assert (len(sandbox.books.paid), sandbox.books.posts) == (1, 2)
+    assert (len(sandbox.records.paid), sandbox.records.posts) == (1, 2)
     assert sandbox.remaining_credits == 974.5
 
 
@@ -75,7 +75,7 @@ async def test_another_request_under_the_same_key_is_a_conflict(
     response = await client.post(SUBMIT, json=order | {"duration": 10}, headers=KEY)
 
     assert (response.status_code, response.json()["error"]["code"]) == (409, "idempotency_conflict")
-    assert len(sandbox.books.paid) == 1
+    assert len(sandbox.records.paid) == 1
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 97, "with a space in it", "slash/slash/slash/slash"])
@@ -95,11 +95,11 @@ async def test_a_key_is_forgotten_after_a_day(
     await client.post(SUBMIT, json=order, headers=KEY)
     clock.advance(24 * 3600 - 1)
     await client.post(SUBMIT, json=order, headers=KEY)
-    assert len(sandbox.books.paid) == 1
+    assert len(sandbox.records.paid) == 1
 
     clock.advance(1)
     await client.post(SUBMIT, json=order, headers=KEY)
-    assert len(sandbox.books.paid) == 2
+    assert len(sandbox.records.paid) == 2
 
 
 async def test_a_refused_request_leaves_its_key_free(
@@ -128,7 +128,7 @@ async def test_the_header_can_be_ignored(
     second = await client.post(SUBMIT, json=order, headers=KEY)
 
     assert first.json()["id"] != second.json()["id"]
-    assert len(sandbox.books.paid) == 2
+    assert len(sandbox.records.paid) == 2
 
 
 async def test_a_repeat_while_the_picture_is_still_being_fetched_has_an_unknown_outcome(
@@ -152,7 +152,7 @@ async def test_a_repeat_while_the_picture_is_still_being_fetched_has_an_unknown_
             fetched.set()
 
     assert (repeat.status_code, repeat.json()["error"]["code"]) == (409, "paid_outcome_unknown")
-    assert len(sandbox.books.paid) == 1
+    assert len(sandbox.records.paid) == 1
 
 
 async def test_a_late_answer_keeps_its_key_taken_though_the_task_exists(
@@ -162,7 +162,7 @@ async def test_a_late_answer_keeps_its_key_taken_though_the_task_exists(
     sandbox.faults.add(Fault("submit", "slow", seconds=3600))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: client.post(SUBMIT, json=order, headers=KEY))
-        while not sandbox.books.paid:
+        while not sandbox.records.paid:
             await checkpoint()
 
         repeat = await client.post(SUBMIT, json=order, headers=KEY)
@@ -181,4 +181,4 @@ async def test_a_client_that_gave_up_finds_the_task_under_its_key(
 
     repeat = await client.post(SUBMIT, json=order, headers=KEY)
 
-    assert [payment.task_id for payment in sandbox.books.paid] == [repeat.json()["id"]]
+    assert [payment.task_id for payment in sandbox.records.paid] == [repeat.json()["id"]]

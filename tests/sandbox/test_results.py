@@ -40,7 +40,7 @@ async def test_a_result_needs_no_key(client: httpx2.AsyncClient, result: str, sa
     assert response.status_code == 200
     assert response.headers["content-type"] == "video/mp4"
     assert response.content.endswith(b"bytes, 5 s, 720p")
-    assert sandbox.books.calls[-1].at == "result"
+    assert sandbox.records.calls[-1].at == "result"
 
 
 async def test_a_part_of_a_result_can_be_asked_for(client: httpx2.AsyncClient, result: str) -> None:
@@ -82,11 +82,11 @@ async def test_a_video_is_made_once_however_many_ask_for_it(
     """Readers at the same moment share the work."""
     made = []
 
-    def film(picture: bytes, seconds: int, quality: str) -> bytes:
+    def render(picture: bytes, seconds: int, quality: str) -> bytes:
         made.append((seconds, quality))
         return b"film"
 
-    client = connect(make_sandbox(film=film))
+    client = connect(make_sandbox(render=render))
     task = (await client.post(SUBMIT, json=order | {"duration": 10, "quality": "480p"})).json()
     clock.advance(10)
     async with anyio.create_task_group() as tasks:
@@ -134,7 +134,7 @@ async def test_a_missing_library_is_named(
     """Only the making of videos needs the extra."""
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.delitem(sys.modules, "wan_mcp.sandbox.render", raising=False)
-    client = connect(make_sandbox(film=None))
+    client = connect(make_sandbox(render=None))
     task = (await client.post(SUBMIT, json=order)).json()
     clock.advance(10)
 
@@ -151,7 +151,7 @@ async def test_the_video_is_a_playable_film_of_the_picture(
     av = pytest.importorskip("av")
     picture = _scene()
     web[order["image_urls"][0]] = _png(picture)
-    client = connect(make_sandbox(film=None))
+    client = connect(make_sandbox(render=None))
     task = (await client.post(SUBMIT, json=order | {"quality": "480p"})).json()
     clock.advance(10)
 

@@ -64,7 +64,7 @@ async def test_a_broken_connection_is_a_read_error(
     with pytest.raises(httpx2.ReadError):
         await socket_client.post(SUBMIT, json=order)
 
-    assert len(sandbox.books.paid) == payments
+    assert len(sandbox.records.paid) == payments
     assert (await socket_client.get("/v1/credits")).status_code == 200
 
 
@@ -202,7 +202,7 @@ def test_serving_ends_without_an_error_when_it_is_told_to_stop(
     serve(sandbox, port)
 
     stopper.join()
-    assert [call.path for call in sandbox.books.calls] == ["/hello"]
+    assert [call.path for call in sandbox.records.calls] == ["/hello"]
 
 
 def _stop_when_it_answers(port: int, number: signal.Signals) -> None:

@@ -16,10 +16,10 @@ SUBMIT = "/v1/videos/generations"
 async def test_a_submission_is_answered_with_a_pending_task(
     client: httpx2.AsyncClient, order: dict[str, Any], sandbox: Sandbox
 ) -> None:
-    """The answer has the documented shape, and the books have the payment."""
+    """The answer has the documented shape, and the records have the payment."""
     response = await client.post(SUBMIT, json=order)
 
-    [payment] = sandbox.books.paid
+    [payment] = sandbox.records.paid
     assert response.status_code == 200
     assert response.headers["x-request-id"]
     assert response.json() == {
@@ -135,7 +135,7 @@ async def test_what_breaks_a_rule_is_refused_with_the_name_of_the_field(
 
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (400, "invalid_request", field)
-    assert sandbox.books.paid == []
+    assert sandbox.records.paid == []
 
 
 @pytest.mark.parametrize("field", ["model", "prompt", "image_urls"])
@@ -165,10 +165,8 @@ async def test_a_body_that_is_no_json_object_is_refused(client: httpx2.AsyncClie
         ("POST", SUBMIT),
         ("GET", "/v1/tasks"),
         ("GET", "/v1/tasks/task-unified-1-abcdefgh"),
-        ("POST", "/v1/tasks/batch"),
         ("GET", "/v1/credits"),
         ("POST", "/api/v1/files/upload/stream"),
-        ("POST", "/api/v1/files/upload/base64"),
     ],
 )
 async def test_every_endpoint_wants_the_key(
@@ -215,12 +213,12 @@ async def test_the_books_have_every_call_but_never_the_key(
     await client.post(SUBMIT, json=order, headers={"idempotency-key": "0123456789abcdef"})
     await client.get("/nowhere", headers={"authorization": "Bearer sk-wrong"})
 
-    first, second = sandbox.books.calls
+    first, second = sandbox.records.calls
     assert (first.at, first.method, first.path, first.status) == ("submit", "POST", SUBMIT, 200)
     assert (first.authorized, first.idempotency_key, first.body) == (True, "0123456789abcdef", order)
     assert (second.at, second.path, second.status, second.authorized) == ("", "/nowhere", 404, False)
-    assert "sk-sandbox" not in str(sandbox.books)
-    assert "sk-wrong" not in str(sandbox.books)
+    assert "sk-sandbox" not in str(sandbox.records)
+    assert "sk-wrong" not in str(sandbox.records)
 
 
 async def test_the_books_can_be_read_over_http(
@@ -230,11 +228,11 @@ async def test_the_books_can_be_read_over_http(
     task_id = (await client.post(SUBMIT, json=order)).json()["id"]
     await client.get(f"/v1/tasks/{task_id}")
 
-    books = (await client.get("/sandbox/books")).json()
+    records = (await client.get("/sandbox/records")).json()
 
-    assert (books["posts"], books["reads"], books["uploads"]) == (1, 1, 0)
-    assert books == sandbox.books.as_json()
-    assert books["paid"] == [
+    assert (records["posts"], records["reads"], records["uploads"]) == (1, 1, 0)
+    assert records == sandbox.records.as_json()
+    assert records["paid"] == [
         {
             "task_id": task_id,
             "idempotency_key": None,

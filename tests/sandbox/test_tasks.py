@@ -269,21 +269,6 @@ async def test_the_list_can_be_missing(
     assert (await client.get("/v1/tasks")).status_code == 404
 
 
-async def test_several_tasks_can_be_asked_for_at_once(client: httpx2.AsyncClient, submit: Submit) -> None:
-    """Unknown ids are left out."""
-    task_id = await submit()
-
-    response = await client.post("/v1/tasks/batch", json={"task_ids": [task_id, "task-unified-1-abcdefgh"]})
-
-    assert response.json() == {"data": [(await client.get(f"/v1/tasks/{task_id}")).json()]}
-
-
-@pytest.mark.parametrize("body", [{}, [], {"task_ids": []}, {"task_ids": ["x"] * 51}])
-async def test_a_batch_has_1_to_50_ids(client: httpx2.AsyncClient, body: object) -> None:
-    """Anything else is a 400."""
-    assert (await client.post("/v1/tasks/batch", json=body)).status_code == 400
-
-
 async def test_a_task_can_be_made_to_fail(
     client: httpx2.AsyncClient, submit: Submit, clock: Any, sandbox: Sandbox
 ) -> None:
@@ -301,7 +286,7 @@ async def test_a_task_can_be_made_to_fail(
         "type": "task_error",
     }
     assert sandbox.remaining_credits == 1000.0
-    assert len(sandbox.books.paid) == 1
+    assert len(sandbox.records.paid) == 1
 
 
 async def test_a_task_can_be_failed_when_it_is_created(

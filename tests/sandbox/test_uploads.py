@@ -1,6 +1,5 @@
 """Uploads: what is accepted, what it is answered, and how long it lives."""
 
-import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from wan_mcp.sandbox import Sandbox
 pytestmark = pytest.mark.anyio
 
 STREAM = "/api/v1/files/upload/stream"
-BASE64 = "/api/v1/files/upload/base64"
 DAY = 24 * 3600
 KEY = {"idempotency-key": "file-0123456789abcdef"}
 
@@ -45,21 +43,7 @@ async def test_an_uploaded_file_can_be_read_back(
     }
     file = await client.get(url)
     assert (file.content, file.headers["content-type"]) == (content, "image/png")
-    assert sandbox.books.uploads == 1
-
-
-@pytest.mark.parametrize("prefix", ["", "data:image/webp;base64,"])
-async def test_a_file_can_be_uploaded_as_base64(
-    client: httpx2.AsyncClient, picture: Picture, prefix: str
-) -> None:
-    """Raw, or as a data URL."""
-    content = picture("WEBP")
-    text = prefix + base64.b64encode(content).decode()
-
-    data = (await client.post(BASE64, json={"base64_data": text, "file_name": "a/b c.webp"})).json()["data"]
-
-    assert (data["file_name"], data["mime_type"]) == ("b c.webp", "image/webp")
-    assert (await client.get(data["file_url"])).content == content
+    assert sandbox.records.uploads == 1
 
 
 @pytest.mark.parametrize(
@@ -86,14 +70,6 @@ async def test_another_format_is_refused_under_http_200(client: httpx2.AsyncClie
         "msg": "The file must be a jpeg, png, gif or webp picture.",
         "data": None,
     }
-
-
-@pytest.mark.parametrize("body", [{}, [], {"base64_data": "%%%"}, {"base64_data": "aGVsbG8="}])
-async def test_base64_without_a_picture_is_refused(client: httpx2.AsyncClient, body: object) -> None:
-    """No data, broken data, and data that is no picture."""
-    answer = (await client.post(BASE64, json=body)).json()
-
-    assert (answer["success"], answer["code"]) == (False, 400)
 
 
 async def test_a_form_without_a_file_is_refused(client: httpx2.AsyncClient) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mcp import Client
 from pydantic import BaseModel
 
-from tests.conftest import World
+from tests.world import World
 from wan_mcp.server.app import create_server
 from wan_mcp.settings import Settings
 
@@ -118,10 +118,10 @@ async def test_answers_keep_to_their_output_schemas(world: World) -> None:
     """A client that checks every answer against the published schema has nothing to complain about."""
     import jsonschema
 
-    wish = {"prompt": "go", "image_urls": ["https://pictures.example.com/cat.png"]}
+    request = {"prompt": "go", "image_urls": ["https://pictures.example.com/cat.png"]}
     async with world.client() as client:
         schemas = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
-        asked = await client.call_tool("generate_video", wish)
+        asked = await client.call_tool("generate_video", request)
         assert isinstance(asked.structured_content, dict)
         task = {"task_id": asked.structured_content["id"]}
         for _ in range(3):
@@ -134,7 +134,7 @@ async def test_answers_keep_to_their_output_schemas(world: World) -> None:
             "list_tasks",
             "get_credits",
         ):
-            arguments = {"generate_video": wish, "list_tasks": {}, "get_credits": {}}.get(name, task)
+            arguments = {"generate_video": request, "list_tasks": {}, "get_credits": {}}.get(name, task)
             result = await client.call_tool(name, arguments)
             assert not result.is_error, name
             schema = schemas[name]

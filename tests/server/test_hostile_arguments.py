@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp.types import CallToolResult, TextContent
 
-from tests.conftest import JumpingLoop, World
+from tests.clock import JumpingLoop
+from tests.world import World
 from wan_mcp.errors import InvalidRequest
 from wan_mcp.evolink import VideoRequest
-from wan_mcp.server.schema import plain_schema
 from wan_mcp.server.tool import Definition
 from wan_mcp.server.tools import TOOLS
-from wan_mcp.validation import parse
+from wan_mcp.validation import parse, plain_schema
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
@@ -83,7 +83,7 @@ def test_what_reaches_the_paid_endpoint_is_what_the_endpoint_documents(
     text = "".join(block.text for block in result.content if isinstance(block, TextContent))
     assert text
     assert "itself failed" not in text
-    bodies = [call.body for call in world.books.calls if call.at == "submit"]
+    bodies = [call.body for call in world.records.calls if call.at == "submit"]
     assert len(bodies) <= 1
     assert all(VideoRequest.model_validate(body) for body in bodies)
     assert result.is_error or bodies

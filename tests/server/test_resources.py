@@ -9,8 +9,8 @@ from mcp import Client, MCPError
 from mcp.shared.subscriptions import ResourceUpdated
 from mcp.types import ResourceTemplateReference, TextContent, TextResourceContents
 
-from tests.conftest import World
-from tests.server.test_tools import ERAS, WISH, answer
+from tests.calls import ARGUMENTS, ERAS, answer
+from tests.world import World
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def read(client: Client, uri: str) -> Any:
 async def test_tasks_can_be_read_as_resources(world: World, mode: str) -> None:
     """One task is the object that the tools answer; the list has a line each."""
     async with world.client(mode) as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         one = await read(client, f"wan://tasks/{task_id}")
         assert one == await answer(client, "get_task", task_id=task_id)
         assert [task["id"] for task in (await read(client, "wan://tasks"))["tasks"]] == [task_id]
@@ -45,7 +45,7 @@ async def test_ids_are_completed(world: World) -> None:
     """What was typed is the beginning of an id."""
     reference = ResourceTemplateReference(type="ref/resource", uri="wan://tasks/{task_id}")
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         some = await client.complete(reference, {"name": "task_id", "value": task_id[:14]})
         none = await client.complete(reference, {"name": "task_id", "value": "other"})
     assert (some.completion.values, none.completion.values) == ([task_id], [])
@@ -63,7 +63,7 @@ async def test_a_subscriber_hears_of_changes(world: World) -> None:
     """A stream that asked for one task hears when a wait sees it move."""
     heard: list[str] = []
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         uri = f"wan://tasks/{task_id}"
 
         async def listen(*, task_status: Any) -> None:
@@ -91,7 +91,7 @@ async def test_a_subscriber_of_the_older_protocol_hears_of_changes(world: World)
             heard.append(str(message.params.uri))
 
     async with Client(world.server(), mode="legacy", message_handler=note) as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         uri = f"wan://tasks/{task_id}"
         await client.subscribe_resource(uri)
         await answer(client, "wait_for_task", task_id=task_id)

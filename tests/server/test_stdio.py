@@ -14,7 +14,7 @@ import pytest
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from tests.conftest import KEY, film
+from tests.world import KEY, render
 from wan_mcp.sandbox import Sandbox, running
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ async def serving(
 
 @asynccontextmanager
 async def imitation(**options: Any) -> AsyncIterator[tuple[Sandbox, str]]:
-    sandbox = Sandbox(key=KEY, film=film, **options)
+    sandbox = Sandbox(key=KEY, render=render, **options)
     async with running(sandbox) as url:
         yield sandbox, url
 
@@ -166,7 +166,7 @@ async def test_closing_stdin_in_the_middle_of_a_wait_ends_the_server(tmp_path: P
         await server.call(
             "tools/call", {"name": "wait_for_task", "arguments": {"task_id": task["structuredContent"]["id"]}}
         )
-        while not sandbox.books.reads:  # noqa: ASYNC110  the reader is another process
+        while not sandbox.records.reads:  # noqa: ASYNC110  the reader is another process
             await anyio.sleep(0.01)
         await server.stdin.aclose()
         with anyio.fail_after(5):
@@ -186,24 +186,24 @@ async def test_a_signal_ends_the_server(tmp_path: Path) -> None:
 
 
 async def test_a_job_survives_the_server(tmp_path: Path) -> None:
-    """Killed and started again, the same wish is the same task, and it can be waited for."""
+    """Killed and started again, the same request is the same task, and it can be waited for."""
     async with imitation(seconds=0.5) as (sandbox, url):
-        wish = {"prompt": "go", "image_urls": [picture_file(tmp_path)]}
+        request = {"prompt": "go", "image_urls": [picture_file(tmp_path)]}
         async with serving(tmp_path, url) as server:
-            first = (await server.tool("generate_video", **wish))["structuredContent"]
+            first = (await server.tool("generate_video", **request))["structuredContent"]
             server.process.kill()
             await server.process.wait()
         async with serving(tmp_path, url) as server:
-            second = (await server.tool("generate_video", **wish))["structuredContent"]
+            second = (await server.tool("generate_video", **request))["structuredContent"]
             done = (await server.tool("wait_for_task", task_id=second["id"]))["structuredContent"]
     assert second["id"] == first["id"]
     assert second["repeated"] is True
     assert done["status"] == "completed"
-    assert len(sandbox.books.paid) == 1
+    assert len(sandbox.records.paid) == 1
 
 
 def picture_file(folder: Path) -> str:
-    from tests.conftest import picture
+    from tests.world import picture
 
     path = folder / "picture.png"
     path.write_bytes(picture())

@@ -8,24 +8,24 @@ from mcp.server.mcpserver import Context
 
 from wan_mcp.errors import CapReached, LostAnswer, OutcomeUnknown, SettingsError, VideoError, WanError
 from wan_mcp.evolink import Credits, Task
-from wan_mcp.generation.snapshot import Report
+from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Saved
-from wan_mcp.server import text as words
 from wan_mcp.server.results import TaskView
-from wan_mcp.server.timeouts import KNOWN, UNKNOWN, patience
+from wan_mcp.server.text import balance_text, error_text, next_step
+from wan_mcp.server.timeouts import KNOWN, UNKNOWN, wait_limits
 from wan_mcp.settings import Settings
 
 LINK = "https://media.example.com/v.mp4"
 
 
-def report(status: str, **facts: Any) -> Report:
+def snapshot(status: str, **facts: Any) -> TaskSnapshot:
     results = [LINK] if status == "completed" else []
     upstream = {"id": "task-unified-1-a", "status": status, "results": results}
-    return replace(Report(Task.read(upstream | facts.pop("upstream", {}))), **facts)
+    return replace(TaskSnapshot(Task.read(upstream | facts.pop("upstream", {}))), **facts)
 
 
-DONE = report("completed", link_life=86400.0)
+DONE = snapshot("completed", link_life=86400.0)
 FAILED = {"error": {"code": "service_error", "message": "busy"}}
 
 
@@ -33,42 +33,45 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
     ("known", "said"),
     [
         (
-            report("processing", time_left=70.4),
+            snapshot("processing", time_left=70.4),
             "Call wait_for_task with task_id task-unified-1-a to go on waiting. About 70 s",
         ),
-        (report("processing", asked_to_wait=900.0), "900 s is more than one call may wait."),
-        (report("processing", trouble=LostAnswer("No answer.")), "The last look failed: No answer."),
-        (report("processing", known_at=1_790_000_000.0), "how the task was at 2026-09-21 14:13:20 UTC"),
-        (report("completed", upstream={"results": []}), "its link is not there yet; never ask for it anew"),
-        (report("cancelled"), "cancelled and not charged"),
-        (report("failed", upstream=FAILED), "not charged; reserved credits go back. It may work later"),
-        (report("failed"), "probably fail again: change the prompt or the picture"),
+        (snapshot("processing", asked_to_wait=900.0), "900 s is more than one call may wait."),
+        (snapshot("processing", read_error=LostAnswer("No answer.")), "The last read failed: No answer."),
+        (snapshot("processing", known_at=1_790_000_000.0), "how the task was at 2026-09-21 14:13:20 UTC"),
         (
-            report("pending", repeated=True),
+            snapshot("completed", upstream={"results": []}),
+            "its link is not available yet; do not request it again",
+        ),
+        (snapshot("cancelled"), "cancelled and not charged"),
+        (snapshot("failed", upstream=FAILED), "not charged; reserved credits go back. It may work later"),
+        (snapshot("failed"), "probably fail again: change the prompt or the picture"),
+        (
+            snapshot("pending", repeated=True),
             "nothing was charged again. For another version set new_take to true.",
         ),
-        (report("pending", adopted=True), "was found in the account's list"),
+        (snapshot("pending", recovered=True), "was found in the account's list"),
         (
-            report("pending", picture=Picture("x", notes=("The address looks signed.",))),
+            snapshot("pending", picture=Picture("x", notes=("The address looks signed.",))),
             "The address looks signed.",
         ),
         (DONE, "Its link works for about 24 h more. Call save_video"),
         (replace(DONE, link_life=11_000.0), "about 3 h more"),
         (replace(DONE, link_life=1800.0), "about 30 min more"),
         (replace(DONE, link_life=20.0), "about 1 min more"),
-        (replace(DONE, link_life=-5.0), "has probably died"),
+        (replace(DONE, link_life=-5.0), "has probably expired"),
         (replace(DONE, link_life=None), "works for 24 hours"),
         (replace(DONE, saved=Saved("/v/cat.mp4", 9, "ab")), "The video is saved: /v/cat.mp4."),
         (
-            replace(DONE, save_trouble=VideoError("The disk is full.")),
-            "could not be saved by itself: The disk is full.",
+            replace(DONE, save_error=VideoError("The disk is full.")),
+            "Automatic saving failed: The disk is full.",
         ),
     ],
 )
-def test_the_next_step_fits_what_is_known(known: Report, said: str) -> None:
+def test_the_next_step_fits_what_is_known(known: TaskSnapshot, said: str) -> None:
     """One or more sentences that a model can act on, in text and object alike."""
-    assert said in words.next_step(known)
-    assert TaskView.of(known).next == words.next_step(known)
+    assert said in next_step(known)
+    assert TaskView.of(known).next == next_step(known)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_the_next_step_fits_what_is_known(known: Report, said: str) -> None:
 )
 def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> None:
     """What happened, what to do, and the money last."""
-    assert words.of_error(error) == text
+    assert error_text(error) == text
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> Non
 )
 def test_a_balance_is_a_sentence(credits: Credits, text: str) -> None:
     """The account's, and what limits the key."""
-    assert words.balance(credits) == text
+    assert balance_text(credits) == text
 
 
 class Caller:
@@ -132,11 +135,11 @@ def test_a_wait_fits_the_client_that_calls(
     name: str | None, environ: dict[str, str], expected: tuple[float, float]
 ) -> None:
     """A client whose limit is known waits longer in one call; the settings override that."""
-    fitting = patience(cast(Context[Any], Caller(name)), Settings.load(environ))
-    assert (fitting.default, fitting.most) == expected
+    fitting = wait_limits(cast(Context[Any], Caller(name)), Settings.load(environ))
+    assert (fitting.default, fitting.longest) == expected
 
 
 def test_no_known_client_waits_longer_than_its_table_says() -> None:
     """Defaults do not exceed caps, and whoever is unknown ends well below a minute."""
-    assert all(fitting.default <= fitting.most for fitting in (*KNOWN.values(), UNKNOWN))
-    assert UNKNOWN.most < 60
+    assert all(fitting.default <= fitting.longest for fitting in (*KNOWN.values(), UNKNOWN))
+    assert UNKNOWN.longest < 60

@@ -6,39 +6,21 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult, ResourceLink, TextContent
+from mcp.types import ResourceLink
 
-from tests.conftest import KEY, World, now, picture
+from tests.calls import ARGUMENTS, ERAS, answer, call, text
+from tests.clock import now
+from tests.world import KEY, World, picture
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
-
-WISH = {"prompt": "The cat yawns.", "image_urls": ["https://pictures.example.com/cat.png"]}
-ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
-
-
-async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
-    result = await client.call_tool(tool, arguments)
-    assert isinstance(result, CallToolResult)
-    return result
-
-
-def text(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await call(client, tool, **arguments)
-    assert not result.is_error, text(result)
-    assert isinstance(result.structured_content, dict)
-    return result.structured_content
 
 
 @ERAS
 async def test_a_picture_and_a_sentence_become_a_video(world: World, mode: str) -> None:
     """The whole conversation: ask, wait several times, get the link."""
     async with world.client(mode) as client:
-        asked = await answer(client, "generate_video", **WISH)
+        asked = await answer(client, "generate_video", **ARGUMENTS)
         assert asked["status"] == "pending"
         assert asked["credits"] == {"reserved": 25.5}
         assert "wait_for_task" in asked["next"]
@@ -51,7 +33,7 @@ async def test_a_picture_and_a_sentence_become_a_video(world: World, mode: str) 
     assert done.structured_content["results"] == [link]
     assert link in text(done)
     assert [block.uri for block in done.content if isinstance(block, ResourceLink)] == [link]
-    assert world.books.posts == len(world.books.paid) == 1
+    assert world.records.posts == len(world.records.paid) == 1
 
 
 @ERAS
@@ -80,19 +62,19 @@ async def test_the_server_offers_its_tools(world: World, mode: str) -> None:
 async def test_text_and_object_say_the_same(world: World) -> None:
     """Whatever a client shows the model, the facts are in it."""
     async with world.client() as client:
-        result = await call(client, "generate_video", **WISH, duration=10, quality="480p")
+        result = await call(client, "generate_video", **ARGUMENTS, duration=10, quality="480p")
     assert result.structured_content is not None
     for fact in ("pending", "wan2.5-image-to-video", "120", "25.5", result.structured_content["next"]):
         assert fact in text(result)
 
 
 async def test_what_is_optional_is_sent_only_when_given(world: World) -> None:
-    """The body of a plain wish has what the endpoint's page asks for, and no more."""
+    """The body of a plain request has what the endpoint's page asks for, and no more."""
     async with world.client() as client:
-        await answer(client, "generate_video", **WISH)
-        await answer(client, "generate_video", **WISH, duration=10, quality="1080p", prompt_extend=False)
-    bodies = [entry.body for entry in world.books.calls if entry.at == "submit"]
-    plain = WISH | {"model": "wan2.5-image-to-video"}
+        await answer(client, "generate_video", **ARGUMENTS)
+        await answer(client, "generate_video", **ARGUMENTS, duration=10, quality="1080p", prompt_extend=False)
+    bodies = [entry.body for entry in world.records.calls if entry.at == "submit"]
+    plain = ARGUMENTS | {"model": "wan2.5-image-to-video"}
     assert bodies == [plain, plain | {"duration": 10, "quality": "1080p", "prompt_extend": False}]
 
 
@@ -104,7 +86,7 @@ async def test_nothing_invalid_reaches_the_paid_endpoint(world: World, mode: str
     assert result.is_error
     assert result.structured_content is None
     assert text(result).endswith("Nothing was sent or charged.")
-    assert world.books.calls == []
+    assert world.records.calls == []
 
 
 @pytest.mark.parametrize("key", ["", "${EVOLINK_API_KEY}"])
@@ -113,7 +95,7 @@ async def test_without_a_key_the_server_starts_and_says_how_to_get_one(world: Wo
     async with world.client(EVOLINK_API_KEY=key) as client:
         assert (await client.list_tools()).tools
         for tool, arguments in (
-            ("generate_video", WISH),
+            ("generate_video", ARGUMENTS),
             ("get_task", {"task_id": "task-unified-1"}),
             ("wait_for_task", {"task_id": "task-unified-1"}),
             ("get_credits", {}),
@@ -122,7 +104,7 @@ async def test_without_a_key_the_server_starts_and_says_how_to_get_one(world: Wo
             assert result.is_error
             assert "https://evolink.ai/dashboard/keys" in text(result)
             assert "EVOLINK_API_KEY" in text(result)
-    assert world.books.calls == []
+    assert world.records.calls == []
 
 
 async def test_a_local_picture_is_uploaded_and_its_copy_passed_on(world: World, tmp_path: Any) -> None:
@@ -132,7 +114,7 @@ async def test_a_local_picture_is_uploaded_and_its_copy_passed_on(world: World, 
     async with world.client(WAN_MCP_IMAGE_DIRS=str(tmp_path)) as client:
         await answer(client, "generate_video", prompt="a", image_urls=str(path))
         await answer(client, "generate_video", prompt="b", image_urls=[path.as_uri()])
-    bodies = [entry.body for entry in world.books.calls if entry.at == "submit"]
+    bodies = [entry.body for entry in world.records.calls if entry.at == "submit"]
     assert len(bodies) == 2
     for body in bodies:
         assert isinstance(body, dict)
@@ -145,14 +127,14 @@ async def test_a_missing_file_costs_nothing(world: World, tmp_path: Any) -> None
         result = await call(client, "generate_video", prompt="a", image_urls=str(tmp_path / "none.png"))
     assert result.is_error
     assert "Nothing was sent or charged." in text(result)
-    assert world.books.calls == []
+    assert world.records.calls == []
 
 
 async def test_a_failed_generation_is_a_normal_answer(world: World) -> None:
     """Status, code and whether to try again; nothing that looks like success."""
     world.sandbox.faults.add(Fault("submit", "fail", code="content_policy_violation"))
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         await anyio.sleep(130)
         failed = await answer(client, "get_task", task_id=task_id)
     assert failed["status"] == "failed"
@@ -165,7 +147,7 @@ async def test_a_failed_generation_is_a_normal_answer(world: World) -> None:
 async def test_an_unknown_status_is_still_running(world: World) -> None:
     """A word that nobody has heard of does not end the task."""
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         world.sandbox.faults.add(Fault("task", "patch", body={"status": "polishing"}))
         assert (await answer(client, "get_task", task_id=task_id))["status"] == "processing"
 
@@ -188,7 +170,7 @@ async def test_waiting_reports_progress_that_only_rises(world: World, mode: str)
         seen.append((now(), progress, message or ""))
 
     async with world.client(mode) as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         start = now()
         await client.call_tool("wait_for_task", {"task_id": task_id}, progress_callback=note)
     moments, values = [moment for moment, _, _ in seen], [value for _, value, _ in seen]
@@ -202,7 +184,7 @@ async def test_waiting_reports_progress_that_only_rises(world: World, mode: str)
 async def test_a_wait_ends_by_itself_and_says_how_to_go_on(world: World) -> None:
     """Running out of time is a normal answer, in the time that was promised."""
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         start = now()
         waited = await answer(client, "wait_for_task", task_id=task_id)
         assert 44 <= now() - start <= 46
@@ -216,18 +198,18 @@ async def test_a_wait_ends_by_itself_and_says_how_to_go_on(world: World) -> None
 async def test_zero_seconds_look_once(world: World) -> None:
     """A wait of no time is one read."""
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
-        start, reads = now(), world.books.reads
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        start, reads = now(), world.records.reads
         await answer(client, "wait_for_task", task_id=task_id, timeout_seconds=0)
     assert now() - start < 1
-    assert world.books.reads == reads + 1
+    assert world.records.reads == reads + 1
 
 
 @pytest.mark.parametrize("kind", ["garbage", "html", "empty", "lost", "cut"])
 async def test_reads_that_fail_in_between_do_not_end_a_wait(world: World, kind: str) -> None:
     """The upstream stumbles for a while; the wait finds the end all the same."""
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         await answer(client, "wait_for_task", task_id=task_id)
         world.sandbox.faults.add(Fault("task", kind, times=4))
         await answer(client, "wait_for_task", task_id=task_id)
@@ -237,12 +219,12 @@ async def test_reads_that_fail_in_between_do_not_end_a_wait(world: World, kind: 
 async def test_a_cancelled_wait_stops_reading_and_nothing_else(world: World) -> None:
     """Within a second of the cancellation no read follows, and the task goes on."""
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         with anyio.move_on_after(20):
             await answer(client, "wait_for_task", task_id=task_id)
-        reads = world.books.reads
+        reads = world.records.reads
         await anyio.sleep(60)
-        assert world.books.reads == reads
+        assert world.records.reads == reads
         assert (await answer(client, "get_task", task_id=task_id))["status"] == "processing"
 
 
@@ -255,7 +237,7 @@ async def test_two_waits_on_one_task_both_end(world: World) -> None:
             ends.append((await answer(client, "wait_for_task", task_id=task_id))["status"])
 
     async with world.client() as client:
-        task_id = (await answer(client, "generate_video", **WISH))["id"]
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         async with anyio.create_task_group() as group:
             group.start_soon(wait, client, task_id)
             group.start_soon(wait, client, task_id)
@@ -267,9 +249,9 @@ async def test_a_submission_outlives_the_call_that_made_it(world: World) -> None
     world.sandbox.faults.add(Fault("submit", "slow", seconds=10))
     async with world.client() as client:
         with anyio.move_on_after(3):
-            await call(client, "generate_video", **WISH)
+            await call(client, "generate_video", **ARGUMENTS)
         await anyio.sleep(20)
-        assert [entry.status for entry in world.books.calls if entry.at == "submit"] == [200]
+        assert [entry.status for entry in world.records.calls if entry.at == "submit"] == [200]
 
 
 async def test_no_error_holds_the_key(world: World) -> None:
@@ -289,7 +271,7 @@ async def test_a_fault_of_our_own_says_nothing_of_its_inside(world: World, monke
     async def broken(self: Any, *args: Any) -> Any:
         raise RuntimeError("inner secret")
 
-    monkeypatch.setattr("wan_mcp.generation.service.Studio.credits", broken)
+    monkeypatch.setattr("wan_mcp.generation.service.VideoService.credits", broken)
     async with world.client() as client:
         result = await call(client, "get_credits")
     assert result.is_error

@@ -13,18 +13,17 @@ import httpx2
 import pytest
 from anyio.lowlevel import checkpoint
 from mcp import Client
-from mcp.types import CallToolResult, TextContent
 
-from tests.conftest import Web, World, resolve
+from tests.calls import ARGUMENTS, call
+from tests.world import Web, World, resolve
 from wan_mcp.errors import VideoError
 from wan_mcp.ledger import Saved
-from wan_mcp.net.fetch import Safe
+from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.videos import download as videos
 
 HOST = "media.example.com"
 LINK = f"https://{HOST}/film.mp4?signature=secret"
 PIECE = 2500
-WISH = {"prompt": "The cat yawns.", "image_urls": ["https://pictures.example.com/cat.png"]}
 
 Answer = Callable[[httpx2.Request], httpx2.Response]
 
@@ -133,15 +132,15 @@ async def save(
     host: Host,
     folder: Path,
     name: str = "film",
-    notice: videos.Notice = silent,
+    notice: videos.OnProgress = silent,
     link: str = LINK,
     allow_private: bool = False,
 ) -> Saved:
     """Save what the host serves, through the same checks of addresses as the server does."""
-    safe = Safe(transport=host, resolve=resolve, allow_private=allow_private)
+    safe = PublicFetcher(transport=host, resolve=resolve, allow_private=allow_private)
 
     def stream(link: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[httpx2.Response]:
-        return safe.stream(link, headers=headers, deadline=videos.LONGEST_FETCH)
+        return safe.stream(link, headers=headers, deadline=videos.MAX_SECONDS)
 
     return await videos.save(link, folder, name, stream, notice)
 
@@ -177,19 +176,9 @@ def put_behind(world: World, host: Host) -> None:
     world.transport = Web(Media(host, world.transport))
 
 
-async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
-    result = await client.call_tool(tool, arguments)
-    assert isinstance(result, CallToolResult)
-    return result
-
-
-def text(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
 async def finished(client: Client) -> str:
     """The id of a task that has just been finished."""
-    asked = (await call(client, "generate_video", **WISH)).structured_content
+    asked = (await call(client, "generate_video", **ARGUMENTS)).structured_content
     assert asked is not None
     await anyio.sleep(130)
     return str(asked["id"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.conftest import now
+from tests.clock import now
 from tests.videos.host import FILM, HOST, PIECE, Answer, Body, Host, files, film, page, refused, save, status
 from wan_mcp.errors import LinkDead
 from wan_mcp.videos import download as videos
@@ -32,7 +32,7 @@ def broken(request: httpx2.Request) -> httpx2.Response:
         (page("video/webm", b"\x1aE\xdf\xa3" + bytes(100)), "not an MP4 file"),
         (page("video/mp4", b"\x1f\x8b\x08\x00" + bytes(100)), "not an MP4 file"),
         (page("video/mp4", b"abc"), "not an MP4 file"),
-        (page("video/mp4", b""), "0 bytes came"),
+        (page("video/mp4", b""), "0 bytes arrived"),
     ],
 )
 async def test_what_is_no_video_is_refused(folder: Path, answer: Answer, said: str) -> None:
@@ -81,7 +81,7 @@ async def test_a_download_ends_in_time(folder: Path, every: float) -> None:
     """A piece a minute, or none at all: after a quarter of an hour it is given up."""
     start = now()
     error = await refused(Host(every=every), folder)
-    assert now() - start == pytest.approx(videos.LONGEST_FETCH, abs=1)
+    assert now() - start == pytest.approx(videos.MAX_SECONDS, abs=1)
     assert "too long" in str(error)
     assert "save_video" in error.next_step
 
@@ -112,7 +112,7 @@ async def test_the_host_may_ask_for_a_pause(folder: Path, asked: str, least: flo
     assert least <= now() - start <= most
 
 
-@pytest.mark.parametrize(("answer", "said"), [(status(503), "HTTP 503"), (broken, "takes no connection")])
+@pytest.mark.parametrize(("answer", "said"), [(status(503), "HTTP 503"), (broken, "refused the connection")])
 async def test_trouble_that_stays_is_an_error(folder: Path, answer: Answer, said: str) -> None:
     """After four attempts, within seconds, with what was wrong."""
     host, start = Host(FILM, *[answer] * 99), now()

@@ -17,14 +17,7 @@ from types import SimpleNamespace
 import anyio
 import pytest
 
-from tests.videos.host import (
-    FILM,
-    Host,
-    files,
-    film,
-    refused,
-    save,
-)
+from tests.videos.host import FILM, Host, files, film, refused, save
 from wan_mcp.ledger import Saved
 from wan_mcp.videos import download as videos
 

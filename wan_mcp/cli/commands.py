@@ -1,9 +1,6 @@
-"""The commands of ``wan-mcp``; without a command it serves MCP on stdin and stdout."""
+"""The commands of ``wan-mcp``. Each imports what it needs when it runs."""
 
-import os
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +12,6 @@ from wan_mcp.errors import WanError
 from wan_mcp.settings import Settings
 
 T = TypeVar("T")
-SANDBOX_KEY = "sk-sandbox"
 SECONDS = click.FloatRange(min=0.1, max=86400)
 
 
@@ -63,19 +59,19 @@ def generate(
 ) -> None:
     """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS."""
     from wan_mcp.cli.generate import generate as run
-    from wan_mcp.cli.generate import wish_of
+    from wan_mcp.cli.generate import request_of, settings_of
 
     async def work() -> Path:
-        wish = wish_of(image, prompt, duration, quality)
-        async with _settings(sandbox) as settings:
-            return await run(settings, wish, output)
+        request = request_of(image, prompt, duration, quality)
+        async with settings_of(sandbox=sandbox) as settings:
+            return await run(settings, request, output)
 
     click.echo(_run(work))
 
 
 @commands.command()
 def doctor() -> None:
-    """Say what is configured, whether the API answers, and what to do about what is wrong."""
+    """Show what is configured, whether the API answers, and how to mend what is wrong."""
     from wan_mcp.cli.doctor import could_generate, examine
 
     findings = _run(lambda: examine(Settings.load()))
@@ -94,7 +90,7 @@ def doctor() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @click.option("--forget", metavar="ID", default=None, help="Remove a row: a task id, or #N for one without.")
 def tasks(as_json: bool, limit: int, forget: str | None) -> None:
-    """Print the ledger: what was asked for on this machine, and what became of it."""
+    """Print the ledger: what was requested on this machine, and what became of it."""
     from wan_mcp.cli import tasks as ledger
 
     folder = Settings.load().data_dir
@@ -116,6 +112,7 @@ def tasks(as_json: bool, limit: int, forget: str | None) -> None:
 )
 def sandbox(port: int, seconds: float, faults: tuple[str, ...]) -> None:
     """Run the imitation of the Evolink API on this machine: no key, no cost."""
+    from wan_mcp.cli.generate import SANDBOX_KEY, sandbox_environment
     from wan_mcp.sandbox import Fault, Sandbox, serve
 
     try:
@@ -124,7 +121,7 @@ def sandbox(port: int, seconds: float, faults: tuple[str, ...]) -> None:
         raise click.BadParameter(str(error), param_hint="--fault") from error
     url = f"http://127.0.0.1:{port}"
     click.echo(f"An imitation of the Evolink API, at {url}. To use it, set for the server:")
-    for name, value in _sandbox_environment(url).items():
+    for name, value in sandbox_environment(url).items():
         click.echo(f"  {name}={value}")
     try:
         serve(Sandbox(seconds=seconds, key=SANDBOX_KEY, faults=scripted), port=port)
@@ -132,31 +129,8 @@ def sandbox(port: int, seconds: float, faults: tuple[str, ...]) -> None:
         raise click.ClickException(f"Port {port} cannot be used ({error.strerror}); try another.") from error
 
 
-def _sandbox_environment(url: str) -> dict[str, str]:
-    return {
-        "EVOLINK_API_KEY": SANDBOX_KEY,
-        "EVOLINK_BASE_URL": url,
-        "EVOLINK_FILES_URL": url,
-        "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
-    }
-
-
-@asynccontextmanager
-async def _settings(sandbox: bool) -> AsyncIterator[Settings]:
-    """The settings of the environment, or of a sandbox that lives as long as this block."""
-    if not sandbox:
-        yield Settings.load()
-        return
-    from wan_mcp.sandbox import Sandbox, running
-
-    with tempfile.TemporaryDirectory() as folder:  # what is imitated does not belong into the real ledger
-        async with running(Sandbox(seconds=10, key=SANDBOX_KEY)) as url:
-            environ = {**_sandbox_environment(url), "WAN_MCP_DATA_DIR": folder}
-            yield Settings.load({**os.environ, **environ})
-
-
 def _run(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work``; what goes wrong is said in one line, and Ctrl-C ends it quietly."""
+    """Run ``work``; an error is printed in one line, and Ctrl-C ends it quietly."""
     logs.configure("WARNING")
     try:
         return anyio.run(work)
@@ -170,7 +144,7 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What a task group wrapped, where it is one error."""
+    """The error that a task group wrapped, where it is only one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
-from wan_mcp.cli.generate import absolute, bar, place
+from wan_mcp.cli.generate import absolute, bar, place, sandbox_environment
 from wan_mcp.errors import WanError
 
 PROMPT = "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters."
@@ -43,11 +43,7 @@ async def run(image: str | None, prompt: str | None, seconds: float, output: Pat
 
 
 def _server(url: str, data: Path, pictures: Path, videos: Path) -> StdioServerParameters:
-    environ = {
-        "EVOLINK_API_KEY": "sk-sandbox",
-        "EVOLINK_BASE_URL": url,
-        "EVOLINK_FILES_URL": url,
-        "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+    environ = sandbox_environment(url) | {
         "WAN_MCP_DATA_DIR": str(data),
         "WAN_MCP_IMAGE_DIRS": str(pictures),
         "WAN_MCP_OUTPUT_DIR": str(videos),
@@ -56,7 +52,7 @@ def _server(url: str, data: Path, pictures: Path, videos: Path) -> StdioServerPa
 
 
 async def _converse(client: Client, picture: str, prompt: str, name: str) -> str:
-    """What an agent does with the tools, from the wish to the file."""
+    """What an agent does with the tools, from the request to the file."""
     answer = await _say(client, "generate_video", {"prompt": prompt, "image_urls": [picture]})
     task = {"task_id": answer["id"]}
     while answer["status"] in ("pending", "processing"):

@@ -1,4 +1,4 @@
-"""``wan-mcp doctor``: what is set, whether it works, and what to do about what does not."""
+"""``wan-mcp doctor``: what is set, whether it works, and what to do where it does not."""
 
 import sys
 from collections.abc import Iterator
@@ -10,13 +10,14 @@ from pydantic import SecretStr
 
 from wan_mcp import __version__
 from wan_mcp.errors import WanError
-from wan_mcp.generation.service import Studio
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.service import Services
 from wan_mcp.settings import HOW_TO_SET_THE_KEY, Settings
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``needed`` says whether a generation needs it to be right."""
+    """One thing that was checked. ``needed``: whether a generation needs it."""
 
     right: bool
     text: str
@@ -25,7 +26,7 @@ class Finding:
 
 
 async def examine(settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None) -> list[Finding]:
-    """Look at everything that a generation needs."""
+    """Check everything that a generation needs."""
     findings = [*_environment(), *_configured(settings)]
     if all(finding.right for finding in findings if finding.needed):
         findings.append(await _answers(settings, transport))
@@ -60,8 +61,8 @@ def _configured(settings: Settings) -> Iterator[Finding]:
 
 async def _answers(settings: Settings, transport: httpx2.AsyncBaseTransport | None) -> Finding:
     try:
-        async with Studio(settings, transport=transport) as studio:
-            credits = await studio.credits()
+        async with Runtime(settings, transport=transport) as runtime:
+            credits = await Services(runtime).own().credits()
     except WanError as error:
         return Finding(False, f"The API does not answer as it should: {error.message}", error.next_step)
     left = f"The API answers and knows the key; {credits.remaining:g} credits are left"

@@ -1,18 +1,25 @@
 """``wan-mcp generate``: the whole job from a terminal, without MCP."""
 
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
 
 from wan_mcp.errors import EvolinkError
-from wan_mcp.generation.request import Wish
-from wan_mcp.generation.service import Studio
-from wan_mcp.generation.snapshot import Report
-from wan_mcp.server.schema import plain_schema
+from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.settings import Settings
-from wan_mcp.validation import parse
+from wan_mcp.validation import parse, plain_schema
 
 BAR = 24
+"""Characters of a progress bar."""
+WAIT_SECONDS = 45.0
+SANDBOX_KEY = "sk-sandbox"
 
 
 def bar(percent: float) -> str:
@@ -21,66 +28,85 @@ def bar(percent: float) -> str:
     return "█" * filled + "░" * (BAR - filled)
 
 
-def wish_of(image: str, prompt: str, duration: str | None, quality: str | None) -> Wish:
-    """What the command line asks for; a relative path is a file here.
+def request_of(image: str, prompt: str, duration: str | None, quality: str | None) -> GenerationRequest:
+    """What the command line requests.
 
     Raises:
         InvalidRequest: with everything that is wrong, in words.
     """
-    reference = (
-        image if "://" in image or image.startswith("data:") else str(Path(image).expanduser().absolute())
-    )
-    given = {"image_urls": reference, "prompt": prompt, "duration": duration, "quality": quality}
-    return parse("generate", Wish, plain_schema(Wish), given)
+    given = {"image_urls": absolute(image), "prompt": prompt, "duration": duration, "quality": quality}
+    return parse("generate", GenerationRequest, plain_schema(GenerationRequest), given)
 
 
 def absolute(image: str) -> str:
-    """An address as it is; a path as an absolute one, since a server's folder is another."""
+    """An address as it is; a path as an absolute one, since a server runs in another folder."""
     if "://" in image or image.startswith(("data:", "file:")):
         return image
     return str(Path(image).expanduser().absolute())
 
 
-async def generate(settings: Settings, wish: Wish, output: Path | None) -> Path:
-    """Ask for a video, wait until it is made, and save it.
-
-    Raises:
-        WanError: when it cannot be asked for, fails, or cannot be saved.
-    """
-    folder, name = place(output)
-    settings = settings.model_copy(update={"output_dir": folder})
-    async with Studio(settings) as studio:
-        report = await studio.generate(wish)
-        click.echo(f"Task {report.task.id}: goes on even if this program stops.", err=True)
-        while not report.task.is_over:
-            report = await studio.wait(report.task.id, 45, _show)
-        click.echo(err=True)
-        if report.task.status != "completed":
-            raise _failed(report)
-        report = await studio.save(report.task.id, name, _silent)
-    assert report.saved is not None
-    return Path(report.saved.path)
-
-
 def place(output: Path | None, name: str | None = None) -> tuple[Path, str | None]:
-    """Folder and name for a video: as asked for, else here and under ``name``."""
+    """Folder and name for a video: as given, else here and under ``name``."""
     if output is None:
         return Path.cwd(), name
     return output.expanduser().absolute().parent, output.name
 
 
-async def _show(report: Report | None) -> None:
-    if report is not None:
-        percent = report.task.progress or 0
-        click.echo(f"\r{bar(percent)} {percent:3.0f} % {report.task.status:<10}", nl=False, err=True)
+def sandbox_environment(url: str) -> dict[str, str]:
+    """The settings with which a sandbox at ``url`` is used instead of the API."""
+    return {
+        "EVOLINK_API_KEY": SANDBOX_KEY,
+        "EVOLINK_BASE_URL": url,
+        "EVOLINK_FILES_URL": url,
+        "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+    }
 
 
-async def _silent(received: int, length: int | None) -> None:
-    """A download of a few seconds needs no bar."""
+@asynccontextmanager
+async def settings_of(*, sandbox: bool) -> AsyncIterator[Settings]:
+    """The settings of the environment, or of a sandbox that lives as long as this block."""
+    if not sandbox:
+        yield Settings.load()
+        return
+    from wan_mcp.sandbox import Sandbox, running
+
+    with tempfile.TemporaryDirectory() as folder:  # sandbox tasks do not belong in the real ledger
+        async with running(Sandbox(seconds=10, key=SANDBOX_KEY)) as url:
+            environ = sandbox_environment(url) | {"WAN_MCP_DATA_DIR": folder}
+            yield Settings.load({**os.environ, **environ})
 
 
-def _failed(report: Report) -> EvolinkError:
-    task = report.task
+async def generate(settings: Settings, request: GenerationRequest, output: Path | None) -> Path:
+    """Request a video, wait until it is made, and save it.
+
+    Raises:
+        WanError: when it cannot be requested, fails, or cannot be saved.
+    """
+    folder, name = place(output)
+    settings = settings.model_copy(update={"output_dir": folder})
+    key = settings.require_key()
+    async with Runtime(settings) as runtime:
+        service = VideoService(runtime, key)
+        snapshot = await service.generate(request)
+        click.echo(f"Task {snapshot.task.id}: goes on even if this program stops.", err=True)
+        while not snapshot.task.is_over:
+            snapshot = await service.wait(snapshot.task.id, WAIT_SECONDS, _show)
+        click.echo(err=True)
+        if snapshot.task.status != "completed":
+            raise _failed(snapshot)
+        snapshot = await service.save(snapshot.task.id, name)
+    assert snapshot.saved is not None
+    return Path(snapshot.saved.path)
+
+
+async def _show(snapshot: TaskSnapshot | None) -> None:
+    if snapshot is not None:
+        percent = snapshot.task.progress or 0
+        click.echo(f"\r{bar(percent)} {percent:3.0f} % {snapshot.task.status:<10}", nl=False, err=True)
+
+
+def _failed(snapshot: TaskSnapshot) -> EvolinkError:
+    task = snapshot.task
     reason = f"{task.error.code}: {task.error.message}" if task.error else "no reason given"
     return EvolinkError(
         f"The generation {task.status} ({reason}). It was not charged.",

@@ -13,15 +13,15 @@ async def lines(folder: Path, limit: int, *, as_json: bool) -> list[str]:
     """The rows of all keys, newest first: a table, or one JSON object a line."""
     ledger = SqliteLedger(folder)
     try:
-        entries = await ledger.entries(None, limit=limit)
+        entries = await ledger.entries(limit=limit)
     finally:
         await ledger.aclose()
     if as_json:
         return [json.dumps(_facts(entry), ensure_ascii=False) for entry in entries]
     if not entries:
-        return ["Nothing was asked for yet."]
+        return ["Nothing was requested yet."]
     return [
-        f"{'':>5} {'asked (UTC)':<16} {'status':<10} {'credits':>7}  {'task':<40} prompt",
+        f"{'':>5} {'requested (UTC)':<16} {'status':<10} {'credits':>7}  {'task':<40} prompt",
         *map(_row, entries),
     ]
 
@@ -63,6 +63,6 @@ def _facts(entry: Entry) -> dict[str, object]:
         "credits": entry.cost,
         "results": list(task.results) if task else [],
         "error": task.error.code if task and task.error else None,
-        "adopted": entry.adopted,
+        "recovered": entry.recovered,
         "made_elsewhere": entry.fingerprint is None,
     }

@@ -27,7 +27,7 @@ from wan_mcp.errors import (
     Unauthorized,
     UnreadableAnswer,
 )
-from wan_mcp.evolink.responses import tidy
+from wan_mcp.evolink.responses import ASK_LATER, tidy
 
 BALANCE = frozenset(
     ("insufficient_quota", "insufficient_user_quota", "quota_not_enough", "account_balance_insufficient")
@@ -79,7 +79,7 @@ class _Problem:
     request_id: str | None
     retry_after: float | None
     documented: bool
-    """Whether the body was an error object at all, and so surely came from the API itself."""
+    """Whether the body was an error object, and so came from the API itself."""
 
 
 def error_of(reply: Reply, *, paid: bool, now: datetime | None = None) -> EvolinkError:
@@ -143,7 +143,6 @@ def _retry_after(value: str, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-_ASK_LESS = "Wait a little, then ask again."
 _CHECK_KEY = "Check EVOLINK_API_KEY; keys are at https://evolink.ai/dashboard/keys."
 _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
     (BALANCE, OutOfCredits, "The account's balance is too low: add credits to the Evolink account."),
@@ -160,13 +159,13 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
 ]
 _BY_STATUS: dict[int, tuple[type[EvolinkError], str]] = {
     401: (Unauthorized, _CHECK_KEY),
-    402: (OutOfCredits, "Look at get_credits, and add credits to the Evolink account."),
+    402: (OutOfCredits, "Check get_credits, and add credits to the Evolink account."),
     403: (Unauthorized, _CHECK_KEY),
     404: (NotFound, "Check the id; finished tasks are forgotten after some time."),
-    429: (Busy, _ASK_LESS),
-    502: (LostAnswer, _ASK_LESS),
-    503: (LostAnswer, _ASK_LESS),
-    504: (LostAnswer, _ASK_LESS),
+    429: (Busy, ASK_LATER),
+    502: (LostAnswer, ASK_LATER),
+    503: (LostAnswer, ASK_LATER),
+    504: (LostAnswer, ASK_LATER),
 }
 
 
@@ -177,11 +176,11 @@ def _kind(problem: _Problem) -> tuple[type[EvolinkError], str]:
     if problem.status == 400 and problem.message.lower().startswith("no available service"):
         return Busy, _BY_CODE[-1][2]
     if problem.code == STILL_OPEN:
-        return LostAnswer, _ASK_LESS
+        return LostAnswer, ASK_LATER
     if problem.status in _BY_STATUS:
         return _BY_STATUS[problem.status]
     if problem.status >= 500:
-        return ServerFault, _ASK_LESS
+        return ServerFault, ASK_LATER
     if 300 <= problem.status < 400:
         return UnreadableAnswer, "Redirects are not followed with a key: check EVOLINK_BASE_URL."
     return Refused, "Change the request as the message says."
@@ -190,8 +189,8 @@ def _kind(problem: _Problem) -> tuple[type[EvolinkError], str]:
 def _charged(problem: _Problem, kind: type[EvolinkError]) -> Charged:
     """Whether a submission that was answered like this can have cost anything.
 
-    A refusal in the API's own words, and one that its gateway makes before it looks at the body,
-    was not accepted. Everything else may have come from a machine in between, after the request.
+    A refusal in the API's own words, and one that its gateway makes before it reads the body,
+    was not accepted. Anything else may come from a machine in between, after the request was accepted.
     """
     if kind in (Unauthorized, OutOfCredits, Busy, ContentRefused):
         return "no"

@@ -13,13 +13,13 @@ from wan_mcp.errors import UnreadableAnswer
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = "Wait a little, then ask again."
+ASK_LATER = "Wait a little, then ask again."
 _QUERY = re.compile(r"(https?://[^\s?#\"<>]+)[?#][^\s\"<>]*", re.IGNORECASE)
 
 
 def tidy(text: str, limit: int = 400) -> str:
     """Upstream text as it may be shown and logged: one bounded line, without the queries of addresses."""
-    # Cut first: on a text without end, a pattern can take forever.
+    # Cut first: on a very long text the pattern would take very long.
     bare = _QUERY.sub(r"\1?…", text[: 10 * limit])
     line = " ".join("".join(char if char.isprintable() else " " for char in bare).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
@@ -44,7 +44,7 @@ RETRYABLE = frozenset(
         "request_cancelled",
     )
 )
-"""Codes of failed tasks after which the same wish may be tried again; the list is open, others may not."""
+"""Codes of failed tasks after which the same request may be tried again. An unknown code is not retryable."""
 
 
 def _status(value: object) -> Status:
@@ -72,7 +72,7 @@ def _number(value: object) -> float | None:
 
 
 def _string(value: object) -> str | None:
-    """A line of text. What cannot be printed could not be written down as UTF-8 either, or breaks lines."""
+    """A line of printable text: what is not printable breaks lines, or cannot be encoded as UTF-8."""
     return value if isinstance(value, str) and value and value.isprintable() else None
 
 
@@ -106,12 +106,12 @@ class TaskError(_Answer):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same wish, unchanged, may succeed later."""
+        """Whether the same request, unchanged, may succeed later."""
         return self.code.lower() in RETRYABLE
 
 
 class Task(_Answer):
-    """One generation, as the API last told of it."""
+    """One generation, as the API last described it."""
 
     id: str = Field(min_length=1)
     status: Annotated[Status, BeforeValidator(_status)]
@@ -129,7 +129,7 @@ class Task(_Answer):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen to it. Completed without a link is not over: the link follows."""
+        """Whether its state is final. Completed without a link is not final: the link follows."""
         return self.status in ("failed", "cancelled") or (self.status == "completed" and bool(self.results))
 
     @classmethod
@@ -140,7 +140,7 @@ class Task(_Answer):
             UnreadableAnswer: when it is not an object with an id.
         """
         if not isinstance(payload, dict) or not _string(payload.get("id")):
-            raise UnreadableAnswer("Evolink answered without a task id.", next_step=_AGAIN)
+            raise UnreadableAnswer("Evolink answered without a task id.", next_step=ASK_LATER)
         usage, info = _dict(payload.get("usage")), _dict(payload.get("task_info"))
         cost = _dict(usage.get("cost"))
         error = payload.get("error")
@@ -192,7 +192,7 @@ class Listing(_Answer):
         """
         items = _dict(payload).get("data")
         if not isinstance(items, list):
-            raise UnreadableAnswer("Evolink answered without a list of tasks.", next_step=_AGAIN)
+            raise UnreadableAnswer("Evolink answered without a list of tasks.", next_step=ASK_LATER)
         tasks = (
             Task.read({"created": _seconds(item.get("created_at"))} | item)
             for item in map(_dict, items)
@@ -234,7 +234,7 @@ class Credits(_Answer):
         user, token = _dict(data.get("user")), _dict(data.get("token"))
         remaining = _number(user.get("remaining_credits"))
         if remaining is None:
-            raise UnreadableAnswer("Evolink answered without a balance.", next_step=_AGAIN)
+            raise UnreadableAnswer("Evolink answered without a balance.", next_step=ASK_LATER)
         return cls(
             remaining=remaining,
             used=user.get("used_credits"),

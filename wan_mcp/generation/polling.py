@@ -1,58 +1,58 @@
-"""Waiting for tasks: one reader for each unfinished task, shared by everyone who waits for it."""
+"""Waiting for tasks: each unfinished task is polled once, however many wait for it."""
 
 import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from wan_mcp.errors import (
-    Busy,
-    EvolinkError,
-    LostAnswer,
-    ServerFault,
-    Unreachable,
-    UnreadableAnswer,
-    WanError,
-)
+from wan_mcp.errors import EvolinkError, InternalError, LostAnswer, WanError
 from wan_mcp.evolink import Task
-from wan_mcp.generation.schedule import LONGEST, SHORTEST, spread_out
+from wan_mcp.generation.schedule import MAX_PAUSE, MIN_PAUSE, jittered
+from wan_mcp.generation.status import PASSING, TaskSnapshot
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 HEARTBEAT = 5.0
-"""Seconds between two notices that a wait goes on."""
+"""Seconds between two notifications that a wait goes on."""
+MAX_RETRY_AFTER = 60.0
+"""Seconds between two polls at most, also where the API asks for more."""
 
-PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault)
-"""Errors of a read that say nothing about the task: the wait goes on."""
-
-Read = Callable[[str], Awaitable[Task]]
-Pause = Callable[[Task | None], float]
-"""Seconds until the next read of a task, by what is known of it."""
-Tell = Callable[[Task | None], Awaitable[None]]
-"""Told what is known of the task: at once, at least every ten seconds, and when it changes."""
+OnPoll = Callable[[Task | None], Awaitable[None]]
+"""Told what is known of a task that is waited for: at once, at least every ten seconds, at each change."""
 
 
 @dataclass(frozen=True)
 class Waited:
-    """What a wait came to know. ``trouble`` is the error of the last read, where that one failed."""
+    """The last known state, and the error of the last read, where that one failed."""
 
     task: Task
-    trouble: EvolinkError | None = None
+    read_error: EvolinkError | None = None
+
+
+class Tasks(Protocol):
+    """What a poller needs of a task: ``TaskReader`` has it."""
+
+    async def read(self, task_id: str) -> TaskSnapshot: ...
+
+    def pause(self, task: Task) -> float: ...
 
 
 @dataclass
-class Pace:
-    """A bound on the reads of a whole process; whoever asks first goes first.
+class RateLimit:
+    """A bound on the reads of a whole process; first come, first served.
 
     Args:
-        a_second: reads that begin in a second.
+        per_second: reads that begin in a second.
         at_once: reads under way at the same time.
     """
 
-    a_second: float
+    per_second: float
     at_once: int
     _next: float = 0.0
     _running: anyio.CapacityLimiter = field(init=False)
@@ -60,23 +60,23 @@ class Pace:
     def __post_init__(self) -> None:
         self._running = anyio.CapacityLimiter(self.at_once)
 
-    async def run(self, read: Callable[[], Awaitable[Task]]) -> Task:
-        """Read when it is this one's turn."""
+    async def run(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Call ``read`` when it is its turn."""
         now = anyio.current_time()
         turn = max(now, self._next)
-        self._next = turn + 1 / self.a_second
+        self._next = turn + 1 / self.per_second
         await anyio.sleep(turn - now)
         async with self._running:
             return await read()
 
 
-class _Watch:
-    """What the reader of one task has found so far."""
+class _Polled:
+    """A task that is being polled, and what is known of it so far."""
 
     def __init__(self) -> None:
         self.task: Task | None = None
-        self.trouble: EvolinkError | None = None
-        self.end: WanError | None = None
+        self.read_error: EvolinkError | None = None
+        self.fatal: WanError | None = None
         """An error after which no further read would help."""
         self.waiting = 0
         self.scope = anyio.CancelScope()
@@ -84,106 +84,102 @@ class _Watch:
 
     @property
     def is_over(self) -> bool:
-        return self.end is not None or (self.task is not None and self.task.is_over)
+        return self.fatal is not None or (self.task is not None and self.task.is_over)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         self.changed.set()
         self.changed = anyio.Event()
 
 
-class Watcher:
-    """Reads unfinished tasks for as long as somebody waits for them.
+class Poller:
+    """Polls unfinished tasks for as long as somebody waits for them.
 
     Args:
-        read: reads a task.
-        pause: when to read again.
-        pace: the bound for the whole process.
-        background: where the readers run.
+        tasks: reads a task, and knows when to read it again.
+        rate_limit: the bound for the whole process.
+        background: where the polling runs.
     """
 
-    def __init__(self, read: Read, pause: Pause, pace: Pace, background: TaskGroup) -> None:
-        self._read = read
-        self._pause = pause
-        self._pace = pace
+    def __init__(self, tasks: Tasks, rate_limit: RateLimit, background: TaskGroup) -> None:
+        self._tasks = tasks
+        self._rate_limit = rate_limit
         self._background = background
-        self._watches: dict[str, _Watch] = {}
+        self._polled: dict[str, _Polled] = {}
 
-    async def wait(self, task_id: str, seconds: float, tell: Tell) -> Waited:
-        """Wait until a task is over or the time is up; 0 seconds look once.
+    async def wait(self, task_id: str, seconds: float, on_poll: OnPoll) -> Waited:
+        """Wait until a task is over or the time is up; 0 seconds read once.
 
-        Running out of time is a normal result, and nothing happens to the task by it.
+        Running out of time is a normal result, and does not affect the task.
 
         Raises:
             WanError: when the task cannot be read at all.
         """
-        await tell(None)
+        await on_poll(None)
         if seconds <= 0:
-            return Waited(await self._read(task_id))
-        watch = self._join(task_id)
+            return Waited((await self._tasks.read(task_id)).task)
+        polled = self._join(task_id)
         try:
-            await self._until_over(watch, anyio.current_time() + seconds, tell)
+            await self._until_over(polled, anyio.current_time() + seconds, on_poll)
         finally:
-            self._leave(task_id, watch)
-        if watch.end is not None:
-            raise watch.end
-        if watch.task is None:
-            raise watch.trouble or LostAnswer("Evolink did not answer in the time of this wait.")
-        return Waited(watch.task, watch.trouble)
+            self._leave(task_id, polled)
+        if polled.fatal is not None:
+            raise polled.fatal
+        if polled.task is None:
+            raise polled.read_error or LostAnswer("Evolink did not answer in the time of this wait.")
+        return Waited(polled.task, polled.read_error)
 
-    async def _until_over(self, watch: _Watch, deadline: float, tell: Tell) -> None:
-        while not watch.is_over and (left := deadline - anyio.current_time()) > 0:
-            changed = watch.changed
+    async def _until_over(self, polled: _Polled, deadline: float, on_poll: OnPoll) -> None:
+        while not polled.is_over and (left := deadline - anyio.current_time()) > 0:
+            changed = polled.changed
             with anyio.move_on_after(min(HEARTBEAT, left)):
                 await changed.wait()
-            if watch.end is None:
-                await tell(watch.task)
+            if polled.fatal is None:
+                await on_poll(polled.task)
 
-    def _join(self, task_id: str) -> _Watch:
-        watch = self._watches.get(task_id)
-        if watch is None:
-            watch = self._watches[task_id] = _Watch()
-            self._background.start_soon(self._follow, task_id, watch)
-        watch.waiting += 1
-        return watch
+    def _join(self, task_id: str) -> _Polled:
+        polled = self._polled.get(task_id)
+        if polled is None:
+            polled = self._polled[task_id] = _Polled()
+            self._background.start_soon(self._poll, task_id, polled)
+        polled.waiting += 1
+        return polled
 
-    def _leave(self, task_id: str, watch: _Watch) -> None:
-        """The last one who leaves ends the reading."""
-        watch.waiting -= 1
-        if watch.waiting == 0:
-            watch.scope.cancel()
-            if self._watches.get(task_id) is watch:
-                del self._watches[task_id]
+    def _leave(self, task_id: str, polled: _Polled) -> None:
+        """The last one who leaves ends the polling."""
+        polled.waiting -= 1
+        if polled.waiting == 0:
+            polled.scope.cancel()
+            if self._polled.get(task_id) is polled:
+                del self._polled[task_id]
 
-    async def _follow(self, task_id: str, watch: _Watch) -> None:
-        """Read a task until it is over, backing off from trouble without giving up."""
-        with watch.scope:
-            troubles, wait = 0, 0.0
+    async def _poll(self, task_id: str, polled: _Polled) -> None:
+        """Read a task until it is over; passing errors slow this down and do not end it."""
+        with polled.scope:
+            failures, pause = 0, 0.0
             while True:
                 try:
-                    watch.task = await self._pace.run(lambda: self._read(task_id))
-                    watch.trouble, troubles = None, 0
-                    wait = spread_out(self._pause(watch.task))
+                    snapshot = await self._rate_limit.run(lambda: self._tasks.read(task_id))
+                    polled.task, polled.read_error, failures = snapshot.task, None, 0
+                    pause = jittered(self._tasks.pause(snapshot.task))
                 except PASSING as error:
-                    watch.trouble, troubles = error, troubles + 1
-                    wait = _back_off(error, troubles)
-                    logger.info("reading %s failed (%s); again in %.0f s", task_id, error, wait)
-                except Exception as error:
-                    watch.end = error if isinstance(error, WanError) else _fault(error)
-                watch.tell()
-                if watch.is_over:
-                    # Whoever asks from now on gets a reader, and an answer, of its own.
-                    self._watches.pop(task_id, None)
+                    polled.read_error, failures = error, failures + 1
+                    pause = _back_off(error, failures)
+                    logger.info("reading %s failed (%s); again in %.0f s", task_id, error, pause)
+                except WanError as error:
+                    polled.fatal = error
+                except Exception:
+                    logger.exception("reading %s failed unexpectedly", task_id)
+                    polled.fatal = InternalError()
+                polled.notify()
+                if polled.is_over:
+                    # Callers from now on get a poll, and an answer, of their own.
+                    self._polled.pop(task_id, None)
                     return
-                await anyio.sleep(wait)
+                await anyio.sleep(pause)
 
 
-def _back_off(error: EvolinkError, troubles: int) -> float:
-    """Seconds until the next read after trouble: what the API asked for, else growing and spread."""
+def _back_off(error: EvolinkError, failures: int) -> float:
+    """Seconds until the next read after a failed one: as the API asked, else growing and with jitter."""
     if error.retry_after is not None:
-        return min(max(error.retry_after, SHORTEST), 60.0)
-    return min(SHORTEST * 2.0**troubles, LONGEST) * random.uniform(0.8, 1.0)
-
-
-def _fault(error: Exception) -> WanError:
-    logger.error("a reader failed unexpectedly", exc_info=error)
-    return WanError("wan-mcp itself failed; its log on stderr says how.", next_step="Try once more.")
+        return min(max(error.retry_after, MIN_PAUSE), MAX_RETRY_AFTER)
+    return min(MIN_PAUSE * 2.0**failures, MAX_PAUSE) * random.uniform(0.8, 1.0)

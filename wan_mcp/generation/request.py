@@ -1,4 +1,4 @@
-"""What a caller may ask for: the request of the API, with the picture wherever it may be."""
+"""What a caller may request: the API's own request, with the picture from anywhere."""
 
 import re
 from typing import Annotated, Any
@@ -19,8 +19,8 @@ def _reference(value: str) -> str:
     return value
 
 
-class Wish(VideoRequest):
-    """A video request whose picture may still be a file, and what to do if it was made before."""
+class GenerationRequest(VideoRequest):
+    """A video request whose picture may still be a file, and what to do if an equal one was made before."""
 
     image_urls: Annotated[
         list[Annotated[str, AfterValidator(_reference)]],
@@ -35,7 +35,7 @@ class Wish(VideoRequest):
     ]
     new_take: Annotated[
         bool,
-        Field(description="Pay for another video although the same wish has one already. Default false."),
+        Field(description="Pay for another video although an equal request has one. Default false."),
     ] = False
 
     def body(self) -> dict[str, Any]:

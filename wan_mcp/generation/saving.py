@@ -1,99 +1,88 @@
-"""Keeping a task's video: found again if it was saved before, else fetched while its link lives."""
+"""Saving a task's video: the file that was saved before, or a download while the link lives."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import anyio
+import httpx2
 
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, VideoError
-from wan_mcp.generation.snapshot import Report
-from wan_mcp.generation.status import Owner
-from wan_mcp.ledger import Ledger, Saved
-from wan_mcp.videos import download
-
-Look = Callable[[str], Awaitable[Report]]
+from wan_mcp.generation.status import TaskReader, TaskSnapshot
+from wan_mcp.ledger import OwnerLedger, Saved
+from wan_mcp.net.fetch import PublicFetcher
+from wan_mcp.videos import download, files
 
 
-class Keeper:
+class VideoSaver:
     """Saves the videos of one owner's tasks into one folder.
 
     Args:
         folder: where videos go.
-        stream: opens their links.
-        ledger: remembers where they are.
-        owner: whose tasks these are.
-        look: reads a task.
+        fetcher: opens their links.
+        ledger: the owner's; remembers where the videos are.
+        tasks: reads the owner's tasks.
     """
 
-    def __init__(
-        self, folder: Path, stream: download.Stream, ledger: Ledger, owner: Owner, look: Look
-    ) -> None:
+    def __init__(self, folder: Path, fetcher: PublicFetcher, ledger: OwnerLedger, tasks: TaskReader) -> None:
         self._folder = folder
-        self._stream = stream
+        self._fetcher = fetcher
         self._ledger = ledger
-        self._owner = owner
-        self._look = look
+        self._tasks = tasks
         self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
-    async def save(self, task_id: str, name: str | None, notice: download.Notice) -> Report:
-        """Save the video of a task; saved before, it is the file that there is.
+    async def save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
+        """Save the video of a task; if it was saved before, the answer names that file.
 
         Raises:
-            VideoError: when there is no video, or it cannot be fetched or put on the disk.
-            EvolinkError: when the task cannot be read.
+            VideoError: when there is no video, or it cannot be fetched or written.
+            EvolinkError: when the task can neither be read nor is known.
         """
         lock = self._under_way.setdefault(task_id, anyio.Lock())
         async with lock:
-            return await self._save(task_id, name, notice)
+            return await self._save(task_id, name, on_progress)
 
-    async def _save(self, task_id: str, name: str | None, notice: download.Notice) -> Report:
-        report = await self._look(task_id)
-        known = await self._known(task_id)
-        if known is not None and await download.digest_of(Path(known.path)) == known.sha256:
-            return replace(report, saved=known)
-        link = _link(report)
-        wanted = name or task_id
+    async def _save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
+        snapshot = await self._tasks.read_or_remember(task_id)
+        entry = await self._tasks.entry(task_id)  # read again: another process may just have saved it
+        known = entry.saved if entry else None
+        if known is not None and await files.digest_of(Path(known.path)) == known.sha256:
+            return replace(snapshot, saved=known)
+        link = _link(snapshot)
         try:
             try:
-                saved = await download.save(link, self._folder, wanted, self._stream, notice)
+                saved = await self._download(link, name or task_id, on_progress)
             except LinkDead as dead:
-                report, link = await self._fresh(task_id, link, dead)
-                saved = await download.save(link, self._folder, wanted, self._stream, notice)
+                snapshot, link = await self._other_link(task_id, link, dead)
+                saved = await self._download(link, name or task_id, on_progress)
         except LinkDead as dead:
-            raise _lost(report, dead) from dead
-        await self._record(task_id, saved)
-        return replace(report, saved=saved)
+            raise _with_advice(snapshot, dead) from dead
+        with suppress(LedgerError):  # the file is there, which is what counts
+            await self._ledger.mark_saved(task_id, saved)
+        return replace(snapshot, saved=saved)
 
-    async def _fresh(self, task_id: str, dead_link: str, dead: LinkDead) -> tuple[Report, str]:
+    async def _download(self, link: str, name: str, on_progress: download.OnProgress) -> Saved:
+        return await download.save(link, self._folder, name, self._stream, on_progress)
+
+    def _stream(self, link: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[httpx2.Response]:
+        return self._fetcher.stream(link, headers=headers, deadline=download.MAX_SECONDS)
+
+    async def _other_link(self, task_id: str, link: str, dead: LinkDead) -> tuple[TaskSnapshot, str]:
         """Ask once more whether there is another link."""
         try:
-            report = await self._look(task_id)
-            link = _link(report)
+            snapshot = await self._tasks.read_or_remember(task_id)
+            other = _link(snapshot)
         except (EvolinkError, VideoError):
             raise dead from None
-        if link == dead_link:
+        if other == link:
             raise dead
-        return report, link
-
-    async def _known(self, task_id: str) -> Saved | None:
-        """Where the video is, also if another process has just saved it."""
-        with suppress(LedgerError):
-            entry = await self._ledger.find(await self._owner(), task_id)
-            return entry.saved if entry else None
-        return None
-
-    async def _record(self, task_id: str, saved: Saved) -> None:
-        try:
-            await self._ledger.saved(await self._owner(), task_id, saved)
-        except LedgerError:  # the file is there, which is what counts
-            return
+        return snapshot, other
 
 
-def _link(report: Report) -> str:
-    task = report.task
+def _link(snapshot: TaskSnapshot) -> str:
+    task = snapshot.task
     if task.status == "completed" and task.results:
         return task.results[0]
     if task.status in ("failed", "cancelled"):
@@ -105,10 +94,9 @@ def _link(report: Report) -> str:
     )
 
 
-def _lost(report: Report, dead: LinkDead) -> LinkDead:
-    """What to do about a dead link. Nobody is sent to pay again while it may only be resting."""
-    if report.link_life is not None and report.link_life > 0:
-        later = "It should still work: call save_video again in a few minutes."
-        return LinkDead(dead.message, next_step=later, task_id=report.task.id)
-    new = "The video cannot be fetched any more; generate_video with new_take makes a new one."
-    return LinkDead(dead.message, next_step=new, task_id=report.task.id)
+def _with_advice(snapshot: TaskSnapshot, dead: LinkDead) -> LinkDead:
+    """Suggest paying again only once the link has expired: before that, the host may only be down."""
+    advice = "The video cannot be fetched any more; generate_video with new_take makes a new one."
+    if snapshot.link_life is not None and snapshot.link_life > 0:
+        advice = "It should still work: call save_video again in a few minutes."
+    return LinkDead(dead.message, next_step=advice, task_id=snapshot.task.id)

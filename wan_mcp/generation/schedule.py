@@ -1,12 +1,12 @@
-"""When to look at an unfinished task again: a pure function.
+"""When to poll an unfinished task again: pure functions.
 
-A look costs the gateway a request to its provider, a late look costs the user time. How long a video
+A poll costs the gateway a request to its provider; a late poll costs the user time. How long a video
 takes is uncertain by a factor, not by seconds, so its duration is taken as log-normal around the best
 guess. The guess begins with the API's own estimate, is corrected by how long the last tasks of the
-same kind took, and sharpens with each percentage that the task reports. Looks are then placed as
-densely as the square root of the chance that the task ends right now: few while it cannot be done
-yet, many around the time when it should be, fewer again when it is late. For a fixed number of looks
-that is what makes the average delay least.
+same kind took, and becomes more certain with each percentage that the task reports. Polls are then
+placed as densely as the square root of the chance that the task ends right now: few while it cannot
+be done yet, many around the time when it should be, fewer again when it is late. For a fixed number of
+polls that minimises the average delay.
 """
 
 import math
@@ -14,10 +14,10 @@ import random
 from collections.abc import Sequence
 from statistics import NormalDist
 
-SHORTEST = 2.0
-"""Seconds between two looks at least."""
-LONGEST = 20.0
-"""Seconds between two looks at most."""
+MIN_PAUSE = 2.0
+"""Seconds between two polls at least."""
+MAX_PAUSE = 20.0
+"""Seconds between two polls at most."""
 USUAL_DURATION = 120.0
 """Seconds, where nothing is known: the estimate in the API's own example."""
 USUAL_SPREAD = 0.3
@@ -25,20 +25,21 @@ USUAL_SPREAD = 0.3
 PROGRESS_SPREAD = 0.25
 """How far a duration computed from a percentage strays; percentages are a hint."""
 EAGERNESS = 1.1
-"""Square of the number of looks for each unit of chance: more means more looks and less delay."""
-ENOUGH_TO_LEARN = 3
-MOST_HAZARD = 2.5
-"""Bound on the chance of an end, by the expected duration: what is late was rather estimated wrong."""
+"""Square of the number of polls for each unit of chance: more means more polls and less delay."""
+MIN_DURATIONS = 3
+"""Earlier tasks that it takes to correct the estimate."""
+MAX_HAZARD = 2.5
+"""Bound on the chance of an end, by the expected duration: a late task was more likely estimated wrong."""
 _NORMAL = NormalDist()
 
 
-def next_look(
+def next_poll(
     elapsed: float,
     estimate: float | None = None,
     progress: float | None = None,
     durations: Sequence[float] = (),
 ) -> float:
-    """Seconds until the next look, from 2 to 20.
+    """Seconds until the next poll, from 2 to 20.
 
     Args:
         elapsed: seconds since the task was created.
@@ -48,15 +49,15 @@ def next_look(
     """
     centre, spread = _expectation(elapsed, estimate, progress, durations)
     chance, pause = 0.0, 0.0
-    while chance < 1 and pause < LONGEST:
+    while chance < 1 and pause < MAX_PAUSE:
         chance += math.sqrt(EAGERNESS * _hazard(elapsed + pause + 0.5, centre, spread))
         pause += 1
-    return min(max(pause, SHORTEST), LONGEST)
+    return min(max(pause, MIN_PAUSE), MAX_PAUSE)
 
 
-def spread_out(pause: float) -> float:
-    """A pause with jitter, so that tasks made together are not all read at once."""
-    return min(max(pause * random.uniform(0.9, 1.1), SHORTEST), LONGEST)
+def jittered(pause: float) -> float:
+    """A pause with jitter, so that tasks made together are not all read at the same time."""
+    return min(max(pause * random.uniform(0.9, 1.1), MIN_PAUSE), MAX_PAUSE)
 
 
 def expected_duration(
@@ -71,7 +72,7 @@ def _expectation(
 ) -> tuple[float, float]:
     """Mean and standard deviation of the logarithm of the duration."""
     centre, spread = math.log(max(estimate or USUAL_DURATION, 1.0)), USUAL_SPREAD
-    if len(durations) >= ENOUGH_TO_LEARN:
+    if len(durations) >= MIN_DURATIONS:
         logs = [math.log(max(duration, 1.0)) for duration in durations]
         centre = (centre + sum(logs)) / (1 + len(logs))
         mean = sum(logs) / len(logs)
@@ -89,4 +90,4 @@ def _hazard(moment: float, centre: float, spread: float) -> float:
     z = (math.log(moment) - centre) / spread
     # Far out, where both are too small to divide, the ratio of density to remaining chance nears z.
     ratio = _NORMAL.pdf(z) / (1 - _NORMAL.cdf(z)) if z < 5 else z
-    return min(ratio / (spread * moment), MOST_HAZARD / math.exp(centre))
+    return min(ratio / (spread * moment), MAX_HAZARD / math.exp(centre))

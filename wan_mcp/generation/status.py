@@ -1,66 +1,114 @@
-"""Reading tasks, and remembering what was read."""
+"""The status of a task: read from the API, recorded in the ledger, and what follows from both."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from wan_mcp.errors import EvolinkError, LedgerError
+from wan_mcp.errors import (
+    Busy,
+    EvolinkError,
+    LedgerError,
+    LostAnswer,
+    NotFound,
+    ServerFault,
+    Unreachable,
+    UnreadableAnswer,
+    WanError,
+)
 from wan_mcp.evolink import Evolink, Task
-from wan_mcp.generation.schedule import expected_duration, next_look
-from wan_mcp.generation.snapshot import Report
-from wan_mcp.ledger import Entry, Ledger
+from wan_mcp.generation.schedule import expected_duration, next_poll
+from wan_mcp.images import Picture
+from wan_mcp.ledger import Entry, OwnerLedger, Saved
 
 logger = logging.getLogger(__name__)
 
-LINKS_LIVE = 24 * 3600.0
+LINK_LIFE = 24 * 3600.0
 """Seconds for which a result's links work, from the completion on: as documented."""
-LEARNED = 10_000
-"""Tasks of which the durations of their kind are kept in memory at most."""
-Owner = Callable[[], Awaitable[str]]
-"""Whose tasks these are: a digest of the key; raises ``LedgerError`` where the ledger cannot be read."""
-Changed = Callable[[str], None]
-"""Told the id of a task that is not as it was."""
+PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault)
+"""Errors of a read that say nothing about the task: another read may succeed."""
+UNREADABLE = (*PASSING, NotFound)
+"""Errors of a read after which the ledger is asked: the API forgets finished tasks after some time."""
+MAX_LEARNED = 10_000
+"""Tasks for which the durations of their kind are kept in memory at most."""
+
+TaskChanged = Callable[[str], None]
+"""Told the id of a task that is seen to have changed."""
 
 
-class Tracker:
-    """What the API says of tasks now, and what the ledger knows of them.
+@dataclass(frozen=True)
+class TaskSnapshot:
+    """A task as it is known at one moment, and how this answer about it came to be."""
+
+    task: Task
+    picture: Picture | None = None
+    repeated: bool = False
+    """Whether an equal request had this task before, so that nothing new was paid."""
+    recovered: bool = False
+    """Whether the task was found in the account's list after its answer was lost."""
+    waited: float | None = None
+    """Seconds, after a wait that ended before the task did."""
+    asked_to_wait: float | None = None
+    """Seconds that were asked for, where that was more than is allowed."""
+    read_error: WanError | None = None
+    """Why the last read failed, where it did; the task is then as it was known before."""
+    known_at: float | None = None
+    """When the task was in this state, in Unix seconds, where it could not be read now."""
+    time_left: float | None = None
+    """Seconds, estimated, until the task ends."""
+    expires_at: float | None = None
+    """When the links expire, in Unix seconds."""
+    link_life: float | None = None
+    """Seconds until then; negative once they have expired."""
+    saved: Saved | None = None
+    """The video on this machine's disk."""
+    save_error: WanError | None = None
+    """Why automatic saving failed."""
+
+
+class TaskReader:
+    """Reads the tasks of one owner, and keeps the ledger current.
 
     Args:
         evolink: the API.
-        ledger: the record, which is kept current; where it fails, reading goes on without.
-        owner: whose tasks these are.
+        ledger: the owner's; where it fails, reading goes on without it.
         clock: the time, in Unix seconds.
         changed: told of each task that is seen to have changed.
     """
 
     def __init__(
-        self, evolink: Evolink, ledger: Ledger, owner: Owner, clock: Callable[[], float], changed: Changed
+        self, evolink: Evolink, ledger: OwnerLedger, clock: Callable[[], float], changed: TaskChanged
     ) -> None:
         self._evolink = evolink
         self._ledger = ledger
-        self._owner = owner
         self._clock = clock
         self._changed = changed
-        self._learned: dict[str, list[float]] = {}
+        self._durations: dict[str, list[float]] = {}
         self._last: dict[str, object] = {}
 
-    async def read(self, task_id: str) -> Task:
-        """Read a task."""
-        return (await self.look(task_id)).task
-
-    async def look(self, task_id: str) -> Report:
-        """Read a task, and say what is known of it besides."""
+    async def read(self, task_id: str) -> TaskSnapshot:
+        """Read a task, and record its state."""
         task = await self._evolink.task(task_id)
         self._notice_change(task)
         try:
-            entry = await self._ledger.observed(await self._owner(), task, self._clock())
+            entry = await self._ledger.observe(task, self._clock())
         except LedgerError as error:
             logger.warning("the ledger could not be kept current: %s", error)
-            return self.report(task)
-        return self.report(task, entry)
+            return self.snapshot(task)
+        return self.snapshot(task, entry)
 
-    async def remembered(self, task_id: str, error: EvolinkError) -> Report:
+    async def read_or_remember(self, task_id: str) -> TaskSnapshot:
+        """Read a task; where that fails, what the ledger knows of it.
+
+        Raises:
+            EvolinkError: when it can neither be read nor is known.
+        """
+        try:
+            return await self.read(task_id)
+        except UNREADABLE as error:
+            return await self.remembered(task_id, error)
+
+    async def remembered(self, task_id: str, error: EvolinkError) -> TaskSnapshot:
         """What the ledger knows of a task that cannot be read now.
 
         Raises:
@@ -69,36 +117,37 @@ class Tracker:
         entry = await self.entry(task_id)
         if entry is None or entry.task is None:
             raise error
-        return replace(self.report(entry.task, entry), trouble=error, known_at=entry.known_at)
+        return replace(self.snapshot(entry.task, entry), read_error=error, known_at=entry.known_at)
 
     async def entry(self, task_id: str) -> Entry | None:
         """The ledger's row of a task, if it has one and can be read."""
         with suppress(LedgerError):
-            return await self._ledger.find(await self._owner(), task_id)
+            return await self._ledger.find(task_id)
         return None
 
     async def learn(self, task_id: str) -> None:
         """Find out how long tasks like this one took, for the schedule and for the time left."""
-        if len(self._learned) >= LEARNED:
-            self._learned.clear()
+        if len(self._durations) >= MAX_LEARNED:
+            self._durations.clear()
         with suppress(LedgerError):
-            self._learned[task_id] = await self._ledger.durations(await self._owner(), task_id)
+            self._durations[task_id] = await self._ledger.durations(task_id)
 
-    def pause(self, task: Task | None) -> float:
-        """Seconds until the next read of a task that is waited for."""
-        if task is None or (elapsed := self._elapsed(task)) is None:
-            return next_look(0)
-        return next_look(elapsed, task.estimated_time, task.progress, self._learned.get(task.id, ()))
+    def pause(self, task: Task) -> float:
+        """Seconds until the next poll of a task that is waited for."""
+        elapsed = self._elapsed(task)
+        if elapsed is None:
+            return next_poll(0)
+        return next_poll(elapsed, task.estimated_time, task.progress, self._durations.get(task.id, ()))
 
-    def report(self, task: Task, entry: Entry | None = None) -> Report:
+    def snapshot(self, task: Task, entry: Entry | None = None) -> TaskSnapshot:
         """What is known of a task, with what follows from it."""
         expires = None
         if task.status == "completed":
-            seen = entry.completed_at if entry else None
-            expires = (seen or self._clock()) + LINKS_LIVE
-        return Report(
+            completed = entry.completed_at if entry else None
+            expires = (completed or self._clock()) + LINK_LIFE
+        return TaskSnapshot(
             task,
-            adopted=entry.adopted if entry else False,
+            recovered=entry.recovered if entry else False,
             time_left=self._time_left(task),
             expires_at=expires,
             link_life=expires - self._clock() if expires else None,
@@ -106,14 +155,14 @@ class Tracker:
         )
 
     def _elapsed(self, task: Task) -> float | None:
-        """Seconds since a task was created; None where the clocks disagree beyond use."""
+        """Seconds since a task was created; None where the clocks differ too much to tell."""
         elapsed = self._clock() - (task.created or 0)
         return max(elapsed, 0.0) if -60 < elapsed < 86400 else None
 
     def _time_left(self, task: Task) -> float | None:
         if task.is_over or (elapsed := self._elapsed(task)) is None:
             return None
-        durations = self._learned.get(task.id, ())
+        durations = self._durations.get(task.id, ())
         if task.estimated_time is None and not durations:
             return None
         return max(expected_duration(elapsed, task.estimated_time, task.progress, durations) - elapsed, 0)

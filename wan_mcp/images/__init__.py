@@ -1,6 +1,5 @@
-"""Any picture a user has becomes a picture that Evolink takes, and nothing unsafe is connected to."""
+"""Any picture that a user has becomes a picture that Evolink takes."""
 
-from wan_mcp.images.loader import Pictures
-from wan_mcp.images.picture import Picture
+from wan_mcp.images.loader import Picture, PictureLoader
 
-__all__ = ["Picture", "Pictures"]
+__all__ = ["Picture", "PictureLoader"]

@@ -1,7 +1,8 @@
-"""Any picture a user has becomes a picture that Evolink takes."""
+"""Any picture that a user has becomes a picture that Evolink takes."""
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -11,13 +12,12 @@ import httpx2
 from wan_mcp.errors import AddressRefused, FetchFailed, PictureError
 from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import fit
-from wan_mcp.images.picture import Picture
 from wan_mcp.images.prepare import Prepared
-from wan_mcp.net.addresses import IPAddress, is_public_ip, shown
-from wan_mcp.net.fetch import Checked, Resolve, Safe, canonical
+from wan_mcp.net.addresses import shown
+from wan_mcp.net.fetch import Checked, PublicFetcher, canonical
 
 _AT_ONCE = 2
-"""Pictures that are decoded at the same time: each may take much memory."""
+"""Pictures that are decoded at the same time at most: each may take much memory."""
 _RESOLVING = 10.0
 _LONGEST_PATH = 300
 _SUFFIXES = {"jpeg": "jpg"}
@@ -28,39 +28,47 @@ _SIGNED = (
 _UNFETCHED = "Check that the address opens elsewhere, since Evolink has to fetch it too, or give a file."
 
 
-class Pictures:
+@dataclass(frozen=True)
+class Picture:
+    """A picture that Evolink takes: either at its own public ``address`` or as ``content`` to upload."""
+
+    identity: str
+    """What makes two pictures the same: the digest of the bytes, or of the address where it is passed on."""
+    address: str | None = None
+    content: bytes | None = None
+    file_name: str = "picture"
+    media_type: str = "application/octet-stream"
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    adjusted: tuple[str, ...] = ()
+    """Each change that was made so that the picture fits, in words."""
+    notes: tuple[str, ...] = ()
+    """What the user should know although the picture is accepted, such as an address that soon expires."""
+
+
+class PictureLoader:
     """Opens pictures, wherever they come from.
 
-    ``folders`` are where local files may be read from; with ``local=False`` (a server that does not
-    run on the user's machine) none may. ``allow_private`` lets web addresses lead into private
-    networks. With ``check=False`` web addresses are passed on without a look at what is there;
-    private ones are refused all the same. ``resolve``, ``public`` and ``transport`` are those of
-    ``Safe``.
+    Args:
+        fetcher: fetches pictures from the web.
+        folders: where local files may be read from.
+        local: whether this program runs on the user's own machine; if not, no local file is read.
+        check: whether web pictures are inspected; if not, their addresses are passed on, and private
+            ones are refused all the same.
     """
 
     def __init__(
-        self,
-        *,
-        folders: Iterable[Path] | None = None,
-        local: bool = True,
-        allow_private: bool = False,
-        check: bool = True,
-        resolve: Resolve | None = None,
-        public: Callable[[IPAddress], bool] = is_public_ip,
-        transport: httpx2.AsyncBaseTransport | None = None,
+        self, fetcher: PublicFetcher, *, folders: Iterable[Path], local: bool = True, check: bool = True
     ) -> None:
-        self._folders = tuple(folders) if folders is not None else (Path.home(), Path.cwd())
+        self._fetcher = fetcher
+        self._folders = tuple(folders)
         self._local = local
         self._check = check
-        self._safe = Safe(allow_private=allow_private, public=public, resolve=resolve, transport=transport)
-        self._turns: anyio.Semaphore | None = None
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._safe.aclose()
+        self._decoding = anyio.Semaphore(_AT_ONCE)
 
     async def open(self, reference: str) -> Picture:
-        """A picture that Evolink takes, made of the one that ``reference`` names.
+        """Make a picture that Evolink takes from the one that ``reference`` names.
 
         Raises:
             PictureError: when it cannot be had, or cannot be made to fit.
@@ -94,7 +102,7 @@ class Pictures:
         if not self._check:
             return _unseen(await self._checked(address))
         url = canonical(address)
-        seen = await web.look(self._safe, str(url))
+        seen = await web.inspect(self._fetcher, str(url))
         content = seen.content
         if content is not None:
             return await self._in_thread(lambda: _fitted(content))
@@ -113,14 +121,13 @@ class Pictures:
         """The checks alone. A name that is unknown here may be known to Evolink."""
         with anyio.move_on_after(_RESOLVING):
             try:
-                return await self._safe.check(address)
+                return await self._fetcher.check(address)
             except FetchFailed:
                 pass
         return Checked(canonical(address), ())
 
     async def _in_thread(self, work: Callable[[], Picture]) -> Picture:
-        self._turns = self._turns or anyio.Semaphore(_AT_ONCE)
-        async with self._turns:
+        async with self._decoding:
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 

@@ -1,4 +1,4 @@
-"""Looking at a picture on the web: its facts from its first bytes, all of it only when it must change."""
+"""A picture on the web: its facts from its first bytes, all of it only when it must be changed."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from wan_mcp.errors import PictureError
 from wan_mcp.images.facts import Facts, NeedMore, facts, facts_of
 from wan_mcp.images.fitting import LINKED, fits
 from wan_mcp.images.limits import MAX_BYTES, MAX_READ, check_possible, in_bytes
-from wan_mcp.net.fetch import Safe
+from wan_mcp.net.fetch import PublicFetcher
 
 _HEADERS = {"accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
 _CHUNK = 32_768
@@ -33,14 +33,14 @@ class Seen:
     """All of it, when it has to be changed; None when it fits where it is."""
 
 
-async def look(safe: Safe, address: str) -> Seen:
+async def inspect(fetcher: PublicFetcher, address: str) -> Seen:
     """Read as much of a picture as it takes to know whether it fits, or all of it if it does not.
 
     Raises:
         PictureError: when it cannot be had, is no picture, or cannot be made to fit.
-        AddressRefused, FetchFailed: as ``Safe.stream``.
+        AddressRefused, FetchFailed: as ``PublicFetcher.stream``.
     """
-    async with safe.stream(address, headers=_HEADERS) as response:
+    async with fetcher.stream(address, headers=_HEADERS) as response:
         _check_status(response.status_code)
         length = _length(response)
         body = _Body(response, length)

@@ -1,6 +1,27 @@
-"""What was asked for, under which idempotency key, and with which answer."""
+"""What was requested, under which idempotency key, and with which answer."""
 
-from wan_mcp.ledger.base import Claim, Entry, EntryStatus, Intent, Ledger, Saved, Terms
-from wan_mcp.ledger.fingerprint import fingerprint
+from wan_mcp.ledger.base import (
+    DEFAULTS,
+    Claim,
+    ClaimRules,
+    Entry,
+    EntryStatus,
+    Intent,
+    Ledger,
+    OwnerLedger,
+    Saved,
+    fingerprint,
+)
 
-__all__ = ["Claim", "Entry", "EntryStatus", "Intent", "Ledger", "Saved", "Terms", "fingerprint"]
+__all__ = [
+    "DEFAULTS",
+    "Claim",
+    "ClaimRules",
+    "Entry",
+    "EntryStatus",
+    "Intent",
+    "Ledger",
+    "OwnerLedger",
+    "Saved",
+    "fingerprint",
+]

@@ -1,5 +1,8 @@
 """What a ledger keeps, and what it can be asked: the interface that a database implements."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -7,16 +10,16 @@ from wan_mcp.evolink import Task
 
 EntryStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "unknown"]
 """A task's status, or ``unknown`` for a request whose answer never came."""
+DEFAULTS: Mapping[str, Any] = {"duration": 5, "quality": "720p", "prompt_extend": True}
+"""What the endpoint takes where nothing is given: a request that gives it explicitly is the same request."""
 
 
 @dataclass(frozen=True)
 class Intent:
-    """A wish that is about to be paid for."""
+    """A request that is about to be paid for."""
 
-    owner: str
-    """Whose wish: a keyed digest of the API key, never the key."""
     fingerprint: str
-    """What is wished for: equal for equal wishes."""
+    """Equal for equal requests, see ``fingerprint``."""
     prompt: str
     duration: int
     """Seconds of video."""
@@ -40,27 +43,26 @@ class Saved:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: a wish and what became of it, or a task that was made elsewhere."""
+    """One row: a request and its task, or a task that was made elsewhere."""
 
     number: int
-    owner: str
     fingerprint: str | None
     """None for a task that was made elsewhere."""
     idempotency_key: str | None
     asked_at: float
-    """When it was first asked for, in Unix seconds."""
+    """When it was first requested, in Unix seconds."""
     posted_at: float | None
-    """When the paid request was first about to be sent; None if it never was."""
+    """When the paid POST was first about to be sent, in Unix seconds; None if it never was."""
     reposted_at: float | None
-    """When it was last about to be sent."""
+    """When it was last about to be sent, in Unix seconds."""
     body: dict[str, Any] | None
-    """The request exactly as sent: a repeat under the same idempotency key must be the same."""
+    """The body exactly as sent: a repeat under the same idempotency key must be the same."""
     prompt: str
     duration: int | None
     quality: str | None
     estimate: float
-    adopted: bool
-    """Whether the task was found in the account's list, rather than in the answer to the request."""
+    recovered: bool
+    """Whether the task was found in the account's list, rather than in the answer to the POST."""
     task: Task | None
     """The last known state; None while there is no answer."""
     known_at: float | None
@@ -84,12 +86,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """The rules under which a claim is judged.
+class ClaimRules:
+    """The rules by which a claim is judged.
 
     Args:
         now: Unix seconds.
-        repeat_seconds: within this time, the same wish is the same task.
+        repeat_seconds: within this time, an equal request gets the same task.
         daily_credits: the cap over 24 hours; None for none.
         new_take: whether another task is wanted although there is one.
     """
@@ -102,10 +104,10 @@ class Terms:
 
 @dataclass(frozen=True)
 class Claim:
-    """What may be done about a wish now.
+    """What may be done about a request now.
 
-    ``fresh``: it is ours and was never sent. ``resume``: it is ours, and an earlier request for it has
-    no answer. ``repeat``: it has a task already. ``busy``: another call is at it this moment.
+    ``fresh``: it is ours and was never sent. ``resume``: it is ours, and an earlier POST for it has
+    no answer. ``repeat``: it has a task already. ``busy``: another call is submitting it right now.
     ``unknown``: the call that was waited for ended without an answer.
     """
 
@@ -113,70 +115,85 @@ class Claim:
     entry: Entry
 
 
-class Ledger(Protocol):
-    """The record that outlives the process. Every method raises ``LedgerError`` where it cannot work."""
+class OwnerLedger(Protocol):
+    """The ledger as one owner sees it. Every method raises ``LedgerError`` where it cannot work."""
 
-    async def owner(self, key: str, base_url: str) -> str:
-        """A digest that tells the tasks of one key at one API from all others."""
-        ...
+    async def claim(self, intent: Intent, rules: ClaimRules, waited_for: int | None = None) -> Claim:
+        """Decide about a request, and record the intent, durably and at once for all processes.
 
-    async def claim(self, intent: Intent, terms: Terms, waited_for: int | None = None) -> Claim:
-        """Decide about a wish, and write the intent down, durably and at once for all processes.
+        Args:
+            intent: the request.
+            rules: see ``ClaimRules``.
+            waited_for: the row that an earlier claim for the same request found busy.
 
         Raises:
-            CapReached: when the wish would go over the daily cap.
+            CapReached: when the request would exceed the daily cap.
         """
         ...
 
-    async def posting(self, number: int, body: dict[str, Any], now: float) -> Entry:
-        """Write down, durably, what is about to be sent, for the first time or again."""
+    async def mark_posted(self, number: int, body: dict[str, Any], now: float) -> Entry:
+        """Record, durably, what is about to be sent, for the first time or again."""
         ...
 
-    async def answered(self, number: int, task: Task, now: float, *, adopted: bool = False) -> Entry:
-        """Write down the task that a request became."""
+    async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
+        """Record, durably, the task that a request became."""
         ...
 
-    async def released(self, number: int, *, sent: bool) -> None:
-        """Give a claim up: kept as unknown if it may have been sent, else removed."""
+    async def release(self, number: int, *, sent: bool) -> None:
+        """Give up a claim: kept as unknown if the POST may have been sent, else removed."""
         ...
 
-    async def observed(self, owner: str, task: Task, now: float) -> Entry:
-        """Keep the record of a task current; one made elsewhere is recorded too."""
+    async def observe(self, task: Task, now: float) -> Entry:
+        """Record the state of a task; one that was made elsewhere is recorded too."""
         ...
 
-    async def find(self, owner: str, task_id: str) -> Entry | None:
+    async def find(self, task_id: str) -> Entry | None:
         """The row of a task."""
         ...
 
-    async def entries(
-        self, owner: str | None, *, status: EntryStatus | None = None, limit: int = 50
-    ) -> list[Entry]:
-        """The rows, newest first; of all owners where ``owner`` is None."""
+    async def entries(self, *, status: EntryStatus | None = None, limit: int = 50) -> list[Entry]:
+        """The rows, newest first."""
         ...
 
-    async def unanswered(self, owner: str) -> list[Entry]:
+    async def unanswered(self) -> list[Entry]:
         """The rows that were sent and have no answer yet."""
         ...
 
-    async def claimed_ids(self, task_ids: list[str]) -> set[str]:
-        """Those of the ids that are the answer to a request of this ledger, whoever's: one account can
-        have several keys."""
+    async def taken_ids(self, task_ids: list[str]) -> set[str]:
+        """Those of the ids that answer a request of any owner: one account can have several keys."""
         ...
 
-    async def durations(self, owner: str, task_id: str, limit: int = 10) -> list[float]:
+    async def durations(self, task_id: str, limit: int = 10) -> list[float]:
         """Seconds that the last finished tasks of the same kind as this one took."""
         ...
 
-    async def saved(self, owner: str, task_id: str, saved: Saved) -> None:
-        """Write down where a task's video is."""
+    async def mark_saved(self, task_id: str, saved: Saved) -> None:
+        """Record where a task's video is."""
         ...
 
-    async def copy_of(self, owner: str, digest: str, now: float) -> str | None:
-        """The address of a picture's copy in the file service, if it lives on for a while."""
+    async def find_upload(self, digest: str, now: float) -> str | None:
+        """The address of a picture in the file service, if it lives on for a while."""
         ...
 
-    async def copied(self, owner: str, digest: str, url: str, expires_at: float) -> None:
-        """Write down a picture's copy."""
+    async def record_upload(self, digest: str, url: str, expires_at: float) -> None:
+        """Record a picture's address in the file service, and when it expires, in Unix seconds."""
+        ...
+
+
+class Ledger(Protocol):
+    """The record that outlives the process. Every method raises ``LedgerError`` where it cannot work."""
+
+    def for_owner(self, *identity: str) -> OwnerLedger:
+        """The ledger bound to one owner.
+
+        Args:
+            identity: what tells this owner from all others, such as an address and a key. Only a keyed
+                digest of it is stored.
+        """
+        ...
+
+    async def entries(self, *, limit: int = 50) -> list[Entry]:
+        """The rows of all owners, newest first."""
         ...
 
     async def forget(self, task_id_or_number: str) -> bool:
@@ -186,3 +203,14 @@ class Ledger(Protocol):
     async def aclose(self) -> None:
         """Close the ledger."""
         ...
+
+
+def fingerprint(body: Mapping[str, Any], picture: str) -> str:
+    """A digest of a request's body and the identity of its picture.
+
+    Equal for requests that mean the same, whether or not a default is given explicitly, and wherever
+    the same picture was found.
+    """
+    meaning = {**DEFAULTS, **body, "image_urls": [picture]}
+    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,8 +1,9 @@
 """Which host names and IP addresses are public: pure functions, no look-ups.
 
-An address inside a private network must never be handed to someone else's server
-(``callback_url``), nor be connected to on a caller's word. The ranges are written out here,
-since the tables of the standard library differ from one Python version to the next.
+An address inside a private network must never be passed on to someone else's server
+(``callback_url``), nor be connected to because a caller named it. The ranges are written out here:
+``ipaddress.is_global`` counts ``64:ff9b::7f00:1``, ``3fff::1`` and, on older Pythons,
+``2002:7f00:1::`` as global.
 """
 
 import ipaddress
@@ -58,14 +59,14 @@ _LOCAL_NAMES = (
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _AMBIGUOUS = re.compile("[\u00df\u03c2\u200c\u200d]")
-"""Letters that the older and the newer rules for international names turn into different hosts."""
+"""Letters that the older and the newer rules for international names encode as different hosts."""
 
 
 def split(address: str) -> SplitResult:
-    """Take a web address apart.
+    """Split a web address into its parts.
 
     Raises:
-        ValueError: with what is wrong, in words, and nothing of the address in it.
+        ValueError: with what is wrong, in words, without any part of the address.
     """
     if any(char.isspace() or unicodedata.category(char) == "Cc" or char == "\\" for char in address):
         raise ValueError("has white space, a backslash or a control character in it")
@@ -84,7 +85,7 @@ def split(address: str) -> SplitResult:
 
 
 def shown(address: str) -> str:
-    """What may be said of an address in a message or a log: its host and path, nothing else."""
+    """What a message or a log may show of an address: its host and path, nothing else."""
     try:
         parts = urlsplit(address)
         text = f"{parts.hostname or ''}{parts.path}"
@@ -183,7 +184,7 @@ def _number(text: str) -> int:
 
 
 def _read_as_decimal(host: str) -> IPAddress | None:
-    """What a reader makes of 010.0.0.1 who does not know that a leading zero means octal."""
+    """How 010.0.0.1 is read by a program that does not take a leading zero for octal."""
     plain = [part.lstrip("0") or "0" for part in host.split(".")]
     return parse_ip(".".join(plain)) if all(part.isdigit() for part in plain) else None
 
@@ -191,7 +192,7 @@ def _read_as_decimal(host: str) -> IPAddress | None:
 def is_public_ip(address: IPAddress) -> bool:
     """Whether an address is globally reachable, and so is an IPv4 address wrapped inside it.
 
-    The tunnels of another age (6to4, Teredo, v4-compatible) count as not public.
+    Obsolete tunnels (6to4, Teredo, v4-compatible) count as not public.
     """
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC_4)

@@ -1,13 +1,13 @@
 """Fetching from addresses that somebody else chose, without being led into a private network.
 
-Only http and https, no user names, every address that a name resolves to is public, and the
-connection goes to an address that was checked: the name is resolved once, here. Each redirect is
+Only http and https, no user names, every IP address that a name resolves to is public, and the
+connection goes to an IP address that was checked: the name is resolved once, here. Each redirect is
 checked in the same way. No key, no cookie and no authorization is ever sent.
 
-Where the environment names a proxy for an address (``HTTPS_PROXY``, ``NO_PROXY`` and their kin, as
-the standard library reads them), the name is checked here all the same, but it is the proxy that
-connects, so which address it reaches is the proxy's affair. A name that only the proxy can resolve
-is left to it.
+Where the environment names a proxy for an address (``HTTPS_PROXY``, ``NO_PROXY`` and so on, as the
+standard library reads them), the name is checked here too, but the proxy makes the connection, so it
+is the proxy that decides which IP address is reached. A name that only the proxy can resolve is left
+to it.
 """
 
 import ssl
@@ -33,7 +33,7 @@ from wan_mcp.net.addresses import (
 )
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Looks a host name and port up: every IP address, in the order in which to try them."""
+"""Looks up a host name and port: every IP address, in the order in which to try them."""
 
 MAX_REDIRECTS = 5
 MAX_ADDRESSES = 4
@@ -57,11 +57,14 @@ class Checked:
     """The IP addresses that were checked; empty where only a proxy knows them."""
 
 
-class Safe:
+class PublicFetcher:
     """Fetches what is at an address, if that address is public.
 
-    ``public`` decides about each IP address, ``resolve`` looks names up, and ``transport`` makes
-    the connections (with a transport of your own, proxies of the environment are not used).
+    Args:
+        allow_private: whether addresses in private networks may be connected to.
+        public: decides about each IP address.
+        resolve: looks up names.
+        transport: makes the connections; with one, the proxies of the environment are not used.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Safe:
     async def stream(
         self, address: str, *, headers: Mapping[str, str] | None = None, deadline: float = DEADLINE
     ) -> AsyncIterator[httpx2.Response]:
-        """Ask for an address; yield the answer, whatever its status, with its body still to be read.
+        """Request an address; yield the answer, whatever its status, with its body still to be read.
 
         The body comes as it is stored (``Accept-Encoding: identity``) unless ``headers`` say
         otherwise. ``response.url`` is where the redirects ended.
@@ -179,7 +182,7 @@ class Safe:
         return proxy if "://" in proxy else f"http://{proxy}"
 
     def _transport(self, proxy: str | None) -> httpx2.AsyncBaseTransport:
-        """The connections are not kept: one that was opened for a name must not serve another name."""
+        """Connections are not kept alive: one that was opened for a name must not serve another name."""
         if self._given is not None:
             return self._given
         if proxy not in self._transports:
@@ -189,7 +192,7 @@ class Safe:
                 )
             except (ValueError, ImportError, httpx2.InvalidURL):
                 text = "The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used."
-                raise SettingsError(text, next_step="Correct it or take it away, and start again.") from None
+                raise SettingsError(text, next_step="Correct or remove it, and start again.") from None
         return self._transports[proxy]
 
 
@@ -243,7 +246,7 @@ def _request(url: httpx2.URL, headers: Mapping[str, str]) -> httpx2.Request:
 async def _first_answer(
     transport: httpx2.AsyncBaseTransport, named: httpx2.Request, addresses: tuple[str, ...]
 ) -> httpx2.Response:
-    """Send the request to the first of the addresses that takes a connection, under its own name."""
+    """Send the request, under its own name, to the first of the IP addresses that accepts a connection."""
     name = named.url.raw_host.decode()
     extensions = dict(named.extensions) | ({} if parse_ip(name) else {"sni_hostname": name})
     for address in addresses:
@@ -262,7 +265,9 @@ def _target(url: httpx2.URL, location: str, origin: str) -> str:
     try:
         return urljoin(str(url), location)
     except ValueError:
-        raise AddressRefused(f"{origin} redirects to what is no URL", next_step=_ELSEWHERE) from None
+        raise AddressRefused(
+            f"{origin} redirects to something that is not a URL", next_step=_ELSEWHERE
+        ) from None
 
 
 def _failure(address: str, error: httpx2.HTTPError) -> FetchFailed:
@@ -271,11 +276,11 @@ def _failure(address: str, error: httpx2.HTTPError) -> FetchFailed:
     elif any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
         what = "has a TLS certificate that cannot be trusted, or no TLS"
     elif isinstance(error, httpx2.ConnectError):
-        what = "takes no connection"
+        what = "refused the connection"
     elif isinstance(error, httpx2.ProxyError):
         what = "was refused by the proxy that the environment names"
     else:
-        what = "broke the transfer off"
+        what = "broke off the transfer"
     return FetchFailed(f"{shown(address)} {what}")
 
 

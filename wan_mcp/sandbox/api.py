@@ -1,4 +1,4 @@
-"""The API's own endpoints: submissions, tasks, credits."""
+"""The API's endpoints (submissions, tasks, credits), and the sandbox's own (records, faults)."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from wan_mcp.sandbox.faults import Fault
 from wan_mcp.sandbox.orders import MODEL, read_order
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.sandbox import Sandbox
@@ -48,21 +49,34 @@ async def list_tasks(request: Request) -> JSONResponse:
     return JSONResponse({"data": shown, "total": len(matching), "page": page, "page_size": size})
 
 
-async def batch(request: Request) -> JSONResponse:
-    sandbox: Sandbox = request.app.state.sandbox
-    body = await read_json(request)
-    ids = body.get("task_ids") if isinstance(body, dict) else None
-    if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_PAGE_SIZE:
-        raise Problem(400, f"task_ids must be an array of 1 to {MAX_PAGE_SIZE} ids.", param="task_ids")
-    found = [task for task in sandbox.tasks() if task.id in ids]
-    return JSONResponse({"data": [task.body(sandbox.clock(), base_url(request)) for task in found]})
-
-
 async def credits(request: Request) -> JSONResponse:
     sandbox: Sandbox = request.app.state.sandbox
     numbers = {"remaining_credits": sandbox.remaining_credits, "used_credits": sandbox.used_credits}
     token = numbers | {"unlimited_credits": False}
     return JSONResponse({"success": True, "data": {"user": numbers, "token": token}})
+
+
+async def records(request: Request) -> JSONResponse:
+    """Not the API's: what tests in other processes want to know."""
+    sandbox: Sandbox = request.app.state.sandbox
+    return JSONResponse(sandbox.records.as_json())
+
+
+async def add_faults(request: Request) -> JSONResponse:
+    sandbox: Sandbox = request.app.state.sandbox
+    try:
+        items = await request.json()
+        faults = [Fault.from_json(item) for item in (items if isinstance(items, list) else [items])]
+    except ValueError as error:
+        return JSONResponse({"error": str(error)}, 400)
+    sandbox.faults.add(*faults)
+    return JSONResponse({"added": len(faults)})
+
+
+async def clear_faults(request: Request) -> JSONResponse:
+    sandbox: Sandbox = request.app.state.sandbox
+    sandbox.faults.clear()
+    return JSONResponse({"added": 0})
 
 
 async def read_json(request: Request) -> object:

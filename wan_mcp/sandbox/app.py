@@ -1,24 +1,28 @@
-"""The HTTP face of a sandbox: one application for the API, the uploads, the files and the results."""
+"""The HTTP application of a sandbox: the API, the uploads, the files and the results."""
 
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 
 import anyio
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wan_mcp.sandbox import api, control, media
+from wan_mcp.sandbox import api, media
 from wan_mcp.sandbox.fault_responses import play, refusal
 from wan_mcp.sandbox.problems import Problem
-from wan_mcp.sandbox.reception import Reception
+from wan_mcp.sandbox.records import Call
 from wan_mcp.sandbox.sandbox import Sandbox
 
 OPEN_PLACES = ("file", "result")
+UNRECORDED = "/sandbox/"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -29,18 +33,16 @@ def create_app(sandbox: Sandbox) -> Starlette:
         routes=[
             Route("/v1/videos/generations", _endpoint("submit", api.submit), methods=["POST"]),
             Route("/v1/tasks", _endpoint("tasks", api.list_tasks)),
-            Route("/v1/tasks/batch", _endpoint("tasks", api.batch), methods=["POST"]),
             Route("/v1/tasks/{task_id}", _endpoint("task", api.task)),
             Route("/v1/credits", _endpoint("credits", api.credits)),
             Route("/api/v1/files/upload/stream", _endpoint("upload", media.upload_stream), methods=["POST"]),
-            Route("/api/v1/files/upload/base64", _endpoint("upload", media.upload_base64), methods=["POST"]),
             Route("/files/{file_id}/{name}", _endpoint("file", media.file)),
             Route("/results/{task_id}.mp4", _endpoint("result", media.result)),
-            Route("/sandbox/books", control.books),
-            Route("/sandbox/faults", control.add_faults, methods=["POST"]),
-            Route("/sandbox/faults", control.clear_faults, methods=["DELETE"]),
+            Route("/sandbox/records", api.records),
+            Route("/sandbox/faults", api.add_faults, methods=["POST"]),
+            Route("/sandbox/faults", api.clear_faults, methods=["DELETE"]),
         ],
-        middleware=[Middleware(Reception, sandbox=sandbox)],
+        middleware=[Middleware(Recorder, sandbox=sandbox)],
         lifespan=_lifespan,
     )
     app.state.sandbox = sandbox
@@ -54,11 +56,11 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         tasks.start_soon(sandbox.callbacks.keep_delivering)
         yield
         tasks.cancel_scope.cancel()
-    sandbox.films.close()
+    sandbox.results.close()
 
 
 def _endpoint(at: str, handler: Handler) -> Handler:
-    """A handler that goes into the books, wants the key, and may be befallen by a fault."""
+    """A handler whose calls are recorded, that requires the key, and where a scripted fault may strike."""
 
     async def endpoint(request: Request) -> Response:
         sandbox: Sandbox = request.app.state.sandbox
@@ -89,3 +91,43 @@ async def _json_or_none(request: Request) -> object:
         return json.loads(await request.body())
     except ValueError:
         return None
+
+
+class Recorder:
+    """ASGI middleware: records every call, and gives the answer a request id.
+
+    The call is put into the request's state, for the endpoint to add what it knows.
+    """
+
+    def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
+        self._app = app
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        call = self._call(scope)
+        if not call.path.startswith(UNRECORDED):
+            self._sandbox.records.calls.append(call)
+        scope.setdefault("state", {})["call"] = call
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                call.status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = secrets.token_hex(12)
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+    def _call(self, scope: Scope) -> Call:
+        headers = dict(Headers(scope=scope))
+        credentials = headers.pop("authorization", None)
+        return Call(
+            method=scope["method"],
+            path=scope["path"],
+            time=self._sandbox.clock(),
+            idempotency_key=headers.get("idempotency-key"),
+            authorized=None if credentials is None else credentials == f"Bearer {self._sandbox.key}",
+            headers=headers,
+        )

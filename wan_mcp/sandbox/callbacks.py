@@ -9,7 +9,7 @@ from wan_mcp.sandbox.tasks import Task
 
 SEND_SECONDS = 10
 RETRY_SECONDS = (1, 2, 4)
-LOOK_SECONDS = 0.2
+CHECK_SECONDS = 0.2
 
 Body = dict[str, object]
 Send = Callable[[str, Body], Awaitable[int]]
@@ -47,7 +47,7 @@ class Callbacks:
     async def keep_delivering(self) -> None:
         while True:
             await self.deliver()
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(CHECK_SECONDS)
 
     async def _received(self, delivery: Delivery) -> bool:
         body = delivery.task.body(self._clock(), delivery.base)

@@ -1,4 +1,4 @@
-"""Plays a fault: the answer that a call gets instead of the right one."""
+"""What a call gets where a fault strikes, instead of the right answer."""
 
 import json
 import os
@@ -22,7 +22,7 @@ MEDIA_TYPES = {"result": "video/mp4", "file": "image/png"}
 
 
 async def play(fault: Fault, request: Request, carry_out: Callable[[], Awaitable[Response]]) -> Response:
-    """The answer to a call that the fault has befallen."""
+    """The answer to a call that the fault strikes."""
     if fault.kind == "fail":
         request.state.failure = _failure(fault)
     answer = await carry_out() if fault.is_carried_out else Response()

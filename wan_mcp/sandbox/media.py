@@ -1,13 +1,10 @@
 """The endpoints of the file host and the result host."""
 
-import base64
-import binascii
-
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
-from wan_mcp.sandbox.api import REPLAYED, base_url, read_json
+from wan_mcp.sandbox.api import REPLAYED, base_url
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.sandbox import Sandbox
 
@@ -19,17 +16,6 @@ async def upload_stream(request: Request) -> JSONResponse:
             return _refused("The field file is missing.")
         content = await file.read()
         return _upload(request, str(name) if name else file.filename, content)
-
-
-async def upload_base64(request: Request) -> JSONResponse:
-    body = await read_json(request)
-    fields = body if isinstance(body, dict) else {}
-    name, data = fields.get("file_name"), fields.get("base64_data")
-    try:
-        content = base64.b64decode(_without_prefix(str(data or "")), validate=True)
-    except binascii.Error:
-        return _refused("base64_data is not valid base64.")
-    return _upload(request, str(name) if name else None, content)
 
 
 async def file(request: Request) -> Response:
@@ -46,7 +32,7 @@ async def result(request: Request) -> Response:
         return _gone()
     if not task.has_result(sandbox.clock()):
         return _gone()
-    return FileResponse(await sandbox.films.of(task), media_type="video/mp4")
+    return FileResponse(await sandbox.results.of(task), media_type="video/mp4")
 
 
 def _upload(request: Request, name: str | None, content: bytes) -> JSONResponse:
@@ -66,11 +52,6 @@ def _upload(request: Request, name: str | None, content: bytes) -> JSONResponse:
         "data": record.answer.body(base_url(request)),
     }
     return JSONResponse(body, headers=REPLAYED if replayed else None)
-
-
-def _without_prefix(data: str) -> str:
-    """What follows the comma of a data URL, or all of it."""
-    return data.partition(",")[2] if data.startswith("data:") else data
 
 
 def _refused(reason: str) -> JSONResponse:

@@ -1,11 +1,10 @@
-"""The rules of a generation request: a body either becomes an `Order` or is a `Problem`."""
+"""The rules of a generation request: a body becomes an `Order`, or a `Problem` is raised."""
 
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from wan_mcp.sandbox.prices import QUALITY_FACTORS, price
 from wan_mcp.sandbox.problems import Problem
 
 MODEL = "wan2.5-image-to-video"
@@ -13,6 +12,8 @@ PROMPT_CHARACTERS = 1000
 CALLBACK_CHARACTERS = 2048
 DURATIONS = (5, 10)
 INTERNAL_NAMES = ("localhost", "local", "internal", "localdomain")
+CREDITS_PER_SECOND = 5.1
+QUALITY_FACTORS = {"480p": 0.5, "720p": 1.0, "1080p": 1.67}
 
 Rule = Callable[[object], str | None]
 
@@ -29,17 +30,17 @@ class Order:
 
     @property
     def credits(self) -> float:
-        return price(self.duration, self.quality)
+        return round(self.duration * CREDITS_PER_SECOND * QUALITY_FACTORS[self.quality], 4)
 
 
 def read_order(body: object) -> Order:
     if not isinstance(body, dict):
         raise Problem(400, "The body must be a JSON object.")
     for field, rule in REQUIRED.items():
-        _obey(rule, field, body.get(field))
+        _check(rule, field, body.get(field))
     for field, rule in OPTIONAL.items():
         if field in body:
-            _obey(rule, field, body[field])
+            _check(rule, field, body[field])
     return Order(
         prompt=body["prompt"],
         image_url=body["image_urls"][0],
@@ -49,7 +50,7 @@ def read_order(body: object) -> Order:
     )
 
 
-def _obey(rule: Rule, field: str, value: object) -> None:
+def _check(rule: Rule, field: str, value: object) -> None:
     complaint = rule(value)
     if complaint is not None:
         raise Problem(400, complaint, param=field)

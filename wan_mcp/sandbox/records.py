@@ -1,4 +1,4 @@
-"""The books: everything that reached the sandbox, and everything that was paid."""
+"""The records: everything that reached the sandbox, and everything that was paid."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -35,7 +35,7 @@ class Payment:
 
 
 @dataclass
-class Books:
+class Records:
     calls: list[Call] = field(default_factory=list)
     paid: list[Payment] = field(default_factory=list)
 

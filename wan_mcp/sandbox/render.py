@@ -1,4 +1,4 @@
-"""Makes the video: a slow zoom into the caller's own picture."""
+"""Rendering a video: a slow zoom into the caller's own picture."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +23,8 @@ def render(picture: bytes, seconds: int, quality: str) -> bytes:
     image = ImageOps.exif_transpose(Image.open(BytesIO(picture))).convert("RGB")
     size = frame_size(image.size, AREAS[quality])
     # The index can only be moved to the front of a real file.
-    with TemporaryDirectory(prefix="wan-mcp-film-") as folder:
-        path = Path(folder) / "film.mp4"
+    with TemporaryDirectory(prefix="wan-mcp-render-") as folder:
+        path = Path(folder) / "video.mp4"
         _encode(_frames(image, size, seconds * FPS), size, path)
         return path.read_bytes()
 
@@ -50,7 +50,7 @@ def _frames(image: Image.Image, size: tuple[int, int], count: int) -> Iterator[a
 
 
 def _view(size: tuple[int, int], share: float) -> tuple[float, float, float, float]:
-    """The part of the picture that is seen after that share of the film."""
+    """The part of the picture that is seen after that share of the video."""
     lost = [side * ZOOM * share for side in size]
     left, top = (a * b for a, b in zip(lost, TOWARDS, strict=True))
     return left, top, left + size[0] - lost[0], top + size[1] - lost[1]

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 
 from wan_mcp.sandbox.callbacks import Callbacks, Send, post
 from wan_mcp.sandbox.faults import Fault, Script
-from wan_mcp.sandbox.films import Film, Films, moving_picture
 from wan_mcp.sandbox.idempotency import Keys
 from wan_mcp.sandbox.orders import Order
 from wan_mcp.sandbox.pictures import Fetch, download, obtain
 from wan_mcp.sandbox.problems import Problem
-from wan_mcp.sandbox.records import Books, Payment
+from wan_mcp.sandbox.records import Payment, Records
+from wan_mcp.sandbox.results import Render, Results, render_video
 from wan_mcp.sandbox.tasks import PREFIX, Failure, Task, new_task_id
 from wan_mcp.sandbox.uploads import Upload, Uploads
 
@@ -18,8 +18,8 @@ from wan_mcp.sandbox.uploads import Upload, Uploads
 class Sandbox:
     """An account with some credits, whose every time comes from `clock`.
 
-    `seconds` is how long a task takes, `fetch` gets pictures that were not uploaded here, `film` makes the
-    videos (picture, seconds, quality) and `send` posts a callback (address, body) and answers its status.
+    `seconds` is how long a task takes, `fetch` gets pictures that were not uploaded here, `render` makes the
+    videos (picture, seconds, quality) and `send` posts a callback (address, body) and returns its status.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Sandbox:
         offers_list: bool = True,
         older_errors: bool = False,
         fetch: Fetch | None = None,
-        film: Film | None = None,
+        render: Render | None = None,
         send: Send | None = None,
         faults: Iterable[Fault] = (),
     ) -> None:
@@ -43,10 +43,10 @@ class Sandbox:
         self.credits = credits
         self.offers_list = offers_list
         self.older_errors = older_errors
-        self.books = Books()
+        self.records = Records()
         self.faults = Script(faults)
         self.uploads = Uploads(clock)
-        self.films = Films(film or moving_picture)
+        self.results = Results(render or render_video)
         self.callbacks = Callbacks(clock, send or post)
         self.submission_keys = Keys[Task](clock, honoured=honours_idempotency_key)
         self.upload_keys = Keys[Upload](clock, honoured=honours_idempotency_key)
@@ -65,7 +65,7 @@ class Sandbox:
         ends = now if failure and failure.at_once else now + self.seconds
         task = Task(new_task_id(now), order, now, ends, picture, failure)
         self._tasks[task.id] = task
-        self.books.paid.append(Payment(task.id, key, order.prompt, order.credits, now))
+        self.records.paid.append(Payment(task.id, key, order.prompt, order.credits, now))
         self.callbacks.expect(task, base)
         return task
 

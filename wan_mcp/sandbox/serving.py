@@ -1,19 +1,18 @@
-"""Serves a sandbox on a port of this machine."""
+"""Serving a sandbox on a port of this machine."""
 
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import anyio
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wan_mcp.sandbox.app import create_app
 from wan_mcp.sandbox.sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from wan_mcp.sandbox.connection import QuietServer
 
 HOST = "127.0.0.1"
 LAST_SECONDS = 1
@@ -52,13 +51,9 @@ async def _serve_until_told_to_stop(sandbox: Sandbox, port: int) -> None:
 
 
 def _server(sandbox: Sandbox) -> "QuietServer":
-    import uvicorn
-
-    from wan_mcp.sandbox.connection import OpenHanded, QuietServer, ends_quietly
-
     config = uvicorn.Config(
-        ends_quietly(create_app(sandbox)),
-        http=OpenHanded,
+        _quiet(create_app(sandbox)),
+        http=ResettableProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -68,3 +63,39 @@ def _server(sandbox: Sandbox) -> "QuietServer":
         timeout_graceful_shutdown=LAST_SECONDS,
     )
     return QuietServer(config)
+
+
+class ResettableProtocol(H11Protocol):
+    """A connection that puts its transport into the state of each request, so that a fault can break it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class QuietServer(uvicorn.Server):
+    """A server that handles no signals and ends at once, whatever is still open."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+
+def _quiet(app: ASGIApp) -> ASGIApp:
+    """The application; a call that `QuietServer.stop` cancels is not reported as an error."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            if scope["type"] != "http":
+                raise
+
+    return call

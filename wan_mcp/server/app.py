@@ -1,42 +1,53 @@
-"""The MCP server: the tools, and the studio that serves them all."""
+"""The MCP server: tools, resources, prompts, and the runtime behind them."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 from mcp.server import MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from wan_mcp import __version__, logs
-from wan_mcp.generation.service import Studio
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.service import Services
+from wan_mcp.generation.status import TaskChanged
 from wan_mcp.server.prompts import add_prompts
-from wan_mcp.server.resources import Announcer, add_resources
+from wan_mcp.server.resources import TaskNotifier, TaskResources, add_resources
 from wan_mcp.server.text import INSTRUCTIONS
 from wan_mcp.server.tool import StrictTool
 from wan_mcp.server.tools import TOOLS
 from wan_mcp.settings import Settings
 
-OpenStudio = Callable[[Settings], Studio]
+
+class MakeRuntime(Protocol):
+    """Makes what serves the calls: ``Runtime``, or one with another network or clock."""
+
+    def __call__(self, settings: Settings, *, changed: TaskChanged) -> Runtime: ...
 
 
 def create_server(
-    settings: Settings, *, local: bool = True, open_studio: OpenStudio | None = None
-) -> MCPServer[Studio]:
+    settings: Settings, *, local: bool = True, make_runtime: MakeRuntime | None = None
+) -> MCPServer[Services]:
     """Build a server; nothing is opened before it runs.
 
     Args:
         settings: as loaded. Without a key the server starts, and every call that needs one says so.
         local: whether it runs on the user's own machine; only then may a call name a local picture.
-        open_studio: replaces the studio that serves the calls.
+        make_runtime: replaces ``Runtime``.
     """
-    make = open_studio or partial(Studio, local=local)
+    make = make_runtime or partial(Runtime, local=local)
     bus = InMemorySubscriptionBus()
-    announcer = Announcer(bus)
+    notifier, tasks = TaskNotifier(bus), TaskResources()
 
     @asynccontextmanager
-    async def lifespan(server: MCPServer[Studio]) -> AsyncIterator[Studio]:
-        async with make(settings) as studio, announcer.serving(studio):
-            yield studio
+    async def lifespan(server: MCPServer[Services]) -> AsyncIterator[Services]:
+        async with (
+            notifier.running(),
+            make(settings, changed=notifier.changed) as runtime,
+            tasks.serving(Services(runtime)) as services,
+        ):
+            yield services
 
     server = MCPServer(
         "wan-mcp",
@@ -49,7 +60,7 @@ def create_server(
         log_level=settings.log_level,
         subscriptions=bus,
     )
-    add_resources(server, announcer)
+    add_resources(server, tasks, notifier)
     add_prompts(server)
     logs.quieten()
     return server

@@ -6,7 +6,7 @@ from mcp.server import MCPServer
 from pydantic import Field
 
 from wan_mcp.evolink import PROMPT_MAX
-from wan_mcp.generation.service import Studio
+from wan_mcp.generation.service import Services
 
 GUIDE = """\
 Make a short video from this picture: {image}
@@ -35,7 +35,7 @@ with save_video.
 """
 
 
-def add_prompts(server: MCPServer[Studio]) -> None:
+def add_prompts(server: MCPServer[Services]) -> None:
     """Offer the prompts."""
 
     @server.prompt(

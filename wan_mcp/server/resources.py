@@ -1,10 +1,9 @@
-"""Tasks as resources, and news of them for those who subscribed."""
+"""Tasks as resources, and notifications to those who subscribed to them."""
 
 import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import anyio
@@ -26,46 +25,45 @@ from mcp.types import (
 )
 
 from wan_mcp.errors import NotFound, WanError
-from wan_mcp.generation.service import Studio
-from wan_mcp.server import listing, text
-from wan_mcp.server.results import TaskView
+from wan_mcp.generation.service import Services
+from wan_mcp.server.results import LineView, TaskView
+from wan_mcp.server.text import error_text
 
 logger = logging.getLogger(__name__)
 
 ALL = "wan://tasks"
 ONE = "wan://tasks/{task_id}"
 LISTED = 50
-SUBSCRIPTIONS = 1000
+MAX_SUBSCRIPTIONS = 1000
 """Subscriptions of clients of the older protocol that are remembered at most."""
 
 
-class Announcer:
-    """Tells subscribers of both protocol eras that a task is not as it was."""
+class TaskNotifier:
+    """Notifies subscribers of both protocol eras that a task has changed."""
 
     def __init__(self, bus: InMemorySubscriptionBus) -> None:
         self._bus = bus
         self._subscribed: dict[tuple[str, int], ServerSession] = {}
-        self.studio: Studio | None = None
-        """The studio of the running server; a resource without parameters is given no context."""
+        self._group: TaskGroup | None = None
 
     @asynccontextmanager
-    async def serving(self, studio: Studio) -> AsyncIterator[None]:
-        """Announce what changes in a studio, for as long as it is open."""
+    async def running(self) -> AsyncIterator[None]:
+        """Notify of changes for as long as this block lasts."""
         async with anyio.create_task_group() as group:
-            self.studio = studio
-            studio.changed = partial(self._changed, group)
+            self._group = group
             yield
             group.cancel_scope.cancel()
 
-    def _changed(self, group: TaskGroup, task_id: str) -> None:
-        """Announce a change, without keeping whoever saw it."""
-        group.start_soon(self._announce, ONE.format(task_id=task_id))
-        group.start_soon(self._announce, ALL)
+    def changed(self, task_id: str) -> None:
+        """Notify of a change, without delaying the caller."""
+        assert self._group is not None, "tasks are read while the server runs"
+        self._group.start_soon(self._notify, ONE.format(task_id=task_id))
+        self._group.start_soon(self._notify, ALL)
 
     async def subscribe(
         self, context: ServerRequestContext[Any, Any], params: SubscribeRequestParams
     ) -> EmptyResult:
-        if len(self._subscribed) >= SUBSCRIPTIONS:
+        if len(self._subscribed) >= MAX_SUBSCRIPTIONS:
             self._subscribed.pop(next(iter(self._subscribed)))
         self._subscribed[str(params.uri), id(context.session)] = context.session
         return EmptyResult()
@@ -77,7 +75,7 @@ class Announcer:
             del self._subscribed[subscription]
         return EmptyResult()
 
-    async def _announce(self, uri: str) -> None:
+    async def _notify(self, uri: str) -> None:
         await self._bus.publish(ResourceUpdated(uri=uri))
         for subscription, session in list(self._subscribed.items()):
             if subscription[0] == uri:
@@ -87,61 +85,73 @@ class Announcer:
         try:
             with anyio.fail_after(5):
                 await session.send_resource_updated(subscription[0])
-        except Exception as error:  # whoever does not listen any more is no longer told
+        except Exception as error:  # a subscriber that does not answer is no longer notified
             logger.info("a subscriber is gone: %r", error)
             self._subscribed.pop(subscription, None)
 
 
-def add_resources(server: MCPServer[Studio], announcer: Announcer) -> None:
-    """Offer the tasks as resources, complete their ids, and take subscriptions."""
+class TaskResources:
+    """The tasks as resources, and the completion of their ids."""
 
-    @server.resource(
-        ALL,
-        name="tasks",
-        title="Tasks",
-        description="The newest tasks of this key.",
-        mime_type="application/json",
-    )
-    async def tasks() -> str:
-        assert announcer.studio is not None, "resources are read while the server runs"
+    def __init__(self) -> None:
+        self._services: Services | None = None
+
+    @asynccontextmanager
+    async def serving(self, services: Services) -> AsyncIterator[Services]:
+        """Answer from ``services``: the SDK gives no context to a resource without parameters."""
+        self._services = services
+        yield services
+        self._services = None
+
+    async def all(self) -> str:
+        assert self._services is not None, "resources are read while the server runs"
         try:
-            entries = await announcer.studio.tasks(None, LISTED)
+            entries = await self._services.own().tasks(None, LISTED)
         except WanError as error:
-            raise ResourceError(text.of_error(error)) from error
-        lines = [listing.LineView.of(entry).model_dump(exclude_none=True) for entry in entries]
+            raise ResourceError(error_text(error)) from error
+        lines = [LineView.of(entry).model_dump(exclude_none=True) for entry in entries]
         return json.dumps({"tasks": lines}, ensure_ascii=False)
 
-    @server.resource(
-        ONE, name="task", title="A task", description="A task as it is now.", mime_type="application/json"
-    )
-    async def task(task_id: str, context: Context[Studio]) -> str:
+    async def one(self, task_id: str, context: Context[Services]) -> str:
         try:
-            report = await context.request_context.lifespan_context.look(task_id)
+            snapshot = await context.request_context.lifespan_context.own().get_task(task_id)
         except NotFound as error:
-            raise ResourceNotFoundError(text.of_error(error)) from error
+            raise ResourceNotFoundError(error_text(error)) from error
         except WanError as error:
-            raise ResourceError(text.of_error(error)) from error
-        return TaskView.of(report).model_dump_json(exclude_none=True)
+            raise ResourceError(error_text(error)) from error
+        return TaskView.of(snapshot).model_dump_json(exclude_none=True)
 
-    # For these the high-level server has no door: the older protocol's way to subscribe, and a
-    # completion that may look into the lifespan.
-    low = server._lowlevel_server
-    low.add_request_handler("resources/subscribe", SubscribeRequestParams, announcer.subscribe)
-    low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, announcer.unsubscribe)
-    low.add_request_handler("completion/complete", CompleteRequestParams, complete)
+    async def complete(
+        self, context: ServerRequestContext[Services, Any], params: CompleteRequestParams
+    ) -> CompleteResult:
+        """The ids of this key's tasks that begin with what was typed."""
+        if not isinstance(params.ref, ResourceTemplateReference) or params.argument.name != "task_id":
+            return CompleteResult(completion=Completion(values=[]))
+        try:
+            entries = await context.lifespan_context.own().tasks(None, LISTED)
+        except WanError:  # no key, no ledger: nothing to offer
+            entries = []
+        ids = [entry.task.id for entry in entries if entry.task]
+        typed = params.argument.value
+        return CompleteResult(
+            completion=Completion(values=[found for found in ids if found.startswith(typed)])
+        )
 
 
-async def complete(
-    context: ServerRequestContext[Studio, Any], params: CompleteRequestParams
-) -> CompleteResult:
-    """Ids of this key's tasks that begin with what was typed."""
-    if not isinstance(params.ref, ResourceTemplateReference) or params.argument.name != "task_id":
-        return CompleteResult(completion=Completion(values=[]))
-    try:
-        entries = await context.lifespan_context.tasks(None, LISTED)
-    except WanError:  # no key, no ledger: nothing to offer
-        entries = []
-    ids = [entry.task.id for entry in entries if entry.task]
-    return CompleteResult(
-        completion=Completion(values=[found for found in ids if found.startswith(params.argument.value)])
+def add_resources(server: MCPServer[Services], tasks: TaskResources, notifier: TaskNotifier) -> None:
+    """Offer the tasks as resources, complete their ids, and accept subscriptions."""
+    json_type = "application/json"
+    offer_all = server.resource(
+        ALL, name="tasks", title="Tasks", description="The newest tasks of this key.", mime_type=json_type
     )
+    offer_all(tasks.all)
+    offer_one = server.resource(
+        ONE, name="task", title="A task", description="A task as it is now.", mime_type=json_type
+    )
+    offer_one(tasks.one)
+    # The high-level server has no API for these: the older protocol's subscriptions, and a completion
+    # that needs the lifespan context.
+    low = server._lowlevel_server
+    low.add_request_handler("resources/subscribe", SubscribeRequestParams, notifier.subscribe)
+    low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, notifier.unsubscribe)
+    low.add_request_handler("completion/complete", CompleteRequestParams, tasks.complete)

@@ -1,4 +1,4 @@
-"""What a client gets to see of a task: one object, and the same facts in a few lines of text."""
+"""What a client sees of tasks and credits: typed objects, and the same facts as a few lines of text."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,11 +7,15 @@ from typing import Annotated, Any
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic import BaseModel, Field
 
-from wan_mcp.evolink import Status, Task
-from wan_mcp.generation.snapshot import Report
+from wan_mcp.evolink import Credits, Status, Task
+from wan_mcp.generation.account_list import REPEAT
+from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.images import Picture
-from wan_mcp.ledger import Saved
-from wan_mcp.server import text
+from wan_mcp.ledger import Entry, EntryStatus, Saved
+from wan_mcp.server.text import balance_text, next_step
+
+PROMPT_SHOWN = 60
+"""Characters of a prompt: enough to tell one's own requests apart."""
 
 
 class CreditsView(BaseModel):
@@ -50,18 +54,18 @@ class TaskView(BaseModel):
     created: Annotated[float | None, Field(description="Unix seconds")] = None
     estimated_time: Annotated[float | None, Field(description="Seconds in all")] = None
     results: Annotated[list[str] | None, Field(description="Video links")] = None
-    expires_at: Annotated[str | None, Field(description="When the links die, ISO 8601, UTC")] = None
+    expires_at: Annotated[str | None, Field(description="When the links expire, ISO 8601, UTC")] = None
     saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
     file: FileView | None = None
     credits: CreditsView | None = None
     error: ErrorView | None = None
     image: ImageView | None = None
-    repeated: Annotated[bool | None, Field(description="True: asked for before, nothing new was paid")] = None
+    repeated: Annotated[bool | None, Field(description="True: requested before, nothing new was paid")] = None
     next: Annotated[str, Field(description="What to do now")]
 
     @classmethod
-    def of(cls, report: Report) -> "TaskView":
-        task = report.task
+    def of(cls, snapshot: TaskSnapshot) -> "TaskView":
+        task = snapshot.task
         return cls(
             id=task.id,
             status=task.status,
@@ -70,20 +74,20 @@ class TaskView(BaseModel):
             created=task.created,
             estimated_time=task.estimated_time,
             results=list(task.results) or None,
-            expires_at=iso(report.expires_at),
-            saved_to=report.saved.path if report.saved else None,
-            file=_file(report.saved),
+            expires_at=iso(snapshot.expires_at),
+            saved_to=snapshot.saved.path if snapshot.saved else None,
+            file=_file(snapshot.saved),
             credits=_credits(task),
             error=_error(task),
-            image=_image(report.picture),
-            repeated=True if report.repeated else None,
-            next=text.next_step(report),
+            image=_image(snapshot.picture),
+            repeated=True if snapshot.repeated else None,
+            next=next_step(snapshot),
         )
 
 
-def result(report: Report) -> CallToolResult:
-    """The answer of a tool that speaks of one task."""
-    view = TaskView.of(report)
+def task_result(snapshot: TaskSnapshot) -> CallToolResult:
+    """The answer of a tool about one task."""
+    view = TaskView.of(snapshot)
     facts = view.model_dump(exclude_none=True)
     content: list[ContentBlock] = [TextContent(type="text", text=_text(facts))]
     if view.saved_to is not None:
@@ -139,7 +143,7 @@ def _image(picture: Picture | None) -> ImageView | None:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    """The same facts as the object, one to a line; the next step comes last, where it is read best."""
+    """The same facts as the object, one a line; the next step comes last, where it is read best."""
     percent = f", {facts['progress']:g} %" if "progress" in facts else ""
     lines = [f"Task {facts['id']}: {facts['status']}{percent}."]
     lines += [f"{name}: {_plain(value)}" for name, value in facts.items() if name not in _SAID_ELSEWHERE]
@@ -169,3 +173,79 @@ class BalanceView(BaseModel):
     key_remaining: Annotated[float | None, Field(description="Credits that this key may still spend")] = None
     key_used: float | None = None
     key_unlimited: bool = False
+
+
+class LineView(BaseModel):
+    id: Annotated[str | None, Field(description="Absent while unknown")] = None
+    status: EntryStatus
+    asked_at: Annotated[str, Field(description="ISO 8601, UTC")]
+    prompt: Annotated[str | None, Field(description="Its beginning; absent for tasks made elsewhere")] = None
+    progress: float | None = None
+    results: list[str] | None = None
+    credits: Annotated[float, Field(description="Used, else reserved, else estimated")]
+    error: str | None = None
+
+    @classmethod
+    def of(cls, entry: Entry) -> "LineView":
+        task = entry.task
+        return cls(
+            id=task.id if task else None,
+            status=entry.status,
+            asked_at=iso(entry.asked_at) or "",
+            prompt=_shortened(entry.prompt) or None,
+            progress=task.progress if task and not task.is_over else None,
+            results=list(task.results) or None if task else None,
+            credits=entry.cost,
+            error=task.error.code if task and task.error else None,
+        )
+
+
+class ListView(BaseModel):
+    """Tasks, newest first."""
+
+    tasks: list[LineView]
+    next: Annotated[str, Field(description="What to do now")]
+
+
+def list_result(entries: list[Entry]) -> CallToolResult:
+    """The answer of ``list_tasks``."""
+    view = ListView(tasks=[LineView.of(entry) for entry in entries], next=_next_of_list(entries))
+    lines = [_line(task) for task in view.tasks]
+    return CallToolResult(
+        content=[TextContent(type="text", text="\n".join([*lines, view.next]))],
+        structured_content=view.model_dump(exclude_none=True),
+    )
+
+
+def _shortened(prompt: str) -> str:
+    line = " ".join(prompt.split())
+    return line if len(line) <= PROMPT_SHOWN else line[: PROMPT_SHOWN - 1] + "…"
+
+
+def _line(view: LineView) -> str:
+    percent = f" {view.progress:g} %" if view.progress is not None else ""
+    error = f", {view.error}" if view.error else ""
+    prompt = f' "{view.prompt}"' if view.prompt else ""
+    links = "".join(f"\n  {link}" for link in view.results or ())
+    task = f"{view.asked_at} {view.id or '(no id yet)'} {view.status}"
+    return f"{task}{percent}{error}, {view.credits:g} credits{prompt}{links}"
+
+
+def _next_of_list(entries: list[Entry]) -> str:
+    if not entries:
+        return "No such tasks. generate_video makes one."
+    statuses = {entry.status for entry in entries}
+    if "unknown" in statuses:
+        return f"unknown: that request never got an answer. {REPEAT}"
+    if statuses & {"pending", "processing"}:
+        return "Call wait_for_task with the id of one that is not over."
+    return "All of these are over. get_task shows all of one."
+
+
+def credits_result(credits: Credits) -> CallToolResult:
+    """The answer of ``get_credits``."""
+    view = BalanceView.model_validate(credits.model_dump())
+    return CallToolResult(
+        content=[TextContent(type="text", text=balance_text(credits))],
+        structured_content=view.model_dump(exclude_none=True),
+    )

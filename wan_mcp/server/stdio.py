@@ -6,7 +6,7 @@ import sys
 
 def serve() -> None:
     """Run the server on stdin and stdout until the client closes them."""
-    gc.disable()  # the imports make much that stays, and to collect while they do finds nothing
+    gc.disable()  # the imports create many objects that stay: a collection meanwhile finds nothing
     wire, sys.stdout = sys.stdout, sys.stderr  # a library that prints must not reach the client
     import anyio
 
@@ -26,7 +26,7 @@ def serve() -> None:
     gc.enable()
 
     async def run() -> None:
-        sys.stdout = wire  # from here on the SDK keeps it to itself
+        sys.stdout = wire  # from here on only the SDK uses it
         await server.run_stdio_async()
 
     anyio.run(run)

@@ -1,4 +1,4 @@
-"""How long a call may take, by the client that makes it."""
+"""How long a wait may take, by the time-out of the client that calls."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,35 +9,35 @@ from wan_mcp.settings import Settings
 
 
 @dataclass(frozen=True)
-class Patience:
+class WaitLimits:
     """Seconds that a wait takes by default, and at most."""
 
     default: float
-    most: float
+    longest: float
 
 
-UNKNOWN = Patience(45, 50)
+UNKNOWN = WaitLimits(45, 50)
 """Many clients end a call after 60 seconds."""
 
-KNOWN: dict[str, Patience] = {
+KNOWN: dict[str, WaitLimits] = {
     # Over stdio a call may be silent for 30 minutes, but goes to the background after 120 seconds.
-    "claude-code": Patience(100, 110),
+    "claude-code": WaitLimits(100, 110),
     # A call ends after 300 seconds (tool_timeout_sec), whatever is reported in between.
-    "codex-mcp-client": Patience(120, 240),
+    "codex-mcp-client": WaitLimits(120, 240),
     # A call ends after 10 minutes.
-    "gemini-cli-mcp-client": Patience(120, 300),
+    "gemini-cli-mcp-client": WaitLimits(120, 300),
     # No limit.
-    "visual studio code": Patience(120, 300),
+    "visual studio code": WaitLimits(120, 300),
 }
-"""By the name that a client gives itself, in lower case, without what follows a slash or a bracket."""
+"""By the name that a client gives for itself, in lower case, without what follows a slash or a bracket."""
 
 
-def patience(context: Context[Any], settings: Settings) -> Patience:
+def wait_limits(context: Context[Any], settings: Settings) -> WaitLimits:
     """What suits the calling client; the settings override it."""
-    fitting = KNOWN.get(_name(context), UNKNOWN)
-    most = settings.max_wait_seconds if settings.max_wait_seconds is not None else fitting.most
-    default = settings.wait_seconds if settings.wait_seconds is not None else min(fitting.default, most)
-    return Patience(default, most)
+    limits = KNOWN.get(_name(context), UNKNOWN)
+    longest = settings.max_wait_seconds if settings.max_wait_seconds is not None else limits.longest
+    default = settings.wait_seconds if settings.wait_seconds is not None else min(limits.default, longest)
+    return WaitLimits(default, longest)
 
 
 def _name(context: Context[Any]) -> str:

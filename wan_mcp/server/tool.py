@@ -1,4 +1,4 @@
-"""A tool whose arguments are strict, and whose errors tell the model what to do."""
+"""A tool with strict arguments, whose errors tell the model what to do."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,20 +12,20 @@ from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetad
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, PrivateAttr
 
-from wan_mcp import validation
-from wan_mcp.errors import WanError
-from wan_mcp.server import text
-from wan_mcp.server.schema import plain_schema
+from wan_mcp.errors import InternalError, WanError
+from wan_mcp.generation.service import Services
+from wan_mcp.server.text import error_text
+from wan_mcp.validation import parse, plain_schema
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Any, Any, Context[Any]], Awaitable[CallToolResult]]
-"""``async (studio, arguments, context) -> result``."""
+"""``async (service, arguments, context) -> result``."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """One tool, as it is written down in ``tools``."""
+    """One tool, as ``tools`` defines it."""
 
     name: str
     title: str
@@ -37,10 +37,10 @@ class Definition:
 
 
 class StrictTool(Tool):
-    """Takes the SDK's place between a call and its handler.
+    """Replaces what the SDK does between a call and its handler.
 
     The SDK drops unknown arguments, turns ``"1"`` into 1, and shows the model pydantic's own text with
-    the values in it. On a call that costs money none of that will do.
+    the values in it. None of that is acceptable for a call that costs money.
     """
 
     _arguments: type[BaseModel] = PrivateAttr()
@@ -64,11 +64,11 @@ class StrictTool(Tool):
     async def run(
         self, arguments_given: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult:
-        """Check the arguments, call the handler, and say every error in text."""
+        """Check the arguments, call the handler, and put every error into words."""
         try:
-            parsed = validation.parse(self.name, self._arguments, self.parameters, arguments_given)
-            studio = context.request_context.lifespan_context
-            result: CallToolResult = await self.fn(studio, parsed, context)
+            parsed = parse(self.name, self._arguments, self.parameters, arguments_given)
+            services: Services = context.request_context.lifespan_context
+            result: CallToolResult = await self.fn(services.own(), parsed, context)
             return result
         except WanError as error:
             logger.info("%s: %s", self.name, error)
@@ -77,18 +77,11 @@ class StrictTool(Tool):
             raise
         except Exception:
             logger.exception("%s failed unexpectedly", self.name)
-            return failure(self._fault())
-
-    def _fault(self) -> WanError:
-        """A fault of our own. Its text stays in the log: it was not written for a model."""
-        reads = self.annotations is not None and self.annotations.read_only_hint
-        return WanError(
-            "wan-mcp itself failed; its log on stderr says how.",
-            next_step="Try once more; if it fails again, report it with the log.",
-            charged="no" if reads else "unknown",
-        )
+            reads = self.annotations is not None and self.annotations.read_only_hint
+            advice = "Try once more; if it fails again, report it with the log."
+            return failure(InternalError(next_step=advice, charged="no" if reads else "unknown"))
 
 
 def failure(error: WanError) -> CallToolResult:
     """An error result. It has no structured content: some clients would show the model only that."""
-    return CallToolResult(content=[TextContent(type="text", text=text.of_error(error))], is_error=True)
+    return CallToolResult(content=[TextContent(type="text", text=error_text(error))], is_error=True)

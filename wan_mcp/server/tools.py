@@ -5,16 +5,24 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wan_mcp.evolink import prices
-from wan_mcp.generation.request import Wish
-from wan_mcp.generation.service import Studio
-from wan_mcp.generation.snapshot import Report
+from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import EntryStatus
-from wan_mcp.server import listing, text, timeouts
-from wan_mcp.server.results import BalanceView, TaskView, result
+from wan_mcp.server import timeouts
+from wan_mcp.server.results import (
+    BalanceView,
+    ListView,
+    TaskView,
+    credits_result,
+    list_result,
+    task_result,
+)
+from wan_mcp.server.text import progress_text
 from wan_mcp.server.tool import Definition
 
 
@@ -45,7 +53,7 @@ class WaitArguments(TaskArguments):
         Field(
             ge=0,
             allow_inf_nan=False,
-            description="Seconds to wait; 0 looks once. Default 45, usually at most 50.",
+            description="Seconds to wait; 0 reads once. Default 45, usually at most 50.",
         ),
     ] = None
 
@@ -64,7 +72,7 @@ class SaveArguments(TaskArguments):
 class ListArguments(_Arguments):
     status: Annotated[
         EntryStatus | None,
-        Field(description="Only these; unknown: asked for, but no answer came. Default all."),
+        Field(description="Only these; unknown: requested, but no answer came. Default all."),
     ] = None
     limit: Annotated[int, Field(ge=1, le=50, description="How many at most. Default 10.")] = 10
 
@@ -73,48 +81,51 @@ class NoArguments(_Arguments):
     pass
 
 
-async def generate_video(studio: Studio, wish: Wish, context: Context[Any]) -> CallToolResult:
-    return result(await studio.generate(wish))
+async def generate_video(
+    service: VideoService, request: GenerationRequest, context: Context[Any]
+) -> CallToolResult:
+    return task_result(await service.generate(request))
 
 
-async def get_task(studio: Studio, arguments: TaskArguments, context: Context[Any]) -> CallToolResult:
-    return result(await studio.look(arguments.task_id))
+async def get_task(service: VideoService, arguments: TaskArguments, context: Context[Any]) -> CallToolResult:
+    return task_result(await service.get_task(arguments.task_id))
 
 
-async def wait_for_task(studio: Studio, arguments: WaitArguments, context: Context[Any]) -> CallToolResult:
+async def wait_for_task(
+    service: VideoService, arguments: WaitArguments, context: Context[Any]
+) -> CallToolResult:
     shown = 0.0
 
-    async def notice(report: Report | None) -> None:
+    async def on_progress(snapshot: TaskSnapshot | None) -> None:
         nonlocal shown
-        percent = (report.task.progress or 0) if report else 0
-        shown = max(percent, shown + 0.01)  # must rise with every notification, whatever upstream says
-        await context.report_progress(shown, 100, text.progress(report))
+        percent = (snapshot.task.progress or 0) if snapshot else 0
+        shown = max(percent, shown + 0.01)  # the protocol wants it to rise with every notification
+        await context.report_progress(shown, 100, progress_text(snapshot))
 
-    patience = timeouts.patience(context, studio.settings)
-    asked = patience.default if arguments.timeout_seconds is None else arguments.timeout_seconds
-    report = await studio.wait(arguments.task_id, min(asked, patience.most), notice)
-    return result(replace(report, asked_to_wait=asked if asked > patience.most else None))
+    limits = timeouts.wait_limits(context, service.settings)
+    asked = limits.default if arguments.timeout_seconds is None else arguments.timeout_seconds
+    snapshot = await service.wait(arguments.task_id, min(asked, limits.longest), on_progress)
+    return task_result(replace(snapshot, asked_to_wait=asked if asked > limits.longest else None))
 
 
-async def save_video(studio: Studio, arguments: SaveArguments, context: Context[Any]) -> CallToolResult:
-    async def notice(received: int, length: int | None) -> None:
+async def save_video(
+    service: VideoService, arguments: SaveArguments, context: Context[Any]
+) -> CallToolResult:
+    async def on_progress(received: int, length: int | None) -> None:
         with suppress(Exception):  # the call may be over while the download goes on
             await context.report_progress(received, length, f"{received / 1e6:.1f} MB")
 
-    return result(await studio.save(arguments.task_id, arguments.filename, notice))
+    return task_result(await service.save(arguments.task_id, arguments.filename, on_progress))
 
 
-async def list_tasks(studio: Studio, arguments: ListArguments, context: Context[Any]) -> CallToolResult:
-    return listing.result(await studio.tasks(arguments.status, arguments.limit))
+async def list_tasks(
+    service: VideoService, arguments: ListArguments, context: Context[Any]
+) -> CallToolResult:
+    return list_result(await service.tasks(arguments.status, arguments.limit))
 
 
-async def get_credits(studio: Studio, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
-    credits = await studio.credits()
-    view = BalanceView.model_validate(credits.model_dump())
-    return CallToolResult(
-        content=[TextContent(type="text", text=text.balance(credits))],
-        structured_content=view.model_dump(exclude_none=True),
-    )
+async def get_credits(service: VideoService, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
+    return credits_result(await service.credits())
 
 
 _READS = ToolAnnotations(
@@ -131,7 +142,7 @@ TOOLS = (
             "Answers within seconds with a task id and does not wait: call wait_for_task next. "
             "Safe to repeat: the same arguments give the same task, paid once."
         ),
-        arguments=Wish,
+        arguments=GenerationRequest,
         answer=TaskView,
         annotations=ToolAnnotations(
             read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
@@ -140,8 +151,8 @@ TOOLS = (
     ),
     Definition(
         name="get_task",
-        title="Look at a task",
-        description="Look once at a task: status, progress, result links. Free. To wait, use wait_for_task.",
+        title="Get a task",
+        description="Read a task once: status, progress, result links. Free. To wait, use wait_for_task.",
         arguments=TaskArguments,
         answer=TaskView,
         annotations=_READS,
@@ -152,7 +163,7 @@ TOOLS = (
         title="Wait for a task",
         description=(
             "Wait until a task is completed or failed, or the time is up; then its answer says how to go on. "
-            "A video takes minutes: expect to call this several times. Free; the task never stops by it."
+            "A video takes minutes: expect to call this several times. Free; cancelling it changes nothing."
         ),
         arguments=WaitArguments,
         answer=TaskView,
@@ -167,7 +178,7 @@ TOOLS = (
             "conversations: to find a task again, or a request whose answer was lost. Free."
         ),
         arguments=ListArguments,
-        answer=listing.ListView,
+        answer=ListView,
         annotations=_READS.model_copy(update={"open_world_hint": False}),
         handler=list_tasks,
     ),
@@ -175,8 +186,8 @@ TOOLS = (
         name="save_video",
         title="Save a video",
         description=(
-            "Save the video of a completed task on this machine, before its link dies, and tell its path. "
-            "Free. Saved before, it is found again; no file is ever overwritten."
+            "Save the video of a completed task on this machine before its link expires; returns its path. "
+            "Free. If it was saved before, that file is returned; no file is ever overwritten."
         ),
         arguments=SaveArguments,
         answer=TaskView,
@@ -188,7 +199,7 @@ TOOLS = (
     Definition(
         name="get_credits",
         title="Show the credits left",
-        description="Show the credits left to the account and this key; free. Tells whether the key works.",
+        description="Show the credits left to the account and this key; free. Shows whether the key works.",
         arguments=NoArguments,
         answer=BalanceView,
         annotations=_READS,

@@ -1,14 +1,12 @@
-"""The result on disk: fetched, looked at, and only then put in its place."""
+"""Downloading a result: resumed where it breaks off, checked, and only then given its name."""
 
-import errno
 import hashlib
 import math
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,89 +15,85 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from wan_mcp.errors import AddressRefused, FetchFailed, LinkDead, VideoError, WanError
+from wan_mcp.errors import AddressRefused, FetchFailed, LinkDead, VideoError
 from wan_mcp.ledger import Saved
-from wan_mcp.videos import mp4
+from wan_mcp.videos import files, mp4
 from wan_mcp.videos.filenames import safe_stem
 
 MAX_SIZE = 1024**3
 """Bytes of a video at most; real ones have a few million."""
 ATTEMPTS = 4
-"""How many attempts in a row may bring nothing new before a download is given up."""
-LONGEST_FETCH = 900.0
+"""Attempts in a row that may bring nothing new before a download is given up."""
+MAX_SECONDS = 900.0
 """Seconds for one download in all."""
-LONGEST_PAUSE = 30.0
+MAX_PAUSE = 30.0
 """Seconds between two attempts at most, also where the host asks for more."""
 SPARE = 16 * 1024**2
 """Bytes that must stay free on the disk."""
-PARTIAL = ".wan-mcp-{}.part"
-"""The name of a file that is not whole yet."""
-ABANDONED = 24 * 3600.0
-"""Seconds after which such a file is removed: its process was killed."""
 
 Stream = Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[httpx2.Response]]
-"""Opens a web address, checked as strictly as a picture's, with these headers and no key."""
-Notice = Callable[[int, int | None], Awaitable[None]]
-"""Told how many bytes have come, and how many there are, where that is known; the first only rises."""
+"""Opens a web address with these headers, checked as ``PublicFetcher`` does, and without a key."""
+OnProgress = Callable[[int, int | None], Awaitable[None]]
+"""Told how many bytes have arrived (only rising), and how many there are in all, where that is known."""
 
 
-class _Again(Exception):
-    """Raised when an answer is of no use, but the next one may be."""
+class _TryAgain(Exception):
+    """Raised when an answer is useless, but the next one may not be."""
 
 
 @dataclass
 class _Download:
-    """A download under way: what has come so far, and what it was of."""
+    """A download under way: what has arrived so far, and of which version."""
 
     file: BinaryIO
-    notice: Notice
+    on_progress: OnProgress
     digest: Any = field(default_factory=hashlib.sha256)
     received: int = 0
     length: int | None = None
     tag: str | None = None
-    """The version that the first answer was of; only of that may the rest be."""
+    """The version of the first answer; the rest must be of the same one."""
     head: bytes = b""
-    most: int = 0
-    """What had come at best, where it had to begin anew."""
-    told: int = 0
-    told_at: float = -math.inf
-    trouble: str = ""
+    best: int = 0
+    """Bytes of the best attempt, where it had to begin anew."""
+    reported: int = 0
+    reported_at: float = -math.inf
+    failure: str = ""
     """What ended the last attempt."""
     pause: float = 0.0
     """Seconds that the host asked to wait."""
 
 
-async def save(link: str, folder: Path, name: str, stream: Stream, notice: Notice) -> Saved:
-    """Fetch a video into ``folder``; under its final name it appears whole or not at all.
+async def save(link: str, folder: Path, name: str, stream: Stream, on_progress: OnProgress) -> Saved:
+    """Download a video into ``folder``; under its final name it appears whole or not at all.
 
     Args:
         link: where the video is.
-        folder: where it goes; made if it is not there.
-        name: what it is to be called; made safe, gets ``.mp4``, and a number where it is taken.
+        folder: where it goes; created if it does not exist.
+        name: what to call it; made safe, gets ``.mp4``, and a number where the name is taken.
         stream: opens the link.
-        notice: told how far it is.
+        on_progress: told how far it is.
 
     Raises:
-        LinkDead: when the link answers no more.
-        VideoError: when it must not be followed or leads to no video, or the disk does not take it.
+        LinkDead: when the link does not work any more.
+        VideoError: when it must not be followed, leads to no video, or the disk fails.
     """
-    with _disk_errors(folder):
-        await anyio.to_thread.run_sync(_prepare, folder)
-        partial = folder / PARTIAL.format(secrets.token_hex(8))
+    with files.disk_errors(folder):
+        await anyio.to_thread.run_sync(files.prepare, folder)
+        partial = folder / files.PARTIAL.format(secrets.token_hex(8))
         try:
-            download = await _fetch(link, partial, stream, notice)
+            download = await _fetch(link, partial, stream, on_progress)
             return await anyio.to_thread.run_sync(_place, download, partial, folder, safe_stem(name))
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.Path(partial).unlink(missing_ok=True)
 
 
-async def _fetch(link: str, partial: Path, stream: Stream, notice: Notice) -> _Download:
-    """Download, and go on where it broke off."""
+async def _fetch(link: str, partial: Path, stream: Stream, on_progress: OnProgress) -> _Download:
+    """Download, and resume where it breaks off."""
     with partial.open("x+b") as file:
-        download = _Download(file, notice)
+        download = _Download(file, on_progress)
         try:
-            with anyio.fail_after(LONGEST_FETCH):
+            with anyio.fail_after(MAX_SECONDS):
                 await _receive_all(link, download, stream)
         except TimeoutError as error:
             raise VideoError("The download took too long.", next_step="Call save_video again.") from error
@@ -110,34 +104,35 @@ async def _fetch(link: str, partial: Path, stream: Stream, notice: Notice) -> _D
 async def _receive_all(link: str, download: _Download, stream: Stream) -> None:
     attempts = idle = 0
     while True:
-        best = download.most
+        best = download.best
         if await _receive(link, download, stream) and await anyio.to_thread.run_sync(_is_whole, download):
             return
         attempts += 1
-        idle = 0 if download.most > best else idle + 1
+        idle = 0 if download.best > best else idle + 1
         if idle == ATTEMPTS:
             raise VideoError(
-                f"The video could not be downloaded in {attempts} attempts; {download.received:,} bytes came"
-                f" ({download.trouble}).",
+                f"The video could not be downloaded in {attempts} attempts; {download.received:,} bytes"
+                f" arrived"
+                f" ({download.failure}).",
                 next_step="Call save_video again; nothing is lost while the link lives.",
             )
-        await anyio.sleep(min(max(download.pause, 0.5 * attempts), LONGEST_PAUSE))
+        await anyio.sleep(min(max(download.pause, 0.5 * attempts), MAX_PAUSE))
 
 
 async def _receive(link: str, download: _Download, stream: Stream) -> bool:
-    """One attempt: all of it, or the rest; whether the end was reached. What breaks is no error here."""
+    """One attempt at all of it, or at the rest; whether the end was reached. What breaks is no error here."""
     headers = {"Accept": "video/mp4, video/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
     if download.received and download.tag:
         headers |= {"Range": f"bytes={download.received}-", "If-Range": download.tag}
-    download.trouble, download.pause = "the answer ended early", 0.0
+    download.failure, download.pause = "the answer ended early", 0.0
     try:
         async with stream(link, headers) as response:
             _begin(response, download)
             async for chunk in response.aiter_raw():
                 await _take(chunk, download)
-                await _tell(download)
-    except (httpx2.HTTPError, FetchFailed, _Again) as error:
-        download.trouble = str(error) or type(error).__name__
+                await _report(download)
+    except (httpx2.HTTPError, FetchFailed, _TryAgain) as error:
+        download.failure = str(error) or type(error).__name__
         return download.received == download.length
     except AddressRefused as error:
         raise VideoError(
@@ -148,25 +143,25 @@ async def _receive(link: str, download: _Download, stream: Stream) -> bool:
 
 
 def _is_whole(download: _Download) -> bool:
-    """Whether the file itself says so: not every host announces a length, or the right one."""
+    """Whether the file itself is whole: not every host announces a length, or the right one."""
     whole = mp4.is_whole(download.file)
     download.file.seek(0, os.SEEK_END)
-    download.trouble = "the file breaks off"
+    download.failure = "the file breaks off"
     return whole
 
 
 def _begin(response: httpx2.Response, download: _Download) -> None:
-    """Look at the answer before its body: is it the video, and from which byte on?"""
+    """Check the answer before its body: is it the video, and from which byte on?"""
     status, kind = response.status_code, response.headers.get("content-type", "").lower()
     if status == 206 and _is_the_rest(response, download):
         return
     if status in (206, 416):
-        download.tag = None  # so that the next attempt asks for all of it
-        raise _Again(f"HTTP {status}, which does not go on where it broke off")
+        download.tag = None  # so that the next attempt requests all of it
+        raise _TryAgain(f"HTTP {status}, which does not continue where it broke off")
     if status >= 500 or status in (408, 425, 429):
         wanted = response.headers.get("retry-after", "")
         download.pause = float(wanted) if wanted.isdecimal() else 0.0
-        raise _Again(f"HTTP {status}")
+        raise _TryAgain(f"HTTP {status}")
     if 400 <= status < 500:
         raise LinkDead(f"The video's link answers HTTP {status}; such links live 24 hours.")
     if status != 200:
@@ -177,7 +172,7 @@ def _begin(response: httpx2.Response, download: _Download) -> None:
 
 
 def _restart(response: httpx2.Response, download: _Download) -> None:
-    """From the first byte: a first attempt, or a host that cannot go on in the middle."""
+    """Begin at the first byte: a first attempt, or a host that cannot resume."""
     download.file.seek(0)
     download.file.truncate()
     download.digest, download.received, download.head = hashlib.sha256(), 0, b""
@@ -199,7 +194,7 @@ def _tag(response: httpx2.Response) -> str | None:
 
 
 def _is_the_rest(response: httpx2.Response, download: _Download) -> bool:
-    """Whether an answer goes on where the last one broke off, in the same version of the file."""
+    """Whether an answer continues where the last one broke off, in the same version of the file."""
     unit, _, span = response.headers.get("content-range", "").partition(" ")
     part, _, total = span.partition("/")
     return (
@@ -216,7 +211,7 @@ async def _take(chunk: bytes, download: _Download) -> None:
         if len(download.head) >= 8 and not mp4.is_mp4(download.head):
             raise VideoError("The video's link answers with something that is not an MP4 file.")
     download.received += len(chunk)
-    download.most = max(download.most, download.received)
+    download.best = max(download.best, download.received)
     _check_size(download.received)
     if download.length is not None and download.received > download.length:
         raise VideoError("The video's link sends more bytes than it announced.")
@@ -224,36 +219,26 @@ async def _take(chunk: bytes, download: _Download) -> None:
     await anyio.to_thread.run_sync(download.file.write, chunk)
 
 
-async def _tell(download: _Download) -> None:
-    """At once, then every second and at the end; never less than was told before."""
-    due = anyio.current_time() >= download.told_at + 1 or download.received == download.length
-    if due and download.received > download.told:
-        download.told, download.told_at = download.received, anyio.current_time()
-        await download.notice(download.received, download.length)
+async def _report(download: _Download) -> None:
+    """Report progress at once, then every second and at the end; never less than before."""
+    due = anyio.current_time() >= download.reported_at + 1 or download.received == download.length
+    if due and download.received > download.reported:
+        download.reported, download.reported_at = download.received, anyio.current_time()
+        await download.on_progress(download.received, download.length)
 
 
 def _check_size(size: int) -> None:
     if size > MAX_SIZE:
-        raise VideoError(f"The video is over {MAX_SIZE:,} bytes, which no real one is.")
-
-
-def _prepare(folder: Path) -> None:
-    """Make the folder, and remove what processes left in it that were killed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob(PARTIAL.format("*")):
-        with suppress(OSError):
-            if path.lstat().st_mtime < time.time() - ABANDONED:
-                path.unlink()
+        raise VideoError(f"The video has more than {MAX_SIZE:,} bytes, which no real one has.")
 
 
 def _place(download: _Download, partial: Path, folder: Path, stem: str) -> Saved:
-    """Give the file its name. It never replaces another: a number is added where the name is taken."""
+    """Check the file once more, and give it its name."""
     with partial.open("rb") as file:
         if not mp4.is_mp4(file.read(12)):
             raise VideoError("The video's link answers with something that is not an MP4 file.")
         facts = mp4.read_facts(file)
-    target = next(path for path in _names(folder, stem) if _take_name(partial, path))
-    _sync_folder(folder)
+    target = files.place(partial, folder, stem)
     return Saved(
         path=str(target),
         size=download.received,
@@ -262,70 +247,3 @@ def _place(download: _Download, partial: Path, folder: Path, stem: str) -> Saved
         width=facts.width,
         height=facts.height,
     )
-
-
-def _names(folder: Path, stem: str) -> Iterator[Path]:
-    yield folder / f"{stem}.mp4"
-    for number in range(2, 10_000):
-        yield folder / f"{stem}-{number}.mp4"
-    raise VideoError("There are too many videos of this name.", next_step="Give another filename.")
-
-
-def _take_name(partial: Path, target: Path) -> bool:
-    """Move to ``target`` unless there is something; at once, so that two cannot take the same name."""
-    try:
-        os.link(partial, target)
-        return True
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        try:
-            target.open("xb").close()
-        except FileExistsError:
-            return False
-        try:
-            partial.replace(target)
-        except OSError:
-            target.unlink()
-            raise
-        return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable, where the file system can; the file itself is safe already."""
-    if os.name == "posix":
-        with suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except WanError:
-        raise
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise VideoError(
-            f"The video cannot be saved in {folder} ({'the disk is full' if full else error.strerror}).",
-            next_step="Free some room, or set WAN_MCP_OUTPUT_DIR to another disk."
-            if full
-            else "Set WAN_MCP_OUTPUT_DIR to a folder that can be written.",
-        ) from error
-
-
-async def digest_of(path: Path) -> str | None:
-    """The SHA-256 of a file, or None where there is none."""
-
-    def read() -> str | None:
-        try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            return None
-
-    return await anyio.to_thread.run_sync(read)

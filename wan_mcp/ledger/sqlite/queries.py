@@ -1,4 +1,4 @@
-"""Rows of the entries table: each function is one statement or a few, inside the caller's transaction."""
+"""What is read and written in SQLite: each function is a few statements, inside the caller's transaction."""
 
 import json
 import sqlite3
@@ -7,16 +7,21 @@ from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
 from wan_mcp.ledger.base import Entry, EntryStatus, Saved
 
-SEEN_SOON = 30.0
-"""Seconds between two readings, at most, for the end of a task in between to tell how long it took."""
-OLD_NEWS = 10.0
-"""Seconds after which a state that did not change is written down again, for its time."""
+REQUEST_AGAIN = "Make the same request once more."
+
+MAX_GAP = 30.0
+"""Seconds between two reads, at most, for a completion in between to tell how long the task took."""
+REFRESHED_AFTER = 10.0
+"""Seconds after which a state that did not change is written again, for its time."""
+UPLOAD_MARGIN = 3600.0
+"""Seconds before its expiry from which an upload is no longer used: the generation has to fetch it."""
+UPLOADS_KEPT = 30 * 24 * 3600.0
+"""Seconds after its expiry for which the row of an upload is kept."""
 
 
 def entry_of(row: sqlite3.Row) -> Entry:
     return Entry(
         number=row["number"],
-        owner=row["owner"],
         fingerprint=row["fingerprint"],
         idempotency_key=row["idempotency_key"],
         asked_at=row["asked_at"],
@@ -27,7 +32,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         duration=row["duration"],
         quality=row["quality"],
         estimate=row["estimate"],
-        adopted=bool(row["adopted"]),
+        recovered=bool(row["recovered"]),
         task=Task.model_validate_json(row["task"]) if row["task"] else None,
         known_at=row["known_at"],
         completed_at=row["completed_at"],
@@ -38,7 +43,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
 def by_number(database: sqlite3.Connection, number: int) -> Entry:
     row = database.execute("SELECT * FROM entries WHERE number = ?", (number,)).fetchone()
     if row is None:
-        raise LedgerError(f"The ledger has no request #{number} any more.", next_step="Ask once more.")
+        raise LedgerError(f"The ledger has no request #{number} any more.", next_step=REQUEST_AGAIN)
     return entry_of(row)
 
 
@@ -72,7 +77,7 @@ def unanswered(database: sqlite3.Connection, owner: str) -> list[Entry]:
     return [entry_of(row) for row in found]
 
 
-def claimed_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
+def taken_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
     marks = ", ".join("?" for _ in task_ids)
     found = database.execute(
         f"SELECT task_id FROM entries WHERE fingerprint IS NOT NULL AND task_id IN ({marks})", task_ids
@@ -86,33 +91,33 @@ def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
     return database.execute(f"DELETE FROM entries WHERE {column} = ?", (value,)).rowcount > 0
 
 
-def answer(database: sqlite3.Connection, number: int, task: Task, now: float, *, adopted: bool) -> Entry:
-    """The task belongs to this row: whatever another row guessed about it was wrong."""
+def answer(database: sqlite3.Connection, number: int, task: Task, now: float, *, recovered: bool) -> Entry:
+    """Give the task to this row; a row that had it by a guess loses it."""
     database.execute(
         "DELETE FROM entries WHERE task_id = ? AND fingerprint IS NULL"
         " AND owner = (SELECT owner FROM entries WHERE number = ?)",
         (task.id, number),
     )
-    if not adopted:
+    if not recovered:
         database.execute(
-            "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, adopted = 0"
-            " WHERE task_id = ? AND adopted = 1 AND number <> ?",
+            "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0"
+            " WHERE task_id = ? AND recovered = 1 AND number <> ?",
             (task.id, number),
         )
-    database.execute("UPDATE entries SET adopted = ?, holder = NULL WHERE number = ?", (adopted, number))
+    database.execute("UPDATE entries SET recovered = ?, holder = NULL WHERE number = ?", (recovered, number))
     _store(database, number, task, now)
     return by_number(database, number)
 
 
 def is_news(entry: Entry, task: Task, now: float) -> bool:
-    """Whether a state just read is worth a write."""
+    """Whether a state that was just read is worth a write."""
     if entry.task is None:
         return True
     if entry.task.is_over and not task.is_over:
         return False
     quiet = {"progress": entry.task.progress, "estimated_time": entry.task.estimated_time}
     changed = entry.task != task.model_copy(update=quiet)
-    return changed or now - (entry.known_at or 0) > OLD_NEWS
+    return changed or now - (entry.known_at or 0) > REFRESHED_AFTER
 
 
 def observe(database: sqlite3.Connection, owner: str, task: Task, now: float) -> Entry:
@@ -151,7 +156,7 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
     cost = 0.0 if task.status in ("failed", "cancelled") else task.credits_used or task.credits_reserved
     database.execute(
         "UPDATE entries SET task_id = ?, status = ?, task = ?, known_at = ?, cost = coalesce(?, cost),"
-        # How long it took is known only if it was seen running shortly before, and counts to the middle.
+        # The duration is known only if the task was seen running shortly before; it counts to the middle.
         " took = CASE WHEN ? AND completed_at IS NULL AND status IN ('pending', 'processing')"
         " AND ? - known_at <= ? THEN (? + known_at) / 2 - asked_at ELSE took END,"
         " completed_at = coalesce(completed_at, ?) WHERE number = ?",
@@ -163,9 +168,22 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
             cost,
             task.status == "completed",
             now,
-            SEEN_SOON,
+            MAX_GAP,
             now,
             now if task.status == "completed" else None,
             number,
         ),
     )
+
+
+def find_upload(database: sqlite3.Connection, owner: str, digest: str, now: float) -> str | None:
+    row = database.execute(
+        "SELECT url FROM uploads WHERE owner = ? AND digest = ? AND expires_at > ?",
+        (owner, digest, now + UPLOAD_MARGIN),
+    ).fetchone()
+    return row["url"] if row else None
+
+
+def record_upload(database: sqlite3.Connection, owner: str, digest: str, url: str, expires_at: float) -> None:
+    database.execute("DELETE FROM uploads WHERE expires_at < ?", (expires_at - UPLOADS_KEPT,))
+    database.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", (owner, digest, url, expires_at))

@@ -1,4 +1,4 @@
-"""The database's shape, version by version. A step is never changed once released: add another."""
+"""The database's schema, version by version. A step is never changed once released: add another."""
 
 import secrets
 import sqlite3
@@ -58,6 +58,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX entries_by_status ON entries (owner, status, asked_at)",
         "CREATE INDEX entries_by_kind ON entries (owner, duration, quality, asked_at) WHERE took IS NOT NULL",
     ),
+    (
+        "ALTER TABLE entries RENAME COLUMN adopted TO recovered",
+        "ALTER TABLE copies RENAME TO uploads",
+        "DROP INDEX entries_by_wish",
+        "CREATE INDEX entries_by_request ON entries (owner, fingerprint, number)",
+    ),
 )
 VERSION = len(STEPS)
 
@@ -72,7 +78,7 @@ def migrate(database: sqlite3.Connection) -> None:
         return
     database.execute("BEGIN IMMEDIATE")
     try:
-        _climb(database, _version(database))  # read again: another process may have been faster
+        _upgrade(database, _version(database))  # read again: another process may have been faster
     except BaseException:
         database.execute("ROLLBACK")
         raise
@@ -97,7 +103,7 @@ def _version(database: sqlite3.Connection) -> int:
     return version
 
 
-def _climb(database: sqlite3.Connection, version: int) -> None:
+def _upgrade(database: sqlite3.Connection, version: int) -> None:
     for number, step in enumerate(STEPS[version:], start=version + 1):
         for statement in step:
             database.execute(statement)

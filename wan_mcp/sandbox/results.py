@@ -1,4 +1,4 @@
-"""The finished videos: each is made once, when it is first asked for, and kept until the end."""
+"""The results: each video is made once, when it is first requested, and kept until the end."""
 
 import shutil
 import tempfile
@@ -13,12 +13,12 @@ from anyio import to_thread
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.tasks import Task
 
-Film = Callable[[bytes, int, str], bytes]
+Render = Callable[[bytes, int, str], bytes]
 
 
-class Films:
-    def __init__(self, film: Film) -> None:
-        self._film = film
+class Results:
+    def __init__(self, render: Render) -> None:
+        self._render = render
         self._folder: Path | None = None
         self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
@@ -37,7 +37,7 @@ class Films:
 
     def _make(self, task: Task, path: Path) -> None:
         unfinished = path.with_suffix(".part")
-        unfinished.write_bytes(self._film(task.picture, task.order.duration, task.order.quality))
+        unfinished.write_bytes(self._render(task.picture, task.order.duration, task.order.quality))
         unfinished.replace(path)
 
     def _make_folder(self) -> Path:
@@ -47,8 +47,8 @@ class Films:
         return self._folder
 
 
-def moving_picture(picture: bytes, seconds: int, quality: str) -> bytes:
-    """The default film."""
+def render_video(picture: bytes, seconds: int, quality: str) -> bytes:
+    """The default renderer."""
     try:
         from wan_mcp.sandbox.render import render
     except ModuleNotFoundError as missing:

@@ -1,0 +1,51 @@
+"""A clock that jumps instead of waiting."""
+
+import asyncio
+import selectors
+
+import anyio.to_thread
+
+EPOCH = 1_790_000_000.0
+
+
+class JumpingSelector(selectors.DefaultSelector):
+    """Where the loop would sleep until its next timer, time jumps there instead.
+
+    While a worker thread is busy its end is awaited for real: that is not idle time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jumped = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or timeout is None or timeout <= 0:
+            return ready or super().select(timeout)
+        if _threads_are_busy():
+            return super().select(timeout)
+        self.jumped += timeout
+        return []
+
+
+def _threads_are_busy() -> bool:
+    try:
+        return anyio.to_thread.current_default_thread_limiter().borrowed_tokens > 0
+    except Exception:  # outside of a task there is no limiter yet
+        return False
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop in which waiting takes no time."""
+
+    def __init__(self) -> None:
+        self._jumping = JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return super().time() + self._jumping.jumped
+
+
+def now() -> float:
+    """The tests' wall clock: it jumps together with the loop's."""
+    return EPOCH + asyncio.get_running_loop().time()

@@ -1,0 +1,117 @@
+"""What all owners share: connections, pictures, the ledger, the rate limit, and work in the background."""
+
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+import anyio
+import httpx2
+from anyio.abc import TaskGroup
+
+from wan_mcp.errors import WanError
+from wan_mcp.evolink import Connections
+from wan_mcp.generation.polling import RateLimit
+from wan_mcp.generation.status import TaskChanged
+from wan_mcp.images import PictureLoader
+from wan_mcp.ledger import Ledger
+from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.net.fetch import PublicFetcher, Resolve
+from wan_mcp.settings import Settings
+
+GRACE = 0.8
+"""Seconds in which work in the background may end when the program stops."""
+
+T = TypeVar("T")
+
+
+def _ignored(task_id: str) -> None:
+    """A change that nobody is told of."""
+
+
+class Runtime:
+    """Enter it once for a program. Nothing is opened before it is needed.
+
+    Args:
+        settings: as loaded.
+        local: whether this program runs on the user's own machine, so that it may read files there.
+        ledger: replaces the one in the settings' folder.
+        transport: replaces the network, for tests.
+        resolve: replaces the look-up of names, for tests.
+        clock: the time, in Unix seconds.
+        changed: told the id of each task that is seen to have changed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        local: bool = True,
+        ledger: Ledger | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        resolve: Resolve | None = None,
+        clock: Callable[[], float] = time.time,
+        changed: TaskChanged = _ignored,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.changed = changed
+        self.connections = Connections(transport)
+        self.fetcher = PublicFetcher(
+            allow_private=settings.allow_private_network, resolve=resolve, transport=transport
+        )
+        self.pictures = PictureLoader(
+            self.fetcher, folders=settings.image_dirs, local=local, check=settings.image_check
+        )
+        self.ledger = ledger or SqliteLedger(settings.data_dir)
+        self.rate_limit = RateLimit(settings.reads_a_second, settings.reads_at_once)
+        self._background: TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._background = anyio.create_task_group()
+        await self._background.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        background = self.background
+        background.cancel_scope.deadline = anyio.current_time() + GRACE
+        background.cancel_scope.shield = True
+        await background.__aexit__(None, None, None)  # the error is not the group's
+        with anyio.move_on_after(GRACE, shield=True):
+            await self.connections.aclose()
+            await self.fetcher.aclose()
+            await self.ledger.aclose()
+
+    @property
+    def background(self) -> TaskGroup:
+        """Where work runs that outlives the call that began it."""
+        assert self._background is not None, "enter the runtime first"
+        return self._background
+
+    async def run_to_end(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run ``work`` to its end even if the caller is cancelled, and give the caller its result."""
+        done = anyio.Event()
+        results: list[T] = []
+        errors: list[Exception] = []
+
+        async def run() -> None:
+            try:
+                results.append(await work())
+            except Exception as error:
+                errors.append(error)
+            finally:
+                done.set()
+
+        self.background.start_soon(run)
+        await done.wait()
+        if errors:
+            raise errors[0]
+        if not results:
+            raise WanError(
+                "The server stopped before this was done.",
+                next_step="Make the same request again: it continues what was begun.",
+                charged="unknown",
+            )
+        return results[0]

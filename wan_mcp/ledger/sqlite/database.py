@@ -1,0 +1,141 @@
+"""The SQLite file: opened on first use, private, shared by processes, its errors in words."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from wan_mcp.errors import LedgerError
+from wan_mcp.ledger.sqlite import schema
+
+T = TypeVar("T")
+BUSY_SECONDS = 10.0
+"""How long a writer waits for another process's transaction."""
+
+
+class Database:
+    """One connection, used by one thread at a time.
+
+    It is opened when it is first needed, so that a folder that cannot be written stops paid calls and
+    nothing else.
+
+    Args:
+        path: the file; its folder is created private to the user.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._one_at_a_time = anyio.Lock()
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a thread.
+
+        Raises:
+            LedgerError: when the file cannot be used.
+        """
+
+        def run() -> T:
+            with _translated(self._path):
+                return work(self._open())
+
+        async with self._one_at_a_time:
+            return await anyio.to_thread.run_sync(run)
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
+        """Run ``work`` in a transaction; a durable one is on the disk when this returns.
+
+        Raises:
+            LedgerError: when the file cannot be used; then nothing was written.
+        """
+
+        def run() -> T:
+            with _translated(self._path):
+                connection = self._open()
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                with _transaction(connection):
+                    return work(connection)
+
+        async with self._one_at_a_time:
+            return await anyio.to_thread.run_sync(run)
+
+    async def aclose(self) -> None:
+        """Close the file; a later call opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = _connect(self._path)
+        return self._connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    try:
+        schema.migrate(connection)
+        _write_ahead(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the journal that readers do not wait for.
+
+    SQLite's own busy time-out does not apply while another process that has just made the file
+    switches it too.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """What SQLite and the file system raise becomes a ``LedgerError`` that says what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        damaged = kind in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+        advice = (
+            "Move the file away to begin a new ledger; it is left as it is."
+            if damaged
+            else "Check that its folder can be written and its disk has room, or set WAN_MCP_DATA_DIR."
+        )
+        raise LedgerError(f"The ledger {path} cannot be used ({error}).", next_step=advice) from error
+    except OSError as error:
+        raise LedgerError(
+            f"The ledger {path} cannot be opened ({error.strerror}).",
+            next_step="Make its folder writable, or set WAN_MCP_DATA_DIR to another one.",
+        ) from error
