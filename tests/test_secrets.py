@@ -89,6 +89,7 @@ async def test_the_ledger_holds_neither_key_nor_picture(world: World, tmp_path: 
         assert canary not in raw
 
 
+@pytest.mark.slow
 class TestInARealProcess:
     """With everything logged, in development mode."""
 

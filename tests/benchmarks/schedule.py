@@ -1,7 +1,7 @@
-"""The schedule of looks beside fixed pauses, simulated: ``python tests/benchmarks/schedule.py``.
+"""The schedule of polls beside fixed pauses, simulated: ``python tests/benchmarks/schedule.py``.
 
 Durations are log-normal (medians 60 to 180 s, sigma 0.2 to 0.5). For each way to be told an estimate
-it prints, for each task, the looks and the delay between completion and its being seen, and how both
+it prints, for each task, the polls and the delay between completion and its being seen, and how both
 stand to those of a fixed pause of 8 s. Percentages, where tasks report them, are bent by a random
 exponent and rounded to 5 %. "Learned" tasks come after ten of the same kind.
 """
@@ -20,24 +20,24 @@ SIGMAS = (0.2, 0.35, 0.5)
 TASKS = 200
 BENT = 0.3
 
-Looks = tuple[int, float]
+Reads = tuple[int, float]
 Pause = Callable[[float, float | None, float | None, Sequence[float]], float]
 
 
 def one_task(
     duration: float, estimate: float | None, bend: float | None, past: list[float], pause: Pause
-) -> Looks:
-    """Looks at one task, and the delay with which its end is seen."""
-    elapsed, looks, progress = 0.0, 0, None
+) -> Reads:
+    """Reads of one task, and the delay with which its end is seen."""
+    elapsed, polls, progress = 0.0, 0, None
     while elapsed < duration:
         elapsed += pause(elapsed, estimate, progress, past)
-        looks += 1
+        polls += 1
         if bend is not None and elapsed < duration:
             progress = 5.0 * round(20 * (elapsed / duration) ** bend)
-    return looks, elapsed - duration
+    return polls, elapsed - duration
 
 
-def all_tasks(factor: float | None, pause: Pause, *, percentages: bool, learned: bool) -> list[Looks]:
+def all_tasks(factor: float | None, pause: Pause, *, percentages: bool, learned: bool) -> list[Reads]:
     rng, found = random.Random(1), []
     for median in MEDIANS:
         for sigma in SIGMAS:
@@ -57,10 +57,10 @@ def fixed(seconds: float) -> Pause:
     return lambda elapsed, estimate, progress, past: seconds
 
 
-def row(name: str, found: list[Looks], beside: list[Looks]) -> None:
-    reads, delays = [looks for looks, _ in found], [delay for _, delay in found]
+def row(name: str, found: list[Reads], beside: list[Reads]) -> None:
+    reads, delays = [polls for polls, _ in found], [delay for _, delay in found]
     late = statistics.quantiles(delays, n=20)[-1]
-    more_reads = statistics.mean(reads) / statistics.mean(looks for looks, _ in beside)
+    more_reads = statistics.mean(reads) / statistics.mean(polls for polls, _ in beside)
     more_delay = statistics.mean(delays) / statistics.mean(delay for _, delay in beside)
     figures = f"{statistics.mean(reads):6.2f} {statistics.mean(delays):6.2f} {late:6.2f}"
     print(f"{name:<44} {figures}   {more_reads:5.2f} {more_delay:5.2f}")

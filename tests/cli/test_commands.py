@@ -166,10 +166,10 @@ def image(frame: av.VideoFrame) -> Image.Image:
     return Image.frombuffer("L", (grey.width, grey.height), bytes(plane), "raw", "L", plane.line_size, 1)
 
 
+@pytest.mark.anyio
+@pytest.mark.slow
 class TestOverRealSockets:
     """The whole job from a terminal, against a sandbox on this machine."""
-
-    pytestmark = pytest.mark.anyio
 
     @pytest.fixture
     def anyio_backend(self) -> str:

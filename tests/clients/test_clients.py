@@ -58,7 +58,7 @@ async def inspect_call(at: Scene, era: str, tool: str, arguments: dict[str, Any]
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_inspector_finds_nothing_to_mend_in_the_tools(era: str, tmp_path: Path) -> None:
-    """All tools are listed, and the strict look at their schemas ends without an error or advice."""
+    """All tools are listed, and the strict check of their schemas ends without an error or advice."""
     async with scene(tmp_path) as at:
         listed = await inspect(at, era, "--method", "tools/list", "--strict")
     assert (listed.code, listed.err) == (0, ""), listed.said

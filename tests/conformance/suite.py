@@ -25,7 +25,7 @@ class Scenario:
     """What one scenario found: the checks that passed, and what is wrong or advised against."""
 
     passed: int
-    troubles: tuple[str, ...]
+    problems: tuple[str, ...]
 
     @classmethod
     def of(cls, checks: list[dict[str, Any]]) -> "Scenario":

@@ -68,7 +68,7 @@ def anyio_backend() -> str:
 
 def report(subject: str, revision: str, found: dict[str, Scenario]) -> None:
     checks = sum(scenario.passed for scenario in found.values())
-    clean = sum(scenario.passed > 0 and not scenario.troubles for scenario in found.values())
+    clean = sum(scenario.passed > 0 and not scenario.problems for scenario in found.values())
     idle = sum(scenario == Scenario(0, ()) for scenario in found.values())
     counts = (
         f"{clean} of {len(found)} scenarios passed with {checks} checks, {idle} skipped by the suite itself"
@@ -86,9 +86,9 @@ async def test_the_whole_suite_passes_over_the_product_and_its_fixtures(
         found = await examine(url, revision, tmp_path)
     report("with the fixtures", revision, found)
     assert found.keys() == await required(revision, tmp_path)
-    troubles = {name: scenario.troubles for name, scenario in found.items() if scenario.troubles}
-    assert {name: why for name, why in troubles.items() if name not in EXPECTED[revision]} == {}
-    assert EXPECTED[revision].keys() - troubles.keys() == set(), "these pass: take them off the list"
+    problems = {name: scenario.problems for name, scenario in found.items() if scenario.problems}
+    assert {name: why for name, why in problems.items() if name not in EXPECTED[revision]} == {}
+    assert EXPECTED[revision].keys() - problems.keys() == set(), "these pass: take them off the list"
 
 
 @pytest.mark.parametrize("revision", [MODERN, LEGACY])
@@ -99,5 +99,5 @@ async def test_the_product_as_it_is_passes_what_asks_for_no_fixture(revision: st
         found = await examine(url, revision, tmp_path)
     unaided = {name: found[name] for name in UNAIDED[revision]}
     report("as it is", revision, unaided)
-    assert {name: scenario.troubles for name, scenario in unaided.items() if scenario.troubles} == {}
+    assert {name: scenario.problems for name, scenario in unaided.items() if scenario.problems} == {}
     assert all(scenario.passed for scenario in unaided.values())

@@ -27,7 +27,7 @@ from wan_mcp.evolink import Connections, Credits, Evolink, Upload, VideoRequest
 from wan_mcp.evolink import client as client_module
 from wan_mcp.sandbox import Fault, Sandbox, running
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 LONGEST = 20
 """Seconds after which a test has failed; none should take one."""

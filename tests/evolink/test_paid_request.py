@@ -117,33 +117,33 @@ async def test_one_fault_never_makes_more_requests_than_promised(case: str, hono
 
 
 @pytest.mark.parametrize("case", [case for case, (_, _, one, two, _) in SINGLE.items() if two > one])
-async def test_a_look_keeps_a_lost_answer_from_being_paid_twice(case: str) -> None:
+async def test_a_search_keeps_a_lost_answer_from_being_paid_twice(case: str) -> None:
     """Where the key is not honoured, the account's own list shows the task, and it is taken."""
     world = account(honours_idempotency_key=False, faults=[SINGLE[case][0]])
     evolink = world.evolink()
     looked: list[float] = []
 
-    async def look() -> Task | None:
+    async def find() -> Task | None:
         looked.append(now())
         return next(iter((await evolink.tasks()).tasks), None)
 
-    task = await evolink.submit(REQUEST, idempotency_key=ONCE, find_task=look)
+    task = await evolink.submit(REQUEST, idempotency_key=ONCE, find_task=find)
     assert task.id == world.records.paid[0].task_id
     assert world.records.posts == len(world.records.paid) == len(looked) == 1
     assert looked[0] - moments(world, "submit")[0] >= 2
 
 
 @pytest.mark.parametrize("case", ["dropped", "502", "503", "504", "cut", "garbage"])
-async def test_a_look_that_finds_nothing_lets_the_request_be_sent_once_more(case: str) -> None:
-    """After two seconds and one look, under the same key."""
+async def test_a_search_that_finds_nothing_lets_the_request_be_sent_once_more(case: str) -> None:
+    """After two seconds and one search, under the same key."""
     world = account(faults=[SINGLE[case][0]])
     looked: list[float] = []
 
-    async def look() -> Task | None:
+    async def find() -> Task | None:
         looked.append(now())
         return None
 
-    task = await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=look)
+    task = await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=find)
     first, second = moments(world, "submit")
     assert [first + 2 <= moment <= second for moment in looked] == [True]
     assert second - first < 40
@@ -151,40 +151,40 @@ async def test_a_look_that_finds_nothing_lets_the_request_be_sent_once_more(case
 
 
 @pytest.mark.parametrize("case", ["429", "capacity", "slow", "401", "500", "redirect", "failed at once"])
-async def test_without_a_lost_answer_there_is_no_look(case: str) -> None:
+async def test_without_a_lost_answer_there_is_no_search(case: str) -> None:
     """What was surely not accepted needs none, and after any other error none would tell."""
     world = account(faults=[SINGLE[case][0]])
 
-    async def look() -> Task | None:
+    async def find() -> Task | None:
         raise AssertionError("looked")
 
-    assert await submit(world.evolink(), find_task=look) == SINGLE[case][4]
+    assert await submit(world.evolink(), find_task=find) == SINGLE[case][4]
 
 
 @pytest.mark.parametrize("error", [LedgerError("The record is locked."), Unauthorized("no"), Busy("later")])
-async def test_a_look_that_fails_does_not_make_the_outcome_known(error: Exception) -> None:
+async def test_a_search_that_fails_does_not_make_the_outcome_known(error: Exception) -> None:
     """Its own error says that nothing was charged, which is not true of the submission."""
     world = account(faults=[Fault("submit", "lost")])
 
-    async def look() -> Task | None:
+    async def find() -> Task | None:
         raise error
 
     with pytest.raises(OutcomeUnknown, match=str(error)) as caught:
-        await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=look)
+        await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=find)
     assert caught.value.charged == "unknown"
     assert world.records.posts == 1
 
 
-async def test_a_look_has_the_last_word_where_it_cannot_tell() -> None:
+async def test_a_search_has_the_last_word_where_it_cannot_tell() -> None:
     """Its own unknown outcome reaches the caller as it is."""
     world = account(faults=[Fault("submit", "lost")])
-    verdict = OutcomeUnknown("Which of these?", next_step="Look at them.", charged="unknown")
+    verdict = OutcomeUnknown("Which of these?", next_step="Check them.", charged="unknown")
 
-    async def look() -> Task | None:
+    async def find() -> Task | None:
         raise verdict
 
     with pytest.raises(OutcomeUnknown) as caught:
-        await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=look)
+        await world.evolink().submit(REQUEST, idempotency_key=ONCE, find_task=find)
     assert caught.value is verdict
 
 
@@ -265,7 +265,7 @@ async def test_an_unknown_outcome_says_what_happened_and_that_asking_again_is_sa
 
 @pytest.mark.parametrize(("seconds", "second"), [(1, "pending"), (25, UNKNOWN)])
 async def test_two_submissions_under_one_key_are_paid_once(seconds: float, second: Outcome) -> None:
-    """The later one is told that the first is still open; it looks, asks once more, and then says so."""
+    """The later one is told that the first is still open; it searches, asks once more, and then says so."""
     world = account(faults=[Fault("submit", "slow", seconds=seconds)])
     outcomes: list[Outcome] = []
 

@@ -101,7 +101,7 @@ async def test_a_task_of_another_key_of_the_account_is_not_taken(world: World) -
     assert world.records.posts == 3
 
 
-async def test_a_look_waits_for_the_requests_that_are_under_way(world: World) -> None:
+async def test_a_search_waits_for_the_requests_that_are_under_way(world: World) -> None:
     """When the other one has its answer, what is left is ours."""
     world.sandbox.faults.add(
         Fault("submit", "status", status=500, carried_out=True), Fault("submit", "slow", seconds=5)
@@ -123,7 +123,7 @@ async def test_a_look_waits_for_the_requests_that_are_under_way(world: World) ->
         assert snapshot.recovered is (prompt == "The cat yawns.")
 
 
-async def test_a_task_that_finds_its_request_during_the_look_is_not_taken(world: World) -> None:
+async def test_a_task_that_finds_its_request_during_the_search_is_not_taken(world: World) -> None:
     """The other request is answered between two readings of the ledger: its task is its own."""
     ledger = Overtaken(world)
     world.sandbox.faults.add(Fault("submit", "status", status=500))
@@ -181,7 +181,7 @@ async def test_a_task_that_moves_to_the_next_page_is_one_task(world: World) -> N
     ],
     ids=lambda fault: f"{fault.kind}{fault.details.get('status', '')}",
 )
-async def test_where_the_list_is_not_to_be_had_the_key_has_to_do(world: World, fault: Fault) -> None:
+async def test_where_the_list_is_not_available_the_key_has_to_suffice(world: World, fault: Fault) -> None:
     """Another status, another shape: the same request under the same key, once."""
     world.sandbox.faults.add(Fault("submit", "lost"), fault)
     async with world.service() as service:
@@ -191,7 +191,7 @@ async def test_where_the_list_is_not_to_be_had_the_key_has_to_do(world: World, f
 
 
 async def test_a_clock_that_was_set_back_makes_nobody_wait(world: World) -> None:
-    """The pause before a look is two seconds, whatever the time of day has become."""
+    """The pause before a search is two seconds, whatever the time of day has become."""
     world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
     async with world.service() as service:
         with pytest.raises(OutcomeUnknown):
@@ -203,7 +203,7 @@ async def test_a_clock_that_was_set_back_makes_nobody_wait(world: World) -> None
     assert paid_for(world, PROMPT) == {snapshot.task.id}
 
 
-async def test_an_adoption_ends_when_the_task_turns_out_to_be_another_requests(world: World) -> None:
+async def test_a_recovery_ends_when_the_task_turns_out_to_be_another_requests(world: World) -> None:
     """The request that guessed wrong is unknown again, and its next call gets a task of its own."""
     world.sandbox.faults.add(Fault("submit", "status", status=500))
     async with world.service() as service:

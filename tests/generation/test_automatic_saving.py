@@ -32,7 +32,7 @@ async def wait(client: Client, task_id: str) -> dict[str, Any]:
 
 @ERAS
 async def test_a_wait_that_sees_the_end_saves_by_itself(world: World, mode: str) -> None:
-    """Where the setting says so; and only a wait, not a look."""
+    """Where the setting says so; and only a wait, not a read."""
     async with world.client(mode, WAN_MCP_AUTOSAVE="1") as client:
         task_id = await finished(client)
         assert "saved_to" not in ((await call(client, "get_task", task_id=task_id)).structured_content or {})
@@ -97,6 +97,7 @@ async def test_a_slow_save_does_not_hold_the_wait_up(world: World) -> None:
     assert len(host.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("kind", ["cut", "lost", "dropped"])
 async def test_a_connection_that_breaks_is_taken_up_again(

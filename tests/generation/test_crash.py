@@ -10,7 +10,10 @@ import pytest
 from tests.generation import crash
 from tests.generation.crash import PROMISED
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the processes are forked")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="the processes are forked"),
+]
 KILLS = 33
 SECONDS = 12
 """After which no further request is begun, however slow the machine is."""
@@ -18,7 +21,7 @@ SECONDS = 12
 
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, dict[str, Any]]:
-    """All forms at the same time: most of it is the pause before a look."""
+    """All forms at the same time: most of it is the pause before a search."""
     options = ["--form", "promised", "--kills", str(KILLS), "--seconds", str(SECONDS), "--customers", "15"]
     command = [sys.executable, crash.__file__, "--json", "--servers", "0.04", *options]
     run = subprocess.run(command, stdout=subprocess.PIPE, check=False)

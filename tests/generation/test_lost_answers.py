@@ -121,7 +121,7 @@ async def test_an_answer_that_is_unclear_is_not_acted_on_before_one_asks(
 
 @EVERY_FORM
 async def test_a_request_that_never_arrived_is_sent_again(tmp_path: Path, form: str) -> None:
-    """The look finds nothing, so that nothing is paid twice in any form."""
+    """The search finds nothing, so that nothing is paid twice in any form."""
     world = gateway(tmp_path, form)
     world.sandbox.faults.add(Fault("submit", "dropped"))
     async with world.service() as service:

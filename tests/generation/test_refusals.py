@@ -81,7 +81,7 @@ async def test_an_intent_that_cannot_be_written_again_is_not_sent_again(tmp_path
 
 
 async def test_an_automatic_repeat_is_written_down_before_it_is_sent(tmp_path: Path) -> None:
-    """Each sending has its time in the ledger: the next look searches there as well."""
+    """Each sending has its time in the ledger: the next search covers that as well."""
     world = gateway(tmp_path, "key")
     ledger = Failing(world)
 

@@ -76,7 +76,7 @@ async def test_after_the_window_the_same_request_is_a_new_one(
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-async def test_what_ended_without_a_video_may_be_wished_again(world: World, status: str) -> None:
+async def test_what_ended_without_a_video_may_be_requested_again(world: World, status: str) -> None:
     """It cost nothing, and the next call makes another task."""
     async with world.client() as client:
         first = await answer(client, "generate_video", **ARGUMENTS)
@@ -125,6 +125,7 @@ async def test_a_new_take_goes_on_with_one_whose_answer_was_lost(world: World) -
     assert [payment.task_id for payment in world.records.paid] == [found.task.id]
 
 
+@pytest.mark.slow
 @EVERY_FORM
 async def test_fifty_equal_calls_at_once_are_one_request(tmp_path: Path, form: str) -> None:
     """All of them get the task, and one of them made it."""
@@ -172,6 +173,7 @@ async def test_two_servers_on_one_ledger_make_one_request(world: World) -> None:
     assert len({snapshot.task.id for snapshot in snapshots}) == world.records.posts == 1
 
 
+@pytest.mark.slow
 async def test_fifty_different_requests_are_fifty_requests(tmp_path: Path) -> None:
     """Each has its own task and its own row."""
     world = gateway(tmp_path, credits=10_000.0)

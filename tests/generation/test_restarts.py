@@ -55,7 +55,7 @@ async def test_another_key_has_tasks_of_its_own(world: World) -> None:
         assert "repeated" not in await answer(client, "generate_video", **ARGUMENTS)
 
 
-async def test_a_task_made_elsewhere_can_be_looked_at_and_is_listed_from_then_on(world: World) -> None:
+async def test_a_task_made_elsewhere_can_be_read_and_is_listed_from_then_on(world: World) -> None:
     """It answers no request of ours, though."""
     other = await make_elsewhere(world, PROMPT)
     async with world.client() as client:

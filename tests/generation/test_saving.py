@@ -153,7 +153,7 @@ async def test_a_link_that_is_dead_for_good_is_said(
 
 
 async def test_a_dead_link_is_said_when_the_task_cannot_be_read_any_more(cinema: Cinema) -> None:
-    """It is the link that matters, not the failing look for another."""
+    """It is the link that matters, not the failing read for another."""
     cinema.host.script.append(status(410))
     cinema.world.sandbox.faults.clear()
     cinema.world.sandbox.faults.add(
@@ -297,6 +297,7 @@ async def test_a_private_result_link_needs_the_setting(cinema: Cinema) -> None:
             await service.save(cinema.task_id, None, silent)
 
 
+@pytest.mark.slow
 async def test_the_answer_tells_everything_about_a_real_video(tmp_path: Path) -> None:
     """Path, size, seconds, sides, digest, the end of its link and its file: URI, of a film of the sandbox."""
     world = World(tmp_path, seconds=120, render=None)

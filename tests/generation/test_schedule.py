@@ -23,25 +23,25 @@ def test_a_pause_is_always_within_its_bounds(
     assert MIN_PAUSE <= jittered(pause) <= MAX_PAUSE
 
 
-def test_looks_are_rare_at_first_and_dense_when_the_end_is_due() -> None:
+def test_polls_are_rare_at_first_and_dense_when_the_end_is_due() -> None:
     """At a third of the expected time the pause is long, at the expected time short."""
     assert next_poll(40, 120) == MAX_PAUSE
     assert next_poll(120, 120) < 8
 
 
-def test_a_task_that_is_far_too_late_is_still_looked_at_often() -> None:
+def test_a_task_that_is_far_too_late_is_still_polled_often() -> None:
     """An estimate that was far too short does not make the polls rare."""
     assert next_poll(30, 1) == MIN_PAUSE
     assert next_poll(300, 120) < 10
 
 
-def test_short_tasks_are_looked_at_more_often_than_long_ones() -> None:
+def test_short_tasks_are_polled_more_often_than_long_ones() -> None:
     """The pauses are in proportion to the duration, within their bounds."""
     assert next_poll(6, 8) < next_poll(90, 120) < next_poll(450, 600)
 
 
 def test_a_percentage_corrects_the_estimate() -> None:
-    """A task that is nearly done is looked at sooner than its estimate says, a slow one later."""
+    """A task that is nearly done is polled sooner than its estimate says, a slow one later."""
     assert next_poll(60, 120, 95) < next_poll(60, 120) < MAX_PAUSE
     assert next_poll(110, 120, 30) > next_poll(110, 120)
 
@@ -58,7 +58,7 @@ def test_two_durations_are_too_few_to_learn_from() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.6])
-def test_the_schedule_needs_fewer_looks_than_a_fixed_pause_of_eight_seconds(factor: float) -> None:
+def test_the_schedule_needs_fewer_polls_than_a_fixed_pause_of_eight_seconds(factor: float) -> None:
     """Over tasks that snapshot a rough percentage: fewer reads, and with a right estimate no more delay."""
     rng = random.Random(7)
     durations = [median * math.exp(rng.gauss(0, 0.35)) for median in (60, 90, 120, 180) for _ in range(25)]

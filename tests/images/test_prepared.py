@@ -55,6 +55,7 @@ def test_the_table_is_long_enough() -> None:
     assert len(CASES) >= 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_comes_out_is_accepted_looks_right_and_is_described(case: Case) -> None:
     prepared = fit(case.make())

@@ -33,6 +33,7 @@ def reopened(image: Image.Image) -> Image.Image:
     return Image.open(io.BytesIO(saved(image, "PNG", compress_level=1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), SIZES)
 def test_bands_leave_no_seams(before: tuple[int, int], after: tuple[int, int]) -> None:
     image = soft(*before)

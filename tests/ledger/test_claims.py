@@ -75,7 +75,7 @@ async def test_a_request_gone_on_with_repeats_from_then_on(ledger: OwnerLedger) 
     assert (await ledger.claim(intent(), rules(evening + HOUR))).kind == "fresh"
 
 
-async def test_an_adopted_task_repeats_from_its_adoption_on(ledger: OwnerLedger) -> None:
+async def test_an_recovered_task_repeats_from_its_recovery_on(ledger: OwnerLedger) -> None:
     """Nothing was sent in the evening, but it was asked for, and its task was found."""
     await lose(ledger)
     evening = EPOCH + 10 * HOUR

@@ -27,7 +27,7 @@ from wan_mcp.ledger.lease import LEASE
 from wan_mcp.ledger.sqlite import schema
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 PROGRAM = """

@@ -134,6 +134,7 @@ async def compare_with_the_cap(
         assert await is_allowed(ledger, request, free, cap) is None
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(histories, gaps, estimates, st.integers(0, 16).map(lambda parts: parts * 12.75))
 @example([(0.0, 42.59, "pending"), (1.0, 42.59, "pending")], 1.0, 42.59, 127.77)

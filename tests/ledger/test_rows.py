@@ -86,7 +86,7 @@ async def test_a_task_made_elsewhere_is_remembered_but_answers_no_request(ledger
     assert (await ledger.claim(intent(), rules(daily_credits=25.5))).kind == "fresh"
 
 
-async def test_a_lost_task_that_was_looked_at_meanwhile_becomes_its_request(ledger: OwnerLedger) -> None:
+async def test_a_lost_task_that_was_read_meanwhile_becomes_its_request(ledger: OwnerLedger) -> None:
     """The user found it by its id before the request was asked for again: it is one row in the end."""
     lost = await lose(ledger)
     await ledger.observe(task(), EPOCH + 1)
@@ -95,7 +95,7 @@ async def test_a_lost_task_that_was_looked_at_meanwhile_becomes_its_request(ledg
     assert (found.number, found.recovered) == (lost.number, True)
 
 
-async def test_an_adoption_ends_when_the_task_is_another_requests(ledger: OwnerLedger) -> None:
+async def test_a_recovery_ends_when_the_task_is_another_requests(ledger: OwnerLedger) -> None:
     """A guess never outweighs an answer: the row that guessed is unknown again."""
     cat = await lose(ledger, "cat")
     await ledger.mark_answered(cat.number, task("dog"), EPOCH + 3, recovered=True)

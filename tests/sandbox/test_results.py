@@ -144,6 +144,7 @@ async def test_a_missing_library_is_named(
     assert response.json()["error"]["message"] == ('Making videos needs PyAV: pip install "wan-mcp[sandbox]"')
 
 
+@pytest.mark.slow
 async def test_the_video_is_a_playable_film_of_the_picture(
     connect: Connect, make_sandbox: MakeSandbox, order: dict[str, Any], clock: Any, web: dict[str, bytes]
 ) -> None:

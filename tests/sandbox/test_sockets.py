@@ -15,7 +15,7 @@ import pytest
 
 from wan_mcp.sandbox import Fault, Sandbox, running, serve
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SUBMIT = "/v1/videos/generations"
 KEY = {"authorization": "Bearer sk-sandbox"}

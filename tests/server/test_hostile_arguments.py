@@ -54,6 +54,7 @@ def calls(tool: Definition) -> st.SearchStrategy[dict[str, Any]]:
     return own | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=12), NEARLY | JSON, max_size=6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", TOOLS, ids=[tool.name for tool in TOOLS])
 @given(data=st.data())
 def test_any_arguments_are_parsed_or_refused_in_words(tool: Definition, data: st.DataObject) -> None:
@@ -71,6 +72,7 @@ def test_any_arguments_are_parsed_or_refused_in_words(tool: Definition, data: st
         assert isinstance(found, tool.arguments)
 
 
+@pytest.mark.slow
 @given(arguments=calls(TOOLS[0]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_what_reaches_the_paid_endpoint_is_what_the_endpoint_documents(

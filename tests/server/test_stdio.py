@@ -17,7 +17,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from tests.world import KEY, render
 from wan_mcp.sandbox import Sandbox, running
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 HELLO = {
     "jsonrpc": "2.0",

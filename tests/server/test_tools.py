@@ -195,7 +195,7 @@ async def test_a_wait_ends_by_itself_and_says_how_to_go_on(world: World) -> None
     assert "900 s is more than one call may wait" in clamped["next"]
 
 
-async def test_zero_seconds_look_once(world: World) -> None:
+async def test_zero_seconds_read_once(world: World) -> None:
     """A wait of no time is one read."""
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]

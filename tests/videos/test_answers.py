@@ -87,13 +87,13 @@ async def test_a_download_ends_in_time(folder: Path, every: float) -> None:
 
 
 @pytest.mark.parametrize("answer", [*map(status, (500, 502, 503, 504, 429, 408, 425)), broken])
-async def test_trouble_that_passes_is_waited_out(folder: Path, answer: Answer) -> None:
+async def test_a_failure_that_passes_is_waited_out(folder: Path, answer: Answer) -> None:
     """Three times the host stumbles; then it is well."""
     await save(Host(FILM, answer, answer, answer), folder)
     assert files(folder) == {"film.mp4": FILM}
 
 
-async def test_trouble_in_the_middle_does_not_lose_what_came(folder: Path) -> None:
+async def test_a_failure_in_the_middle_does_not_lose_what_came(folder: Path) -> None:
     """After the stumbling it goes on where it was."""
     host = Host()
     host.script += [host.cut(20_000), status(503), status(429), status(500)]
@@ -113,7 +113,7 @@ async def test_the_host_may_ask_for_a_pause(folder: Path, asked: str, least: flo
 
 
 @pytest.mark.parametrize(("answer", "said"), [(status(503), "HTTP 503"), (broken, "refused the connection")])
-async def test_trouble_that_stays_is_an_error(folder: Path, answer: Answer, said: str) -> None:
+async def test_a_failure_that_stays_is_an_error(folder: Path, answer: Answer, said: str) -> None:
     """After four attempts, within seconds, with what was wrong."""
     host, start = Host(FILM, *[answer] * 99), now()
     error = await refused(host, folder)

@@ -58,10 +58,10 @@ async def test_until_the_end_only_a_hidden_file_is_there(folder: Path) -> None:
     """Whoever lists the folder in the middle sees no video yet."""
     seen: set[str] = set()
 
-    async def look(received: int, length: int | None) -> None:
+    async def note(received: int, length: int | None) -> None:
         seen.update(path.name for path in folder.iterdir())
 
-    await save(Host(every=3), folder, notice=look)
+    await save(Host(every=3), folder, notice=note)
     assert len(seen) == 1
     assert seen.pop().startswith(".")
 

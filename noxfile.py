@@ -1,0 +1,139 @@
+"""The developer's day: ``nox`` checks style, types and the fast tests, ``nox -s ci`` everything.
+
+``check``, ``style``, ``types`` and ``test`` use the environment ``.venv``, which the README's test command
+makes. The others make environments of their own.
+"""
+
+import os
+import re
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["check"]
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = False
+
+ROOT = Path(__file__).parent
+SCRIPTS = "Scripts" if sys.platform == "win32" else "bin"
+PYTHON = str(ROOT / ".venv" / SCRIPTS / "python")
+DIST = ROOT / "dist"
+PACKAGES = ROOT / "tests" / "packages"
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+
+@nox.session(venv_backend="none")
+def check(session: nox.Session) -> None:
+    """Style, types and the fast tests: under a minute, before each commit."""
+    style(session)
+    types(session)
+    session.run(PYTHON, "-m", "pytest", "-n", "auto", "-m", "not slow", external=True)
+
+
+@nox.session(venv_backend="none")
+def style(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.run(PYTHON, "-m", "ruff", "check", ".", external=True)
+    session.run(PYTHON, "-m", "ruff", "format", "--check", ".", external=True)
+
+
+@nox.session(venv_backend="none")
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over package and tests."""
+    session.run(PYTHON, "-m", "mypy", external=True)
+
+
+@nox.session(venv_backend="none")
+def test(session: nox.Session) -> None:
+    """The README's test command as it stands: it makes ``.venv`` and runs all tests, with coverage."""
+    found = re.search(
+        r"<!-- command: test -->\n```sh\n(.+?)\n```", (ROOT / "README.md").read_text("utf-8"), re.S
+    )
+    if found is None:
+        session.error("README.md has no test command.")
+    session.run("bash", "-euo", "pipefail", "-c", found[1], external=True)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """The official conformance suite, real clients and the desktop bundle. Needs npm."""
+    tools = Path(session.create_tmp())
+    shutil.copy(ROOT / "tests" / "clients" / "package.json", tools)
+    with session.chdir(tools):
+        session.run("npm", "install", "--no-audit", "--no-fund", "--loglevel=error", external=True)
+    session.install("-r", "tests/clients/requirements.txt")  # fastmcp needs an mcp of its own
+    commands = tools / "commands"
+    commands.mkdir(exist_ok=True)
+    for name in ("fastmcp", "uv"):  # and nothing else of that environment
+        (commands / name).unlink(missing_ok=True)
+        (commands / name).symlink_to(Path(session.bin) / name)
+    env = {
+        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+        "WAN_MCP_NODE_TOOLS": str(tools),
+        "WAN_MCP_REQUIRE_NODE": "1",
+    }
+    session.run(PYTHON, "-m", "tests.clients.programs", env=env, external=True)
+    session.run(PYTHON, "-m", "pytest", "-rsP", "tests/conformance", "tests/clients", env=env, external=True)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The wheel and the source distribution, into ``dist``; the wheel holds nothing but the package."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.install("hatchling")
+    session.run("hatchling", "build", "-d", str(DIST))
+    session.run("python", str(PACKAGES / "contents.py"), str(_built("*.whl")))
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("pattern", ["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])
+def packages(session: nox.Session, pattern: str) -> None:
+    """A package alone in an empty environment, for each Python that is here."""
+    session.install(str(_built(pattern)))
+    _start(session)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The wheel with the oldest libraries that it allows."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    session.install(
+        str(_built("*.whl")), *(re.sub(r">=([\d.]+).*", r"==\1", one) for one in project["dependencies"])
+    )
+    _start(session)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The demo, from the wheel; it leaves a video that plays."""
+    session.install(f"{_built('*.whl')}[sandbox]")
+    session.chdir(session.create_tmp())
+    session.run("wan-mcp", "demo", "--seconds", "3", "--output", "demo.mp4")
+    session.run("python", str(PACKAGES / "plays.py"), "demo.mp4")
+
+
+@nox.session(venv_backend="none")
+def ci(session: nox.Session) -> None:
+    """All of it, beginning with a new ``.venv``."""
+    shutil.rmtree(ROOT / ".venv", ignore_errors=True)
+    for name in ("test", "style", "types", "clients", "build", "packages", "oldest", "demo"):
+        session.notify(name)
+
+
+def _built(pattern: str) -> Path:
+    found = sorted(DIST.glob(pattern))
+    if len(found) != 1:
+        raise SystemExit(f"dist has {len(found)} files {pattern}: run nox -s build first.")
+    return found[0]
+
+
+def _start(session: nox.Session) -> None:
+    """Outside of the tree, so that it is the installed package that starts."""
+    session.chdir(session.create_tmp())
+    session.run("wan-mcp", "--version")
+    session.run("python", "-m", "wan_mcp", "--help", silent=True)
+    session.run("python", str(PACKAGES / "starts.py"))

@@ -1,0 +1,103 @@
+"""Imports only go down: the layers that CONTRIBUTING.md lists are those of the code."""
+
+import ast
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "wan_mcp"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FOR_MCP = ("cli", "server")
+ALONE = "sandbox"
+MAX_ENTRIES = 15
+MAX_LINES = 300
+
+
+def layers() -> list[str]:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    found = re.search(r"^<!-- layers -->\n```\n(.*?)^```$", text, re.M | re.S)
+    assert found, "CONTRIBUTING.md has no layers"
+    return [line.split()[0] for line in found[1].splitlines()]
+
+
+LAYERS = layers()
+
+
+def layer(name: str) -> str:
+    """The layer of a module, by its dotted name; empty for the package itself and its entry."""
+    part = name.split(".")[1] if "." in name else ""
+    return part.removesuffix("__main__")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, by its dotted name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_the_layers_are_all_that_there_is() -> None:
+    """Every file and folder of the package is in the list, and fits on one screen."""
+    entries = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert entries == {*LAYERS, "__init__", "__main__"}
+    assert len(entries) <= MAX_ENTRIES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_what_is_below_it(path: Path) -> None:
+    """Of the package; ``mcp`` is for two layers, and the sandbox stands alone."""
+    here = layer(name_of(path))
+    allowed = LAYERS[LAYERS.index(here) :] if here else LAYERS
+    if here == ALONE:
+        allowed = [ALONE]
+    elif here not in ("", *FOR_MCP):
+        allowed = [name for name in allowed if name != ALONE]
+    for imported in imports(path):
+        top, _, rest = imported.partition(".")
+        if top == "wan_mcp" and rest != "__version__":
+            below = layer(imported)
+            assert below in allowed, imported
+        if top in ("mcp", "mcp_types"):
+            assert here in FOR_MCP, imported
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not even inside of a layer, nor by an import inside of a function."""
+    names = {name_of(path) for path in MODULES}
+    graph = {
+        name_of(path): {
+            name if name in names else name.rpartition(".")[0]
+            for name in imports(path)
+            if name.startswith("wan_mcp.")
+        }
+        for path in MODULES
+    }
+    assert set(TopologicalSorter(graph).static_order()) == names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_is_long(path: Path) -> None:
+    """A module is one concept; where it needs more lines, there are two."""
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("module", ["generate", "tasks", "doctor", "commands"])
+def test_commands_for_people_do_not_load_the_sdk(module: str) -> None:
+    """It would take most of their time."""
+    program = f"import sys, wan_mcp.cli.{module}; sys.exit('mcp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
