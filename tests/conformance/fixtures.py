@@ -47,6 +47,8 @@ from tests.world import picture
 Handler = Callable[..., Any]
 Asking = str | InputRequiredResult
 
+PREFIX = "test_"
+"""With which the suite's names begin; here it would make pytest take them for tests."""
 MOMENT = 0.05
 """Seconds between two notifications, as the suite asks."""
 
@@ -54,7 +56,7 @@ MOMENT = 0.05
 def add_fixtures(server: MCPServer[Any]) -> None:
     """Offer all of it, beside what the server offers already."""
     for tool in (*ANSWERS, *NOTICES, *QUESTIONS, *ROUNDS):
-        server.add_tool(tool, structured_output=False)
+        server.add_tool(tool, name=f"{PREFIX}{tool.__name__}", structured_output=False)
     _add_changes(server)
     _add_schema(server)
     _add_resources(server)
@@ -89,27 +91,27 @@ def _sound() -> str:
 # Tools that answer
 
 
-def test_simple_text() -> str:
+def simple_text() -> str:
     """Answers a text."""
     return "This is a simple text response for testing."
 
 
-def test_image_content() -> ImageContent:
+def image_content() -> ImageContent:
     """Answers a picture."""
     return _image()
 
 
-def test_audio_content() -> AudioContent:
+def audio_content() -> AudioContent:
     """Answers a sound."""
     return AudioContent(type="audio", data=_sound(), mime_type="audio/wav")
 
 
-def test_embedded_resource() -> EmbeddedResource:
+def embedded_resource() -> EmbeddedResource:
     """Answers a resource."""
     return _embedded("test://embedded-resource", "This is an embedded resource content.")
 
 
-def test_multiple_content_types() -> list[ContentBlock]:
+def multiple_content_types() -> list[ContentBlock]:
     """Answers a text, a picture and a resource."""
     data = json.dumps({"test": "data", "value": 123})
     return [
@@ -119,17 +121,17 @@ def test_multiple_content_types() -> list[ContentBlock]:
     ]
 
 
-def test_error_handling() -> str:
+def error_handling() -> str:
     """Fails."""
     raise ToolError("This tool intentionally returns an error for testing")
 
 
-def test_x_mcp_header(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+def x_mcp_header(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
     """Takes an argument that the client repeats in an HTTP header."""
     return region
 
 
-def test_missing_capability(context: Context[Any]) -> str:
+def missing_capability(context: Context[Any]) -> str:
     """Works only for clients that offer sampling."""
     offered = context.client_capabilities
     if offered is None or offered.sampling is None:
@@ -139,21 +141,21 @@ def test_missing_capability(context: Context[Any]) -> str:
 
 
 ANSWERS: tuple[Handler, ...] = (
-    test_simple_text,
-    test_image_content,
-    test_audio_content,
-    test_embedded_resource,
-    test_multiple_content_types,
-    test_error_handling,
-    test_x_mcp_header,
-    test_missing_capability,
+    simple_text,
+    image_content,
+    audio_content,
+    embedded_resource,
+    multiple_content_types,
+    error_handling,
+    x_mcp_header,
+    missing_capability,
 )
 
 
 # Tools that send something while they work
 
 
-async def test_tool_with_logging(context: Context[Any]) -> str:
+async def tool_with_logging(context: Context[Any]) -> str:
     """Writes three log lines to the client."""
     for moment, line in enumerate(("started", "", "completed")):
         if moment:
@@ -162,13 +164,13 @@ async def test_tool_with_logging(context: Context[Any]) -> str:
     return "Logged three times."
 
 
-async def test_logging_tool(context: Context[Any]) -> str:
+async def logging_tool(context: Context[Any]) -> str:
     """Writes one log line, which only reaches a client that asked for log lines."""
     await context.info("One line")
     return "Logged once."
 
 
-async def test_tool_with_progress(context: Context[Any]) -> str:
+async def tool_with_progress(context: Context[Any]) -> str:
     """Reports progress three times."""
     for percent in (0, 50, 100):
         await context.report_progress(percent, 100, f"{percent} %")
@@ -176,7 +178,7 @@ async def test_tool_with_progress(context: Context[Any]) -> str:
     return "Done."
 
 
-async def test_reconnection(context: Context[Any]) -> str:
+async def reconnection(context: Context[Any]) -> str:
     """Closes its stream before it answers, so that the client has to come back for the answer."""
     await context.close_sse_stream()
     await anyio.sleep(4 * MOMENT)
@@ -184,10 +186,10 @@ async def test_reconnection(context: Context[Any]) -> str:
 
 
 NOTICES: tuple[Handler, ...] = (
-    test_tool_with_logging,
-    test_logging_tool,
-    test_tool_with_progress,
-    test_reconnection,
+    tool_with_logging,
+    logging_tool,
+    tool_with_progress,
+    reconnection,
 )
 
 
@@ -225,7 +227,7 @@ class Choices(BaseModel):
     ]
 
 
-async def test_sampling(prompt: str, context: Context[Any]) -> str:
+async def sampling(prompt: str, context: Context[Any]) -> str:
     """Asks the client's model."""
     answer = await context.session.create_message(
         messages=[SamplingMessage(role="user", content=_text(prompt))],
@@ -236,22 +238,22 @@ async def test_sampling(prompt: str, context: Context[Any]) -> str:
     return f"LLM response: {answer.content.text}"
 
 
-async def test_elicitation(message: str, context: Context[Any]) -> str:
+async def elicitation(message: str, context: Context[Any]) -> str:
     """Asks the user."""
     return await _asked(context, message, Contact)
 
 
-async def test_elicitation_sep1034_defaults(context: Context[Any]) -> str:
+async def elicitation_sep1034_defaults(context: Context[Any]) -> str:
     """Asks the user, with a default for each kind of field."""
     return await _asked(context, "Who are you?", Defaults)
 
 
-async def test_elicitation_sep1330_enums(context: Context[Any]) -> str:
+async def elicitation_sep1330_enums(context: Context[Any]) -> str:
     """Asks the user to choose."""
     return await _asked(context, "What do you choose?", Choices)
 
 
-async def test_streaming_elicitation(
+async def streaming_elicitation(
     answer: Annotated[ElicitationResult[Contact], Resolve(lambda: Elicit("Who are you?", Contact))],
 ) -> str:
     """Asks the user in the way that the client's protocol has for it."""
@@ -265,11 +267,11 @@ async def _asked(context: Context[Any], message: str, schema: type[BaseModel]) -
 
 
 QUESTIONS: tuple[Handler, ...] = (
-    test_sampling,
-    test_elicitation,
-    test_elicitation_sep1034_defaults,
-    test_elicitation_sep1330_enums,
-    test_streaming_elicitation,
+    sampling,
+    elicitation,
+    elicitation_sep1034_defaults,
+    elicitation_sep1330_enums,
+    streaming_elicitation,
 )
 
 
@@ -296,7 +298,7 @@ def _field(answer: InputResponse | None, name: str) -> Any:
     return answer.content.get(name) if isinstance(answer, ElicitResult) and answer.content else None
 
 
-def test_input_required_result_elicitation(context: Context[Any]) -> Asking:
+def input_required_result_elicitation(context: Context[Any]) -> Asking:
     """Needs the user's name."""
     name = _field(_answers(context).get("user_name"), "name")
     if name:
@@ -304,7 +306,7 @@ def test_input_required_result_elicitation(context: Context[Any]) -> Asking:
     return InputRequiredResult(input_requests={"user_name": _form("What is your name?", name="string")})
 
 
-def test_input_required_result_sampling(context: Context[Any]) -> Asking:
+def input_required_result_sampling(context: Context[Any]) -> Asking:
     """Needs an answer of the client's model."""
     answer = _answers(context).get("capital_question")
     if answer is not None:
@@ -312,7 +314,7 @@ def test_input_required_result_sampling(context: Context[Any]) -> Asking:
     return InputRequiredResult(input_requests={"capital_question": _sample("What is the capital of France?")})
 
 
-def test_input_required_result_list_roots(context: Context[Any]) -> Asking:
+def input_required_result_list_roots(context: Context[Any]) -> Asking:
     """Needs the client's roots."""
     answer = _answers(context).get("client_roots")
     if isinstance(answer, ListRootsResult):
@@ -320,14 +322,14 @@ def test_input_required_result_list_roots(context: Context[Any]) -> Asking:
     return InputRequiredResult(input_requests={"client_roots": ListRootsRequest()})
 
 
-def test_input_required_result_request_state(context: Context[Any]) -> Asking:
+def input_required_result_request_state(context: Context[Any]) -> Asking:
     """Needs a confirmation, and its own state back."""
     if "confirm" in _answers(context) and context.request_state == "asked":
         return "state-ok"
     return _confirming("asked")
 
 
-def test_input_required_result_tampered_state(context: Context[Any]) -> Asking:
+def input_required_result_tampered_state(context: Context[Any]) -> Asking:
     """Gives out a state that nobody may change; the server sees to that, not the tool."""
     return "The state came back as it was." if context.request_state == "sealed" else _confirming("sealed")
 
@@ -337,7 +339,7 @@ def _confirming(state: str) -> InputRequiredResult:
     return InputRequiredResult(input_requests={"confirm": question}, request_state=state)
 
 
-def test_input_required_result_multiple_inputs(context: Context[Any]) -> Asking:
+def input_required_result_multiple_inputs(context: Context[Any]) -> Asking:
     """Needs three answers at once."""
     questions: dict[str, InputRequest] = {
         "user_name": _form("What is your name?", name="string"),
@@ -349,7 +351,7 @@ def test_input_required_result_multiple_inputs(context: Context[Any]) -> Asking:
     return InputRequiredResult(input_requests=questions, request_state="three asked")
 
 
-def test_input_required_result_multi_round(context: Context[Any]) -> Asking:
+def input_required_result_multi_round(context: Context[Any]) -> Asking:
     """Needs two answers, one after the other; what it knows so far travels in the state."""
     answers, name = _answers(context), context.request_state or ""
     if (color := _field(answers.get("step2"), "color")) and name:
@@ -361,7 +363,7 @@ def test_input_required_result_multi_round(context: Context[Any]) -> Asking:
     return InputRequiredResult(input_requests={"step1": question}, request_state="step 1")
 
 
-def test_input_required_result_capabilities(context: Context[Any]) -> Asking:
+def input_required_result_capabilities(context: Context[Any]) -> Asking:
     """Asks only what the client can answer."""
     offered = context.client_capabilities
     questions: dict[str, InputRequest] = {}
@@ -373,14 +375,14 @@ def test_input_required_result_capabilities(context: Context[Any]) -> Asking:
 
 
 ROUNDS: tuple[Handler, ...] = (
-    test_input_required_result_elicitation,
-    test_input_required_result_sampling,
-    test_input_required_result_list_roots,
-    test_input_required_result_request_state,
-    test_input_required_result_tampered_state,
-    test_input_required_result_multiple_inputs,
-    test_input_required_result_multi_round,
-    test_input_required_result_capabilities,
+    input_required_result_elicitation,
+    input_required_result_sampling,
+    input_required_result_list_roots,
+    input_required_result_request_state,
+    input_required_result_tampered_state,
+    input_required_result_multiple_inputs,
+    input_required_result_multi_round,
+    input_required_result_capabilities,
 )
 
 
@@ -392,16 +394,16 @@ def _add_changes(server: MCPServer[Any]) -> None:
         """There for a moment."""
         return "here"
 
-    @server.tool()
-    async def test_trigger_tool_change(context: Context[Any]) -> str:
+    @server.tool(name=f"{PREFIX}trigger_tool_change")
+    async def trigger_tool_change(context: Context[Any]) -> str:
         """Changes the list of tools, and tells those who listen."""
         server.add_tool(passing)
         server.remove_tool("passing")
         await context.notify_tools_changed()
         return "The list of tools was changed."
 
-    @server.tool()
-    async def test_trigger_prompt_change(context: Context[Any]) -> str:
+    @server.tool(name=f"{PREFIX}trigger_prompt_change")
+    async def trigger_prompt_change(context: Context[Any]) -> str:
         """Changes the list of prompts, and tells those who listen."""
         server.add_prompt(Prompt.from_function(passing))
         server.remove_prompt("passing")
@@ -463,31 +465,31 @@ def _add_resources(server: MCPServer[Any]) -> None:
 
 
 def _add_prompts(server: MCPServer[Any]) -> None:
-    @server.prompt()
-    def test_simple_prompt() -> str:
+    @server.prompt(name=f"{PREFIX}simple_prompt")
+    def simple_prompt() -> str:
         """A prompt without arguments."""
         return "This is a simple prompt for testing."
 
-    @server.prompt()
-    def test_prompt_with_arguments(arg1: str, arg2: str) -> str:
+    @server.prompt(name=f"{PREFIX}prompt_with_arguments")
+    def prompt_with_arguments(arg1: str, arg2: str) -> str:
         """A prompt with two arguments."""
         return f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"
 
-    @server.prompt()
-    def test_prompt_with_embedded_resource(resourceUri: str) -> list[UserMessage]:
+    @server.prompt(name=f"{PREFIX}prompt_with_embedded_resource")
+    def prompt_with_embedded_resource(resourceUri: str) -> list[UserMessage]:
         """A prompt that holds a resource."""
         return [
             UserMessage(_embedded(resourceUri, "Embedded resource content for testing.")),
             UserMessage("Please process the embedded resource above."),
         ]
 
-    @server.prompt()
-    def test_prompt_with_image() -> list[UserMessage]:
+    @server.prompt(name=f"{PREFIX}prompt_with_image")
+    def prompt_with_image() -> list[UserMessage]:
         """A prompt that holds a picture."""
         return [UserMessage(_image()), UserMessage("Please analyze the image above.")]
 
-    @server.prompt()
-    def test_input_required_result_prompt(context: Context[Any]) -> str | InputRequiredResult:
+    @server.prompt(name=f"{PREFIX}input_required_result_prompt")
+    def input_required_result_prompt(context: Context[Any]) -> str | InputRequiredResult:
         """A prompt that needs to know something first."""
         found = _field(_answers(context).get("user_context"), "context")
         if found:
