@@ -24,6 +24,7 @@ PYTHON = str(ROOT / ".venv" / SCRIPTS / "python")
 DIST = ROOT / "dist"
 PACKAGES = ROOT / "tests" / "packages"
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+KINDS = {"wheel": "*.whl", "sdist": "*.tar.gz"}
 
 
 @nox.session(venv_backend="none")
@@ -90,7 +91,7 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS)
-@nox.parametrize("pattern", ["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])
+@nox.parametrize("pattern", list(KINDS.values()), ids=list(KINDS))
 def packages(session: nox.Session, pattern: str) -> None:
     """A package alone in an empty environment, for each Python that is here."""
     session.install(str(_built(pattern)))
@@ -119,8 +120,10 @@ def demo(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def ci(session: nox.Session) -> None:
     """All of it, beginning with a new ``.venv``."""
-    shutil.rmtree(ROOT / ".venv", ignore_errors=True)
-    for name in ("test", "style", "types", "clients", "build", "packages", "oldest", "demo"):
+    if Path(sys.prefix) != ROOT / ".venv":
+        shutil.rmtree(ROOT / ".venv", ignore_errors=True)
+    alone = [f"packages-{python}({kind})" for python in PYTHONS for kind in KINDS]
+    for name in ("test", "style", "types", "clients", "build", *alone, "oldest", "demo"):
         session.notify(name)
 
 
