@@ -15,7 +15,6 @@ from wan_mcp.generation.polling import RateLimit
 from wan_mcp.generation.status import TaskChanged
 from wan_mcp.images import PictureLoader
 from wan_mcp.ledger import Ledger
-from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.net.fetch import PublicFetcher, Resolve
 from wan_mcp.settings import Settings
 
@@ -63,7 +62,7 @@ class Runtime:
         self.pictures = PictureLoader(
             self.fetcher, folders=settings.image_dirs, local=local, check=settings.image_check
         )
-        self.ledger = ledger or SqliteLedger(settings.data_dir)
+        self._ledger = ledger
         self.rate_limit = RateLimit(settings.reads_a_second, settings.reads_at_once)
         self._background: TaskGroup | None = None
 
@@ -82,7 +81,17 @@ class Runtime:
         with anyio.move_on_after(GRACE, shield=True):
             await self.connections.aclose()
             await self.fetcher.aclose()
-            await self.ledger.aclose()
+            if self._ledger is not None:
+                await self._ledger.aclose()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The record of all owners."""
+        if self._ledger is None:
+            from wan_mcp.ledger.sqlite.store import SqliteLedger  # a server that only starts needs no SQLite
+
+            self._ledger = SqliteLedger(self.settings.data_dir)
+        return self._ledger
 
     @property
     def background(self) -> TaskGroup:
