@@ -165,7 +165,7 @@ async def compare_sizes(folder: Path) -> None:
     assert (len(await many.entries(limit=2 * MANY)), len(await few.entries())) == (MANY, FEW)
 
     async def repeat(ledger: OwnerLedger) -> None:
-        claim = await ledger.claim(intent(FEW - 2), rules())
+        claim = await ledger.claim(intent(FEW - 3), rules())
         assert claim.kind == "repeat"
 
     async def new(ledger: OwnerLedger) -> None:
@@ -178,8 +178,8 @@ async def compare_sizes(folder: Path) -> None:
         "list of what is unknown": lambda ledger: ledger.entries(status="unknown", limit=10),
         "repeat check": repeat,
         "new request under a cap": new,
-        "one task": lambda ledger: ledger.find(f"task-unified-{FEW - 2}"),
-        "durations of its kind": lambda ledger: ledger.durations(f"task-unified-{FEW - 2}"),
+        "one task": lambda ledger: ledger.find(f"task-unified-{FEW - 3}"),
+        "durations of its kind": lambda ledger: ledger.durations(f"task-unified-{FEW - 3}"),
     }
     for name, ask in questions.items():
         ours, plain = await in_turns(lambda ask=ask: ask(many), lambda ask=ask: ask(few), ROUNDS)  # type: ignore[misc]
