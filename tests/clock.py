@@ -9,23 +9,24 @@ EPOCH = 1_790_000_000.0
 
 
 class JumpingSelector(selectors.DefaultSelector):
-    """Where the loop would sleep until its next timer, time jumps there instead.
+    """Where the loop would sleep until its next timer, time jumps there instead; else it stands still.
 
     While a worker thread is busy its end is awaited for real: that is not idle time.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.jumped = 0.0
+        self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or timeout is None or timeout <= 0:
             return ready or super().select(timeout)
         if _threads_are_busy():
-            return super().select(timeout)
-        self.jumped += timeout
-        return []
+            ready = super().select(timeout)
+        if not ready:
+            self.now += timeout
+        return ready
 
 
 def _threads_are_busy() -> bool:
@@ -36,14 +37,14 @@ def _threads_are_busy() -> bool:
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop in which waiting takes no time."""
+    """An event loop in which waiting takes no real time, and nothing but waiting takes its own."""
 
     def __init__(self) -> None:
         self._jumping = JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        return super().time() + self._jumping.jumped
+        return self._jumping.now
 
 
 def now() -> float:
