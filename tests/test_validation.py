@@ -71,7 +71,12 @@ def test_what_a_client_mangled_is_read_as_meant(given: dict[str, Any], field: st
         ({"image_urls": {"url": PICTURE}}, "image_urls must be a list"),
         (
             {"image_urls": ["cat.png"]},
-            "image_urls must be an https:// address, a file: URI, or an absolute path",
+            "image_urls is a name without a path. A picture pasted into the chat",
+        ),
+        ({"image_urls": ["attachment:1"]}, "(attachment:). A picture pasted into the chat has no path here."),
+        (
+            {"image_urls": ["pics/cat.png"]},
+            "image_urls is neither a web address nor an absolute path. Give",
         ),
         ({"duration": 7}, "duration must be 5 or 10, not 7"),
         ({"duration": 5.5}, "duration must be 5 or 10, not 5.5"),

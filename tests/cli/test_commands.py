@@ -95,6 +95,23 @@ def test_a_key_is_shown_masked(key: str, shown: str) -> None:
     assert masked(SecretStr(key)) == shown
 
 
+@pytest.mark.parametrize(
+    ("image", "read"),
+    [
+        ("cat.png", "{here}/cat.png"),
+        ("./cat.png", "{here}/cat.png"),
+        ("file:/home/a.png", "file:/home/a.png"),
+        ("file:///home/a.png", "file:///home/a.png"),
+        ("https://pictures.example.com/a.png", "https://pictures.example.com/a.png"),
+        ("~/a.png", "{home}/a.png"),
+    ],
+)
+def test_an_image_on_the_command_line_is_an_address_or_a_file_here(image: str, read: str) -> None:
+    """A path is one of this folder; what names its own place stays as it is."""
+    wanted = read.format(here=Path.cwd(), home=Path.home())
+    assert request_of(image, "go", None, None).image_urls == [wanted]
+
+
 @pytest.mark.parametrize(("percent", "filled"), [(-5, 0), (0, 0), (50, 12), (100, 24), (250, 24)])
 def test_a_bar_never_leaves_its_frame(percent: float, filled: int) -> None:
     """Whatever percentage upstream reports."""
@@ -196,6 +213,18 @@ class TestOverRealSockets:
                 saved = await generate(self.settings(url, tmp_path), request, tmp_path / "cat.mp4")
         assert saved == tmp_path / "cat.mp4"
         assert saved.read_bytes()[4:8] == b"ftyp"
+
+    async def test_a_person_may_read_what_the_person_typed(self, tmp_path: Path) -> None:
+        """In whatever folder it is; the folders are for what a model asks for."""
+        (tmp_path / "else").mkdir()
+        (tmp_path / "else" / "Cat.png").write_bytes(picture())
+        request = request_of(f"file:{tmp_path}/else/cat.png", "The cat yawns.", None, None)
+        with anyio.fail_after(30):
+            async with running(Sandbox(seconds=0.2, key=KEY, render=render)) as url:
+                settings = self.settings(url, tmp_path).model_copy(
+                    update={"image_dirs": (tmp_path / "none",)}
+                )
+                assert (await generate(settings, request, tmp_path / "cat.mp4")).exists()
 
     async def test_a_failed_generation_is_an_error_here(self, tmp_path: Path) -> None:
         """The reason is said, and that it was not charged."""

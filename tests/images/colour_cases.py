@@ -190,7 +190,7 @@ ANIMATIONS = [
     Case(
         "animated GIF",
         lambda: animation_of("GIF"),
-        ("first frame of an animation of 4", "converted from GIF to PNG"),
+        ("first frame of an animation", "converted from GIF to PNG"),
     ),
     Case(
         "animated WebP",

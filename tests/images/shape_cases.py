@@ -26,12 +26,12 @@ def sideways(kind: str, result: str, *words: str) -> list[Case]:
 
 
 ORIENTATIONS = [
-    Case("JPEG with EXIF", partial(turned, "JPEG", 1), ("metadata removed",), format="jpeg"),
-    Case("PNG with EXIF", partial(turned, "PNG", 1), ("metadata removed",)),
-    Case("WebP with EXIF", partial(turned, "WEBP", 1), ("metadata removed",), format="webp"),
+    Case("JPEG with EXIF that only turns", partial(turned, "JPEG", 1), format="jpeg"),
+    Case("PNG with EXIF that only turns", partial(turned, "PNG", 1)),
+    Case("WebP with EXIF that only turns", partial(turned, "WEBP", 1), format="webp"),
     Case("TIFF with EXIF", partial(turned, "TIFF", 1), ("converted from TIFF to PNG",)),
     *sideways("JPEG", "jpeg"),
-    *sideways("PNG", "png", "metadata removed"),
+    *sideways("PNG", "png"),
     *sideways("WEBP", "png", "converted from WebP to PNG"),
     *sideways("TIFF", "png", "converted from TIFF to PNG"),
 ]
@@ -102,24 +102,20 @@ ODD = [
     Case(
         "JPEG with something behind its end",
         lambda: saved(quadrants(), "JPEG") + b"\0\0\0\x18ftypmp42" + bytes(5000),
-        ("metadata removed",),
         format="jpeg",
     ),
     Case(
         "PNG with something behind its end",
         lambda: saved(quadrants(), "PNG") + bytes(5000),
-        ("metadata removed",),
     ),
     Case(
         "JPEG of several pictures",
         lambda: saved(quadrants(), "MPO", save_all=True, append_images=[quadrants(160, 120)]),
-        ("metadata removed",),
         format="jpeg",
     ),
     Case(
         "JPEG with a broken EXIF block",
         lambda: makers.with_segment(saved(quadrants(), "JPEG"), 0xE1, b"Exif\0\0MM\0*\xff\xff\xff\xff"),
-        ("metadata removed",),
         format="jpeg",
     ),
     Case(

@@ -6,17 +6,20 @@ import base64
 import hashlib
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
 import pytest
+from PIL import Image
 
 from tests.images import makers
 from tests.images.makers import photo, quadrants, saved, see_through, turned
 from tests.net.sites import Answer, Names, Recorder, Site, Visit, only, showing, site
 from wan_mcp.errors import AddressRefused, PictureError
-from wan_mcp.images import Picture, PictureLoader
+from wan_mcp.images import Picture, PictureLoader, loader
+from wan_mcp.images.fitting import Prepared
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.settings import Settings
 
@@ -69,7 +72,7 @@ async def test_a_web_picture_that_fits_is_passed_on_by_its_own_address(
     assert picture == Picture(
         identity=digest(address.encode()),
         address=address,
-        file_name="picture.jpg" if kind == "jpeg" else f"picture.{kind}",
+        file_name=f"picture.{kind}",
         media_type=f"image/{kind}",
         width=800,
         height=600,
@@ -97,23 +100,45 @@ async def test_a_web_picture_that_does_not_fit_is_read_whole_and_made_to_fit(
     assert picture.adjusted[: len(adjusted)] == adjusted
 
 
-async def test_a_long_picture_is_left_as_soon_as_its_facts_are_known(pictures: PictureLoader) -> None:
-    content = saved(quadrants(2000, 2000), "JPEG", exif=makers.exif(gps=True)) + bytes(9_000_000)
-    requests: list[Visit] = []
-
-    async def answer(visit: Visit) -> None:
-        requests.append(visit)
-        await visit.begin(200, {"content-length": str(len(content))})
-        await visit.send(content[:200_000])
-        await anyio.sleep_forever()  # whoever wanted more would wait here until the deadline
-
-    picture, _ = await shown(pictures, answer)
-
-    assert picture.address is not None
-    assert len(requests) == 1
+CUT = [
+    saved(quadrants(), "PNG")[:700],
+    saved(photo(800, 600), "PNG")[:700],
+    JPEG[:700],
+    saved(quadrants(), "WEBP")[:700],
+    saved(quadrants(), "BMP")[:700],
+    saved(photo(800, 600), "JPEG")[:-5000],
+]
 
 
-async def test_without_a_length_a_picture_is_read_until_it_is_known_to_be_short_enough(
+@pytest.mark.parametrize("content", CUT, ids=["PNG", "photo in PNG", "JPEG", "WebP", "BMP", "JPEG's end"])
+async def test_a_web_picture_that_is_cut_off_is_refused_as_a_file_is(
+    pictures: PictureLoader, tmp_path: Path, content: bytes
+) -> None:
+    """Its beginning tells the right size; it would be paid for, and fail."""
+    (tmp_path / "cat").write_bytes(content)
+    with pytest.raises(PictureError) as file:
+        await pictures.open(str(tmp_path / "cat"))
+    web = await refused(pictures, showing(content))
+    assert web.message.partition("cat.png ")[2] == file.value.message.partition("cat ")[2]
+
+
+MADE_UP = [
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA",
+    "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ==",
+    "data:image/png;base64,<base64 of the picture>",
+    "data:image/png;base64," + base64.b64encode(saved(Image.new("RGB", (1, 1)), "PNG")).decode(),
+]
+
+
+@pytest.mark.parametrize("reference", MADE_UP)
+async def test_made_up_data_says_to_ask_the_user(pictures: PictureLoader, reference: str) -> None:
+    """A model that only sees a picture cannot know its bytes."""
+    with pytest.raises(PictureError) as made_up:
+        await pictures.open(reference)
+    assert "A picture pasted into the chat has no path here. Ask the user" in made_up.value.next_step
+
+
+async def test_a_picture_whose_host_announces_no_length_is_read_to_its_end(
     pictures: PictureLoader,
 ) -> None:
     async def answer(visit: Visit) -> None:
@@ -198,7 +223,7 @@ async def test_what_is_there_instead_of_a_picture_is_told(pictures: PictureLoade
     assert page.next_step == "Give the address of the picture itself, not of a page that shows it."
     assert nothing.message == "image_urls: pics.example/cat.png is empty (0 bytes)."
     assert "the sides differ by 16.7 to 1" in ribbon.message
-    assert "is cut off: it ends after 30 bytes" in half.message
+    assert "cannot be decoded; it is damaged" in half.message
 
 
 async def test_an_address_that_is_not_to_be_had_is_told(pictures: PictureLoader) -> None:
@@ -275,7 +300,7 @@ async def test_a_local_picture_is_the_same_picture_wherever_it_comes_from(
 
     assert opened == [opened[0]] * 4
     assert opened[0].identity == digest(content)
-    assert (opened[0].file_name, opened[0].media_type) == ("picture.jpg", "image/jpeg")
+    assert (opened[0].file_name, opened[0].media_type) == ("picture.jpeg", "image/jpeg")
 
 
 async def test_the_upload_service_gets_no_bmp(pictures: PictureLoader, tmp_path: Path) -> None:
@@ -333,6 +358,36 @@ async def test_the_event_loop_goes_on_while_a_picture_is_prepared(
         tasks.cancel_scope.cancel()
 
     assert turns > 10
+
+
+async def test_two_are_decoded_at_the_same_time_even_if_their_callers_go_away(
+    pictures: PictureLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread cannot be stopped, and each picture may take much memory."""
+    (tmp_path / "cat.png").write_bytes(saved(quadrants(), "PNG"))
+    started, finish, running = threading.Semaphore(0), threading.Event(), []
+
+    def fit(content: bytes) -> Prepared:
+        running.append(1)
+        started.release()
+        assert finish.wait(60)
+        running.pop()
+        return Prepared(content, "png", 800, 600)
+
+    monkeypatch.setattr(loader, "fit", fit)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(pictures.open, str(tmp_path / "cat.png"))
+        for _ in range(2):
+            await anyio.to_thread.run_sync(started.acquire)
+        tasks.cancel_scope.cancel()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(pictures.open, str(tmp_path / "cat.png"))
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+        assert len(running) == 2
+        finish.set()
 
 
 async def test_the_home_and_the_working_folder_are_the_folders_by_default(

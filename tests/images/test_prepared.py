@@ -60,6 +60,7 @@ def test_the_table_is_long_enough() -> None:
 def test_what_comes_out_is_accepted_looks_right_and_is_described(case: Case) -> None:
     prepared = fit(case.make())
 
+    assert prepared.content is not None
     assert faults(prepared.content) == []
     assert prepared.adjusted == case.adjusted
     assert (prepared.width, prepared.height) == case.size == Image.open(io.BytesIO(prepared.content)).size

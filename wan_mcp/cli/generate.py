@@ -83,11 +83,14 @@ async def generate(settings: Settings, request: GenerationRequest, output: Path 
         WanError: when it cannot be requested, fails, or cannot be saved.
     """
     folder, name = place(output)
-    settings = settings.model_copy(update={"output_dir": folder})
+    here = Path(Path.cwd().anchor)  # a person may read what the person typed, anywhere
+    settings = settings.model_copy(update={"output_dir": folder, "image_dirs": (here, Path.home())})
     key = settings.require_key()
     async with Runtime(settings) as runtime:
         service = VideoService(runtime, key)
         snapshot = await service.generate(request)
+        for note in snapshot.picture.notes if snapshot.picture else ():
+            click.echo(note, err=True)
         click.echo(f"Task {snapshot.task.id}: goes on even if this program stops.", err=True)
         while not snapshot.task.is_over:
             snapshot = await service.wait(snapshot.task.id, WAIT_SECONDS, _show)

@@ -1,21 +1,26 @@
 """What a caller may request: the API's own request, with the picture from anywhere."""
 
-import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from wan_mcp.errors import PictureError
 from wan_mcp.evolink import VideoRequest
+from wan_mcp.images import sources
+from wan_mcp.images.names import unquoted
 from wan_mcp.net import addresses
-
-_OTHER_SOURCES = re.compile(r"file:|data:|[/~\\]|[a-z]:[/\\]", re.IGNORECASE)
 
 
 def _reference(value: str) -> str:
-    if value.lower().startswith(("https://", "http://")):
-        addresses.split(value)
-    elif not _OTHER_SOURCES.match(value):
-        raise ValueError("must be an https:// address, a file: URI, or an absolute path")
+    """Refuse what cannot be a picture before anything is read; whether it is one is found out later."""
+    try:
+        kind = sources.kind(value)
+        if kind == "web":
+            addresses.split(unquoted(value))
+        elif kind == "file":
+            sources.local_paths(value)
+    except PictureError as error:
+        raise ValueError(f"{error.message}. {error.next_step.removesuffix('.')}") from None
     return value
 
 

@@ -2,40 +2,65 @@
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from wan_mcp.errors import PictureError
-from wan_mcp.images.facts import facts
+from wan_mcp.images.decoding import format_of
 from wan_mcp.images.limits import MAX_READ, in_bytes
+from wan_mcp.images.names import matching, nearest
+from wan_mcp.images.sources import PASTED
+from wan_mcp.images.unsupported import refuse
 
 _HEAD = 4096
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _FILE = os.O_RDONLY | _NO_LINKS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NO_LINKS
 _WALKS = os.open in os.supports_dir_fd
+_OF_A_CHAT = ("/mnt/data/", "/mnt/user-data/")
+"""Folders of the machines on which chat programs keep what was pasted; they are not this one."""
+
+Found = tuple[Path, Path]
+"""The folder that pictures may be read from, and the file relative to it, both without any link."""
 
 
-def read(path: Path, folders: Iterable[Path]) -> bytes:
+def read(paths: Sequence[Path], folders: Sequence[Path]) -> tuple[bytes, Path | None]:
     """Read a whole file, if it is a regular file below one of the folders once links are resolved.
 
     What lies outside is refused in the same words whether it exists or not.
 
+    Args:
+        paths: every spelling that may be meant, an absolute one among them; the first that exists counts.
+        folders: where files may be read from.
+
+    Returns:
+        The content, and the path where it is not the first of ``paths``.
+
     Raises:
         PictureError: when it may not be read, cannot be read, or does not begin like a picture.
     """
+    absolute = [path for path in paths if path.is_absolute()]
+    inside = [found for path in absolute if (found := _located(path, folders)) is not None]
+    if not inside:
+        raise _outside(absolute[0], folders)
     try:
-        handle = _open(*_located(path, folders))
+        for found in inside:
+            if (found[0] / found[1]).exists():
+                break
+        else:
+            found = _meant(inside)
+        handle = _open(*found)
         try:
-            return _content(handle)
+            content = _content(handle)
         finally:
             os.close(handle)
     except OSError as error:
         raise _unreadable(error) from None
+    path = found[0] / found[1]
+    return content, None if path == paths[0].resolve() else path
 
 
-def _located(path: Path, folders: Iterable[Path]) -> tuple[Path, Path]:
-    """The folder, and the file relative to it, both without any link."""
+def _located(path: Path, folders: Sequence[Path]) -> Found | None:
     try:
         real = path.resolve()
     except RuntimeError:  # links in a circle, before Python 3.13
@@ -44,10 +69,62 @@ def _located(path: Path, folders: Iterable[Path]) -> tuple[Path, Path]:
         root = folder.expanduser().resolve()
         if real.is_relative_to(root):
             return root, real.relative_to(root)
-    raise PictureError(
-        "is outside the folders that pictures may be read from",
+    return None
+
+
+def _outside(path: Path, folders: Sequence[Path]) -> PictureError:
+    if path.as_posix().startswith(_OF_A_CHAT):
+        return PictureError("is a path of the chat program's own machine", next_step=PASTED)
+    listed = ", ".join(str(folder) for folder in dict.fromkeys(folders)) or "there are none"
+    return PictureError(
+        f"is outside the folders that pictures may be read from ({listed})",
         next_step="Copy it into one of them, or set WAN_MCP_IMAGE_DIRS to allow its folder.",
     )
+
+
+def _meant(inside: list[Found]) -> Found:
+    """The one file that can be meant by a path that does not exist.
+
+    Raises:
+        PictureError: when there is none, or several; it offers the nearest names.
+    """
+    offered: list[str] = []
+    for root, relative in inside:
+        folder, missing = _descend(root, relative)
+        if folder is None or missing is None:
+            continue
+        names = _names(root / folder)
+        found = matching(missing, names)
+        if len(found) == 1:
+            return root, folder / found[0]
+        offered += found or nearest(missing, names)
+    if not offered:
+        raise FileNotFoundError
+    listed = ", ".join(dict.fromkeys(offered))
+    raise PictureError("does not exist", next_step=f"Its folder has {listed}: give the path of one of these.")
+
+
+def _descend(root: Path, relative: Path) -> tuple[Path | None, str | None]:
+    """The folder of a file, each part of it by its real name, and the name that is not there."""
+    at = Path()
+    *folders, name = relative.parts or ("",)
+    for part in folders:
+        if not (root / at / part).is_dir():
+            found = matching(part, _names(root / at))
+            if len(found) != 1:
+                return None, None
+            part = found[0]
+        at /= part
+    return at, name
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder, without links: they may lead out of it."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if not entry.is_symlink())
+    except OSError:
+        return []
 
 
 def _open(folder: Path, relative: Path) -> int:
@@ -70,12 +147,13 @@ def _content(handle: int) -> bytes:
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
         raise PictureError(f"is {what}, not a file", next_step="Give the path of a picture file.")
-    facts(_read_all(handle, min(_HEAD, found.st_size)))  # refuses what is no picture before reading on
-    os.lseek(handle, 0, os.SEEK_SET)
+    head = _read_all(handle, min(_HEAD, found.st_size))
+    if head and format_of(head) is None:  # refused before it is read on
+        raise refuse(head)
     if found.st_size > MAX_READ:
         text = f"has {in_bytes(found.st_size)}; at most {in_bytes(MAX_READ)} are read"
         raise PictureError(text, next_step="Give a smaller version of the picture.")
-    return _read_all(handle, found.st_size)
+    return head + _read_all(handle, found.st_size - len(head))
 
 
 def _read_all(handle: int, size: int) -> bytes:

@@ -1,70 +1,189 @@
-"""From the bytes of any picture to a picture that Evolink takes. Runs in a thread."""
+"""From the bytes of any picture to a picture that Evolink takes. Runs in a thread, imports Pillow late."""
 
-from dataclasses import replace
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from wan_mcp.errors import PictureError
-from wan_mcp.images.colours import is_srgb
-from wan_mcp.images.decode import decode, undecodable
-from wan_mcp.images.facts import Facts, cut_off, facts_of
-from wan_mcp.images.formats import jpeg, png, webp
-from wan_mcp.images.formats.head import Short
-from wan_mcp.images.limits import MAX_BYTES, MAX_SIDE, MIN_SIDE, check_possible
-from wan_mcp.images.prepare import Prepared, prepare
+from wan_mcp.images.colours import DEEP, scalable, to_srgb
+from wan_mcp.images.decoding import Format, check_memory, opened, undecodable
+from wan_mcp.images.limits import MAX_BYTES, by, fitted_size, in_bytes
 
-LINKED = frozenset({"jpeg", "png", "webp", "bmp"})
+if TYPE_CHECKING:
+    from PIL import Image
+    from PIL.ImageFile import ImageFile
+
+LINKED = ("jpeg", "png", "webp", "bmp")
 """Formats that Evolink takes at an address."""
-UPLOADED = frozenset({"jpeg", "png", "webp"})
+UPLOADED = ("jpeg", "png", "webp")
 """Those of them that its file service takes."""
-
-_UNDECODED = {"jpeg": jpeg, "png": png, "webp": webp}
-
-
-def fits(facts: Facts, formats: frozenset[str]) -> bool:
-    """Whether a picture can be taken as it is, but for its length in bytes."""
-    sides = all(MIN_SIDE <= side <= MAX_SIDE for side in (facts.width, facts.height))
-    unusual = facts.transparent or facts.animated or facts.cmyk or facts.deep
-    return facts.format in formats and sides and facts.orientation == 1 and not unusual
+_LOSSLESS = ("png", "gif", "bmp", "webp", "tiff")
+_QUALITIES = (92, 85, 75, 60, 40)
+_ORIENTATION, _GPS = 274, 34853
+"""EXIF tags."""
 
 
-def fit(content: bytes) -> Prepared:
-    """Take the metadata off a picture that fits; make any other one fit.
+@dataclass(frozen=True)
+class Prepared:
+    """A picture that fits, and what was done to it."""
+
+    content: bytes | None
+    """None where it fits as it is, at its own address."""
+    format: str
+    width: int
+    height: int
+    adjusted: tuple[str, ...] = ()
+
+
+def fit(content: bytes, *, has_address: bool = False) -> Prepared:
+    """Make a picture fit, as pixels alone: decoded, changed where it must be, and encoded anew.
+
+    Args:
+        content: the whole file.
+        has_address: whether the picture can be passed on by its own address, if it fits as it is.
 
     Raises:
-        PictureError: when it is no picture, or cannot be made to fit. The message goes on after
-            the name of the picture.
+        PictureError: when it is no picture, is damaged, or cannot be made to fit. The message continues
+            after the name of the picture.
     """
-    facts = facts_of(content)
-    check_possible(*facts.upright_size)
-    if fits(facts, UPLOADED):
-        bare = _without_metadata(content, facts)
-        if bare is not None:
-            return bare
-    return prepare(content, facts)
-
-
-def _without_metadata(content: bytes, facts: Facts) -> Prepared | None:
-    """The picture as it is stored, less what is no picture; None where that is not enough."""
-    reader = _UNDECODED[facts.format]
     try:
-        bare = reader.without_metadata(content)
-        if len(bare) > MAX_BYTES or not is_srgb(reader.colour_profile(bare)):
-            return None
-    except Short:
-        raise cut_off(len(content)) from None
-    if not _decodes_as_told(bare, facts):
-        return None
-    ready = Prepared(bare, facts.format, facts.width, facts.height, ())
-    if len(bare) == len(content):
-        return ready
-    location = ", the location among it" if facts.location else ""
-    return replace(ready, adjusted=(f"metadata removed{location}",))
-
-
-def _decodes_as_told(content: bytes, facts: Facts) -> bool:
-    """Only what decodes is sent: a file that merely begins like a picture is none."""
-    try:
-        return not decode(content, facts, at_least=(1, 1)).has_transparency_data
+        return _fit(content, has_address)
     except PictureError:
         raise
-    except Exception as error:
+    except MemoryError:
+        raise PictureError("needs more memory than there is", next_step="Give a smaller one.") from None
+    except Exception as error:  # decoders fail in every way there is
         raise undecodable(error) from None
+
+
+def _fit(content: bytes, has_address: bool) -> Prepared:
+    from PIL import ImageOps
+
+    image, kind = opened(content)
+    full, target = image.size, fitted_size(*image.size)
+    deep = _is_deep(image)
+    image.draft(image.mode, target)  # a JPEG is decoded at the smallest of its own scales that will do
+    check_memory(image, kind)
+    exif = image.getexif()
+    told = exif.get(_ORIENTATION, 1)
+    told = told if told in range(1, 9) else 1
+    image.load()
+    orientation = 1 if kind in ("tiff", "heic") else told  # these two decoders turn by themselves
+    frames = _frames(image, kind)
+    unchanged = target == full and orientation == 1 and not frames and not deep
+    whole = unchanged and image.mode != "CMYK" and not image.has_transparency_data
+    if has_address and whole and kind in LINKED and len(content) <= MAX_BYTES:
+        return Prepared(None, kind, *full)
+
+    picture, removed = scalable(image), _metadata(image, kind, exif)
+    drawing = kind in _LOSSLESS and _is_drawing(picture)
+    mode, profile = image.mode, image.info.get("icc_profile")
+    picture, colours = to_srgb(_scaled(picture, target), mode, profile)
+    picture, white = _on_white(picture)
+    picture.info = {}  # comments and profiles would be written again
+    if orientation != 1:
+        picture.getexif()[_ORIENTATION] = orientation
+        picture = ImageOps.exif_transpose(picture)
+    same = kind if whole and colours is None and kind in UPLOADED else None
+    encoded, written = _encoded(picture, drawing, same)
+    sizes = (full[::-1], target[::-1]) if orientation >= 5 else (full, target)
+    words = [
+        frames,
+        f"turned upright (EXIF orientation {told})" if told != 1 else None,
+        f"scaled from {by(*sizes[0])} to {by(*sizes[1])}" if target != full else None,
+        white,
+        colours,
+        "more than 8 bits a channel reduced to 8" if deep else None,
+        f"converted from {_name(kind)} to {_name(written)}" if written != kind else None,
+        f"compressed from {in_bytes(len(content))} to {in_bytes(len(encoded))}"
+        if len(content) > MAX_BYTES
+        else None,
+        removed,
+    ]
+    return Prepared(encoded, written, *picture.size, tuple(filter(None, words)))
+
+
+def _is_deep(image: ImageFile) -> bool:
+    """Whether a channel has more than eight bits, which Pillow's modes say of greys alone."""
+    stored = str(image.tile[0].args)[:8] if image.tile else ""  # such as RGB;16B
+    return image.mode in DEEP or ";16" in stored or image.info.get("bit_depth", 8) > 8
+
+
+def _frames(image: ImageFile, kind: Format) -> str | None:
+    """What is said of a picture that is one of several."""
+    if not getattr(image, "is_animated", False):
+        return None
+    if kind in ("tiff", "heic"):
+        return "first of several pages" if kind == "tiff" else "main one of several pictures"
+    count = None if kind == "gif" else getattr(image, "n_frames", None)  # a GIF is read to its end for it
+    return f"first frame of an animation of {count}" if count else "first frame of an animation"
+
+
+def _metadata(image: ImageFile, kind: Format, exif: Image.Exif) -> str | None:
+    """What is said where the file tells more than what the picture shows and which way is up."""
+    xmp = image.info.get("xmp", b"") or str(image.info.get("XML:com.adobe.xmp", "")).encode()
+    if _GPS in exif or b"GPSL" in xmp:
+        return "metadata removed, the location among it"
+    tags = {} if kind == "tiff" else {tag for tag in exif if tag != _ORIENTATION}
+    texts = getattr(image, "text", None) if kind == "png" else None
+    told = tags or xmp or texts or {"comment", "photoshop"} & image.info.keys()
+    return "metadata removed" if told else None
+
+
+def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    from PIL.Image import Resampling
+
+    # A filter that overshoots would find whiter whites than there are in numbers without a fixed range.
+    resample = Resampling.HAMMING if image.mode == "F" else Resampling.LANCZOS
+    return image if image.size == size else image.resize(size, resample, reducing_gap=2.0)
+
+
+def _is_drawing(picture: Image.Image) -> bool:
+    """Few colours in flat areas: lossless files of these are small, and lossy ones show artefacts."""
+    from PIL import ImageChops
+    from PIL.Image import Resampling
+
+    sample = picture.resize((256, 256), Resampling.NEAREST).convert("RGB")
+    if sample.getcolors(4096) is None:
+        return False
+    steps = ImageChops.difference(sample, ImageChops.offset(sample, 1, 0)).convert("L").histogram()
+    return steps[0] > 0.5 * sum(steps)
+
+
+def _on_white(picture: Image.Image) -> tuple[Image.Image, str | None]:
+    from PIL import Image
+
+    if picture.mode != "RGBA":
+        return picture, None
+    alpha = picture.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return picture.convert("RGB"), "unused alpha channel removed"
+    canvas = Image.new("RGB", picture.size, "white")
+    canvas.paste(picture, mask=alpha)
+    return canvas, "transparency laid on white"
+
+
+def _encoded(picture: Image.Image, drawing: bool, same: Format | None) -> tuple[bytes, str]:
+    """The file, and its format: the one it had where nothing was changed, PNG for drawings, else JPEG."""
+    kind = same or ("png" if drawing else "jpeg")
+    options: dict[str, Any] = {"webp": {"lossless": drawing, "quality": 92}, "png": {}}.get(kind, {})
+    if kind == "jpeg":  # "keep" are the tables of the file itself: the pixels hardly change
+        options = {"quality": "keep" if same else _QUALITIES[0]}
+    encoded = _saved(picture, kind, **options)
+    for quality in _QUALITIES:
+        if len(encoded) <= MAX_BYTES:
+            break
+        kind, encoded = "jpeg", _saved(picture, "jpeg", quality=quality)
+    return encoded, kind
+
+
+def _name(kind: str) -> str:
+    return "WebP" if kind == "webp" else kind.upper()
+
+
+def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind.upper(), **options)
+    return file.getvalue()

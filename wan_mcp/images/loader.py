@@ -1,8 +1,9 @@
 """Any picture that a user has becomes a picture that Evolink takes."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -11,16 +12,18 @@ import httpx2
 
 from wan_mcp.errors import AddressRefused, FetchFailed, PictureError
 from wan_mcp.images import files, sources, web
-from wan_mcp.images.fitting import fit
-from wan_mcp.images.prepare import Prepared
+from wan_mcp.images.fitting import Prepared, fit
+from wan_mcp.images.names import unquoted
+from wan_mcp.images.sources import PASTED
 from wan_mcp.net.addresses import shown
 from wan_mcp.net.fetch import Checked, PublicFetcher, canonical
 
 _AT_ONCE = 2
 """Pictures that are decoded at the same time at most: each may take much memory."""
+_THREADS = threading.BoundedSemaphore(_AT_ONCE)
+"""Holds those threads, too, whose callers have gone away."""
 _RESOLVING = 10.0
 _LONGEST_PATH = 300
-_SUFFIXES = {"jpeg": "jpg"}
 _SIGNED = (
     "The address looks signed or short-lived: if Evolink reports that it could not fetch the picture, "
     "give a fresh address, or the picture as a file."
@@ -77,9 +80,9 @@ class PictureLoader:
         try:
             kind = sources.kind(reference)
             if kind == "web":
-                return await self._from_web(reference)
+                return await self._from_web(unquoted(reference))
             if kind == "data":
-                return await self._in_thread(lambda: _fitted(sources.data_content(reference)))
+                return await self._from_data(reference)
             return await self._from_file(reference)
         except AddressRefused as error:
             raise AddressRefused(f"image_urls: {error.message}.", next_step=error.next_step) from None
@@ -95,27 +98,40 @@ class PictureLoader:
                 "is a path, and this server does not run on your machine, so it reads no files",
                 next_step="Give an https:// address, or a data: URI.",
             )
-        path = sources.local_path(reference)
-        return await self._in_thread(lambda: _fitted(files.read(path, self._folders)))
+        paths = sources.local_paths(reference)
+
+        def load() -> Picture:
+            content, elsewhere = files.read(paths, self._folders)
+            notes = () if elsewhere is None else (f"The picture was read from {elsewhere}.",)
+            return _picture(content, fit(content), notes)
+
+        return await self._in_thread(load)
+
+    async def _from_data(self, reference: str) -> Picture:
+        def load() -> Picture:
+            content = sources.data_content(reference)
+            return _picture(content, fit(content))
+
+        try:
+            return await self._in_thread(load)
+        except PictureError as error:  # models make up such data where they only saw a picture
+            advice = error.next_step if PASTED in error.next_step else f"{error.next_step} {PASTED}"
+            raise PictureError(error.message, next_step=advice) from None
 
     async def _from_web(self, address: str) -> Picture:
         if not self._check:
             return _unseen(await self._checked(address))
         url = canonical(address)
-        seen = await web.inspect(self._fetcher, str(url))
-        content = seen.content
-        if content is not None:
-            return await self._in_thread(lambda: _fitted(content))
-        return Picture(
-            identity=_digest(str(url).encode()),
-            address=str(url),
-            file_name=_file_name(seen.facts.format),
-            media_type=f"image/{seen.facts.format}",
-            width=seen.facts.width,
-            height=seen.facts.height,
-            format=seen.facts.format,
-            notes=_notes(url),
-        )
+        content = await web.read(self._fetcher, str(url))
+
+        def load() -> Picture:
+            prepared = fit(content, has_address=True)
+            picture = _picture(content, prepared)
+            if prepared.content is not None:
+                return picture
+            return replace(picture, identity=_of_address(url), address=str(url), notes=_notes(url))
+
+        return await self._in_thread(load)
 
     async def _checked(self, address: str) -> Checked:
         """The checks alone. A name that is unknown here may be known to Evolink."""
@@ -127,27 +143,32 @@ class PictureLoader:
         return Checked(canonical(address), ())
 
     async def _in_thread(self, work: Callable[[], Picture]) -> Picture:
+        def run() -> Picture:
+            with _THREADS:
+                return work()
+
         async with self._decoding:
-            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
 
 
-def _fitted(content: bytes) -> Picture:
-    prepared: Prepared = fit(content)
+def _picture(content: bytes, prepared: Prepared, notes: tuple[str, ...] = ()) -> Picture:
     return Picture(
-        identity=_digest(content),
+        identity=hashlib.sha256(content).hexdigest(),
         content=prepared.content,
-        file_name=_file_name(prepared.format),
+        # The file's own name may hold what its owner would not send.
+        file_name=f"picture.{prepared.format}",
         media_type=f"image/{prepared.format}",
         width=prepared.width,
         height=prepared.height,
         format=prepared.format,
         adjusted=prepared.adjusted,
+        notes=notes,
     )
 
 
 def _unseen(checked: Checked) -> Picture:
     return Picture(
-        identity=_digest(str(checked.url).encode()),
+        identity=_of_address(checked.url),
         address=str(checked.url),
         notes=("The picture was passed on unchecked.", *_notes(checked.url)),
     )
@@ -157,13 +178,8 @@ def _notes(url: httpx2.URL) -> tuple[str, ...]:
     return (_SIGNED,) if web.looks_signed(url.query) else ()
 
 
-def _file_name(kind: str) -> str:
-    """A name that tells nothing: the file's own may hold what its owner would not send."""
-    return f"picture.{_SUFFIXES.get(kind, kind)}"
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _of_address(url: httpx2.URL) -> str:
+    return hashlib.sha256(str(url).encode()).hexdigest()
 
 
 def _subject(reference: str) -> str:

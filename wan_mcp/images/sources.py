@@ -9,15 +9,21 @@ from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from wan_mcp.errors import PictureError
+from wan_mcp.images.names import spellings, unquoted
 
 Kind = Literal["web", "file", "data"]
 
 MAX_DATA = 14_000_000
 """Characters of a ``data:`` URI: 10 MB of picture in base64, and some."""
+PASTED = "A picture pasted into the chat has no path here. Ask the user for the file's path or a link."
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _DRIVE = re.compile(r"[a-zA-Z]:")
 _KINDS: dict[str, Kind] = {"http:": "web", "https:": "web", "file:": "file", "data:": "data"}
+_OTHERS = ("ftp:", "ftps:", "s3:", "gs:", "az:", "smb:", "sftp:", "ssh:")
+"""Schemes of real files elsewhere; any other scheme is how some chat program names an attachment."""
+_BASE64 = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
+"""How base64 of a JPEG, PNG, GIF and WebP picture begins; the first looks like a path."""
 _SOURCES = (
     "Give an https:// address, an absolute path such as /home/me/cat.jpg or ~/cat.jpg, "
     "a file: URI, or a data: URI."
@@ -30,23 +36,27 @@ def kind(reference: str) -> Kind:
     Raises:
         PictureError: for any other scheme.
     """
-    scheme = _SCHEME.match(reference)
+    bare = unquoted(reference)
+    if bare.startswith(_BASE64) and len(bare) > 40 and "." not in bare:
+        raise PictureError("is base64, without data: in front", next_step=PASTED)
+    scheme = _SCHEME.match(bare)
     if scheme is None:
         return "file"
-    found = _KINDS.get(scheme[0].lower())
-    if found is None:
-        text = f"is a {scheme[0][:20].lower()} address, which is not to be had from here"
-        raise PictureError(text, next_step=_SOURCES)
-    return found
+    name = scheme[0].lower()
+    if name not in _KINDS:
+        text = f"is no address that can be read from here ({name[:20]})"
+        raise PictureError(text, next_step=_SOURCES if name in _OTHERS else PASTED)
+    return _KINDS[name]
 
 
-def local_path(reference: str, *, windows: bool = os.name == "nt") -> Path:
-    """The path that a ``file:`` URI, an absolute path or a ``~`` path names.
+def local_paths(reference: str, *, windows: bool = os.name == "nt") -> list[Path]:
+    """The paths that a ``file:`` URI, an absolute path or a ``~`` path may mean; the first as it was given.
 
     Raises:
-        PictureError: when it is relative, on another machine, or of another operating system.
+        PictureError: when it is only a name, relative, on another machine, or of another operating system.
     """
-    text = _from_uri(reference[5:]) if reference.lower().startswith("file:") else reference
+    bare = unquoted(reference)
+    text = _from_uri(bare[5:]) if bare.lower().startswith("file:") else reference
     if "\0" in text:
         raise PictureError("is not a path: it has a NUL character in it", next_step=_SOURCES)
     if text.startswith(("\\\\", "//")):
@@ -56,10 +66,12 @@ def local_path(reference: str, *, windows: bool = os.name == "nt") -> Path:
             "is a Windows path, and this server does not run on Windows",
             next_step="Give the path as this machine has it, or an https:// address.",
         )
-    path = _expanded(Path(text))
-    if not path.is_absolute():
-        raise PictureError("is neither a web address nor an absolute path", next_step=_SOURCES)
-    return path
+    paths = [_expanded(Path(spelling)) for spelling in spellings(text, windows=windows)]
+    if any(path.is_absolute() for path in paths):
+        return paths
+    if bare and not any(separator in bare for separator in "/\\"):
+        raise PictureError("is a name without a path", next_step=PASTED)
+    raise PictureError("is neither a web address nor an absolute path", next_step=_SOURCES)
 
 
 def _expanded(path: Path) -> Path:
@@ -89,11 +101,8 @@ def data_content(reference: str) -> bytes:
         PictureError: when it is too long, or not what it says to be.
     """
     if len(reference) > MAX_DATA:
-        raise PictureError(
-            f"has {len(reference)} characters; at most {MAX_DATA} are taken",
-            next_step="Give the path or the address of the picture instead.",
-        )
-    header, comma, body = reference.partition(",")
+        raise PictureError(f"has {len(reference)} characters; at most {MAX_DATA} are taken", next_step=PASTED)
+    header, comma, body = unquoted(reference).partition(",")
     if not comma:
         raise PictureError("has no comma before its data", next_step="Write data:image/png;base64,...")
     content = unquote_to_bytes(body)
@@ -105,7 +114,4 @@ def _from_base64(text: bytes) -> bytes:
     try:
         return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
     except binascii.Error:
-        raise PictureError(
-            "is not valid base64, so it is cut off or garbled",
-            next_step="Give the path or the address of the picture instead.",
-        ) from None
+        raise PictureError("is not valid base64, so it is cut off or made up", next_step=PASTED) from None

@@ -1,20 +1,15 @@
-"""A picture on the web: its facts from its first bytes, all of it only when it must be changed."""
+"""A picture on the web: read whole, within bounds."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 import httpx2
 
 from wan_mcp.errors import PictureError
-from wan_mcp.images.facts import Facts, NeedMore, facts, facts_of
-from wan_mcp.images.fitting import LINKED, fits
-from wan_mcp.images.limits import MAX_BYTES, MAX_READ, check_possible, in_bytes
+from wan_mcp.images.limits import MAX_BYTES, MAX_READ, in_bytes
 from wan_mcp.net.fetch import PublicFetcher
 
 _HEADERS = {"accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
-_CHUNK = 32_768
 _SIGNED = frozenset(
     {
         *("signature", "sig", "token", "access_token", "expires", "expiry", "policy", "key-pair-id"),
@@ -24,31 +19,24 @@ _SIGNED = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A picture on the web, as far as it had to be read."""
-
-    facts: Facts
-    content: bytes | None
-    """All of it, when it has to be changed; None when it fits where it is."""
-
-
-async def inspect(fetcher: PublicFetcher, address: str) -> Seen:
-    """Read as much of a picture as it takes to know whether it fits, or all of it if it does not.
+async def read(fetcher: PublicFetcher, address: str) -> bytes:
+    """Read a picture to its end.
 
     Raises:
-        PictureError: when it cannot be had, is no picture, or cannot be made to fit.
+        PictureError: when its host does not answer with it, or it is too long.
         AddressRefused, FetchFailed: as ``PublicFetcher.stream``.
     """
+    content = bytearray()
     async with fetcher.stream(address, headers=_HEADERS) as response:
         _check_status(response.status_code)
         length = _length(response)
-        body = _Body(response, length)
-        found = await body.facts()
-        check_possible(*found.upright_size)
-        if fits(found, LINKED) and await body.is_at_most(MAX_BYTES):
-            return Seen(found, None)
-        return Seen(found, await body.all())
+        if length is not None and length > MAX_READ:
+            raise _too_long(in_bytes(length))
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > MAX_READ:
+                raise _too_long(f"more than {in_bytes(MAX_READ)}")
+    return bytes(content)
 
 
 def looks_signed(query: bytes) -> bool:
@@ -57,50 +45,8 @@ def looks_signed(query: bytes) -> bool:
     return not _SIGNED.isdisjoint(names)
 
 
-class _Body:
-    """A body that is read as far as it is asked for."""
-
-    def __init__(self, response: httpx2.Response, length: int | None) -> None:
-        if length is not None and length > MAX_READ:
-            raise _too_long(in_bytes(length))
-        self._chunks: AsyncIterator[bytes] = response.aiter_bytes(_CHUNK)
-        self._read = bytearray()
-        self._length = length
-        self._ended = False
-
-    async def facts(self) -> Facts:
-        found = facts(b"")
-        while isinstance(found, NeedMore):
-            await self._read_to(found.size)
-            if self._ended:
-                return facts_of(bytes(self._read))
-            found = facts(bytes(self._read))
-        return found
-
-    async def is_at_most(self, size: int) -> bool:
-        """Believe a length that the server told; without one, read on until it is known."""
-        if self._length is not None:
-            return self._length <= size
-        await self._read_to(size + 1)
-        return len(self._read) <= size
-
-    async def all(self) -> bytes:
-        await self._read_to(MAX_READ + 1)
-        return bytes(self._read)
-
-    async def _read_to(self, size: int) -> None:
-        while len(self._read) < size and not self._ended:
-            chunk = await anext(self._chunks, None)
-            if chunk is None:
-                self._ended = True
-            else:
-                self._read += chunk
-        if len(self._read) > MAX_READ:
-            raise _too_long(f"more than {in_bytes(MAX_READ)}")
-
-
 def _length(response: httpx2.Response) -> int | None:
-    """What Content-Length says of the picture, where it speaks of the picture and not of a packed form."""
+    """What Content-Length says of the picture, unless it speaks of a compressed form."""
     text = response.headers.get("content-length", "")
     packed = response.headers.get("content-encoding", "identity").lower() != "identity"
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 and not packed else None

@@ -1,0 +1,162 @@
+"""Opening a picture: told by its first bytes, bounded before it is decoded, decoded by Pillow."""
+
+from __future__ import annotations
+
+import io
+import sys
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from wan_mcp.errors import PictureError
+from wan_mcp.images.limits import by, check_possible, in_bytes
+from wan_mcp.images.unsupported import refuse
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+Format = Literal["jpeg", "png", "bmp", "webp", "gif", "tiff", "avif", "heic"]
+
+SAVE_AGAIN = "Open it, save it again as JPEG or PNG, and give that."
+MAX_MEMORY = 500_000_000
+"""Bytes that decoding one picture and converting it may take; two are decoded at the same time at most."""
+_MAX_SCANS = 200
+"""Progressive JPEG files have about ten; thousands are made to keep a decoder busy."""
+_MAX_READS = 1_000_000
+"""Reads of one file: chunks, segments and frames without content would take Pillow minutes."""
+_MAX_TEXT = 32 * 1024 * 1024
+"""Bytes of one text in a PNG; generators of pictures write whole workflows there. Pillow gives up at 1 MB."""
+_MEMORY = {"1": 2, "L": 1, "P": 5, "RGB": 4, "CMYK": 4, "LAB": 4, "F": 4, "I;16": 6, "I;16B": 6}
+_MEMORY_ELSE = 8
+"""Bytes a pixel that Pillow's modes take, with the copy that scaling them needs."""
+_MEMORY_OF_DECODER: dict[Format, int] = {"webp": 8, "avif": 5, "heic": 5}
+"""Bytes a pixel that the decoder of a format takes for itself."""
+_PLUGINS = {
+    **{"jpeg": "Jpeg", "png": "Png", "bmp": "Bmp", "webp": "WebP"},
+    **{"gif": "Gif", "tiff": "Tiff", "avif": "Avif", "heic": "Heif"},
+}
+_SIGNATURES: tuple[tuple[Format, tuple[bytes, ...]], ...] = (
+    ("jpeg", (b"\xff\xd8\xff",)),
+    ("png", (b"\x89PNG\r\n\x1a\n",)),
+    ("gif", (b"GIF87a", b"GIF89a")),
+    ("tiff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+)
+_BMP_HEADERS = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
+"""Bytes of the header that follows "BM", which alone could begin a text."""
+_AVIF = {b"avif", b"avis"}
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+
+
+class _Bounded(io.BytesIO):
+    """A file that is not read forever."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        if self.reads > _MAX_READS:
+            raise PictureError(f"is damaged: it has more than {_MAX_READS:,} parts", next_step=SAVE_AGAIN)
+        return super().read(size)
+
+
+def format_of(content: bytes) -> Format | None:
+    """The format of a picture, by its first bytes; None where it is none of those that can be opened."""
+    for name, signatures in _SIGNATURES:
+        if content.startswith(signatures):
+            return name
+    if content.startswith(b"BM") and int.from_bytes(content[14:18], "little") in _BMP_HEADERS:
+        return "bmp"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "webp"
+    if content[4:8] != b"ftyp":
+        return None
+    brands = [content[8:12], *(content[at : at + 4] for at in range(16, min(content[3], 128), 4))]
+    if brands[0] in (b"mif1", b"msf1"):  # says nothing: one of the compatible brands does
+        return "avif" if _AVIF.intersection(brands) else "heic" if _HEIC.intersection(brands) else None
+    return "avif" if brands[0] in _AVIF else "heic" if brands[0] in _HEIC else None
+
+
+def opened(content: bytes) -> tuple[ImageFile, Format]:
+    """Open a picture, without decoding it, and refuse what cannot be made to fit.
+
+    Raises:
+        PictureError: when it is no picture that can be opened, or of a size that cannot be made to fit. The
+            message continues after the name of the picture ("is a web page (HTML), not a picture ...").
+    """
+    if not content:
+        raise PictureError("is empty (0 bytes)", next_step="Give a picture.")
+    kind = format_of(content)
+    if kind is None:
+        raise refuse(content)
+    if kind == "jpeg" and content.count(b"\xff\xda") > _MAX_SCANS:
+        raise PictureError(f"has more than {_MAX_SCANS} scans", next_step=SAVE_AGAIN)
+    image = _open(content, kind)
+    if kind == "tiff":
+        _refuse_raw(image, content)
+    check_possible(*image.size)
+    return image, kind
+
+
+def check_memory(image: ImageFile, kind: Format) -> None:
+    """Refuse a picture that would take too much memory, before it is decoded.
+
+    Raises:
+        PictureError: with the numbers.
+    """
+    a_pixel = _MEMORY.get(image.mode, _MEMORY_ELSE) + _MEMORY_OF_DECODER.get(kind, 0)
+    needed = image.width * image.height * a_pixel
+    if needed > MAX_MEMORY:
+        raise PictureError(
+            f"is {by(*image.size)} pixels that take {in_bytes(needed)} of memory; "
+            f"at most {in_bytes(MAX_MEMORY)} are used",
+            next_step="Scale it down and give the smaller one.",
+        )
+
+
+def undecodable(error: Exception) -> PictureError:
+    """The error for a picture that the decoder gave up on; the decoder's own words may quote the file."""
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        text = "is cut off: it ends in the middle of the picture"
+        return PictureError(text, next_step="Get the picture again, whole.")
+    text = f"cannot be decoded; it is damaged, or of an unusual kind ({type(error).__name__})"
+    return PictureError(text, next_step=SAVE_AGAIN)
+
+
+def _open(content: bytes, kind: Format) -> ImageFile:
+    """Only the plugin that the format needs is imported: ``Image.open`` would import and try others."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about damage that does not matter, on stderr
+    name = _PLUGINS[kind]
+    module = "pillow_heif" if kind == "heic" else f"PIL.{name}ImagePlugin"
+    try:
+        plugin: Any = import_module(module)
+    except ImportError:
+        raise PictureError(
+            "is a HEIC picture, as iPhones make them, and no decoder for those is installed",
+            next_step=f"Run {_install('pillow-heif')} and restart the server, or export it as JPEG.",
+        ) from None
+    if kind == "png":
+        plugin.MAX_TEXT_CHUNK = _MAX_TEXT
+    if kind == "avif" and not plugin.SUPPORTED:
+        text = "is an AVIF picture, and the installed Pillow cannot read those"
+        raise PictureError(text, next_step=SAVE_AGAIN)
+    image: ImageFile = getattr(plugin, f"{name}ImageFile")(_Bounded(content))
+    return image
+
+
+def _install(package: str) -> str:
+    """The exact command that installs a package beside this one, however this one was installed."""
+    folders = Path(sys.prefix).parts
+    if "pipx" in folders:
+        return f"pipx inject wan-mcp {package}"
+    if "uv" in folders:
+        return f"uv pip install --python {sys.executable} {package}"
+    return f"{sys.executable} -m pip install {package}"
+
+
+def _refuse_raw(image: ImageFile, content: bytes) -> None:
+    """In a camera's raw file the first page is only a small preview."""
+    subfile, dng = 254, 50706
+    tags = getattr(image, "tag_v2", {})
+    if dng in tags or tags.get(subfile, 0) & 1 or content[8:10] == b"CR":
+        raise PictureError("is a camera's raw file", next_step="Export it as JPEG, and give that.")
