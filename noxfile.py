@@ -103,7 +103,7 @@ def oldest(session: nox.Session) -> None:
     """The wheel with the oldest libraries that it allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     session.install(
-        str(_built("*.whl")), *(re.sub(r">=([\d.]+).*", r"==\1", one) for one in project["dependencies"])
+        str(_built("*.whl")), *(re.sub(r">=([\d.]+)[^;]*", r"==\1", one) for one in project["dependencies"])
     )
     _start(session)
 
