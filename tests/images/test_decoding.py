@@ -178,6 +178,27 @@ def test_memory_is_bounded_before_anything_is_decoded() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(("sampling", "needed"), [(0, "504.0"), (2, None)], ids=["4:4:4", "4:2:0"])
+def test_the_coefficients_of_a_progressive_jpeg_count(sampling: int, needed: str | None) -> None:
+    """It is decoded at a smaller scale, but all of it is kept until its last scan."""
+    picture = Image.new("RGB", (8_400, 10_000), "white")
+    content = saved(picture, "JPEG", progressive=True, subsampling=sampling)
+    if needed is None:
+        assert fit(content).width == 1680
+    else:
+        with pytest.raises(PictureError, match=f"take {needed} MB of memory"):
+            fit(content)
+
+
+def test_a_thumbnail_does_not_make_a_jpeg_progressive() -> None:
+    """Its scan is in the EXIF data."""
+    exif = Image.Exif()
+    exif[0x927C] = b"\xff\xda"
+    content = saved(Image.new("RGB", (8_400, 10_000), "white"), "JPEG", subsampling=0, exif=exif)
+    assert content.count(b"\xff\xda") == 2
+    assert fit(content).width == 1680
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
 def test_the_largest_picture_that_is_opened_takes_the_memory_that_was_foreseen(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ _MAX_TEXT = 32 * 1024 * 1024
 _MEMORY = {"1": 2, "L": 1, "P": 5, "RGB": 4, "CMYK": 4, "LAB": 4, "F": 4, "I;16": 6, "I;16B": 6}
 _MEMORY_ELSE = 8
 """Bytes a pixel that Pillow's modes take, with the copy that scaling them needs."""
-_MEMORY_OF_DECODER: dict[Format, int] = {"webp": 8, "avif": 5, "heic": 5}
+_MEMORY_OF_DECODER: dict[Format, int] = {"webp": 11, "avif": 5, "heic": 5}
 """Bytes a pixel that the decoder of a format takes for itself."""
 _PLUGINS = {
     **{"jpeg": "Jpeg", "png": "Png", "bmp": "Bmp", "webp": "WebP"},
@@ -89,12 +89,12 @@ def opened(content: bytes) -> tuple[ImageFile, Format]:
     kind = format_of(content)
     if kind is None:
         raise refuse(content)
-    if kind == "jpeg" and content.count(b"\xff\xda") > _MAX_SCANS:
-        raise PictureError(f"has more than {_MAX_SCANS} scans", next_step=SAVE_AGAIN)
     image = _open(content, kind)
     if kind == "tiff":
         _refuse_raw(image, content)
     check_possible(*image.size)
+    if kind == "jpeg":
+        _check_scans(image, content)
     return image, kind
 
 
@@ -105,13 +105,7 @@ def check_memory(image: ImageFile, kind: Format) -> None:
         PictureError: with the numbers.
     """
     a_pixel = _MEMORY.get(image.mode, _MEMORY_ELSE) + _MEMORY_OF_DECODER.get(kind, 0)
-    needed = image.width * image.height * a_pixel
-    if needed > MAX_MEMORY:
-        raise PictureError(
-            f"is {by(*image.size)} pixels that take {in_bytes(needed)} of memory; "
-            f"at most {in_bytes(MAX_MEMORY)} are used",
-            next_step="Scale it down and give the smaller one.",
-        )
+    _check_bytes(image, image.width * image.height * a_pixel)
 
 
 def undecodable(error: Exception) -> PictureError:
@@ -152,6 +146,25 @@ def _install(package: str) -> str:
     if "uv" in folders:
         return f"uv pip install --python {sys.executable} {package}"
     return f"{sys.executable} -m pip install {package}"
+
+
+def _check_scans(image: Any, content: bytes) -> None:
+    """Of a picture in several scans all coefficients are kept until the last, each of two bytes."""
+    scans = content.count(b"\xff\xda")
+    if scans > _MAX_SCANS:
+        raise PictureError(f"has more than {_MAX_SCANS} scans", next_step=SAVE_AGAIN)
+    if scans > 1 + image.info.get("exif", b"").count(b"\xff\xda"):  # there, it is a thumbnail's
+        samples = [across * down for _, across, down, _ in image.layer]
+        _check_bytes(image, 2 * image.width * image.height * sum(samples) // max(samples))
+
+
+def _check_bytes(image: ImageFile, needed: int) -> None:
+    if needed > MAX_MEMORY:
+        raise PictureError(
+            f"is {by(*image.size)} pixels that take {in_bytes(needed)} of memory; "
+            f"at most {in_bytes(MAX_MEMORY)} are used",
+            next_step="Scale it down and give the smaller one.",
+        )
 
 
 def _refuse_raw(image: ImageFile, content: bytes) -> None:

@@ -147,22 +147,14 @@ def _content(handle: int) -> bytes:
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
         raise PictureError(f"is {what}, not a file", next_step="Give the path of a picture file.")
-    head = _read_all(handle, min(_HEAD, found.st_size))
-    if head and format_of(head) is None:  # refused before it is read on
-        raise refuse(head)
-    if found.st_size > MAX_READ:
-        text = f"has {in_bytes(found.st_size)}; at most {in_bytes(MAX_READ)} are read"
-        raise PictureError(text, next_step="Give a smaller version of the picture.")
-    return head + _read_all(handle, found.st_size - len(head))
-
-
-def _read_all(handle: int, size: int) -> bytes:
-    """As many bytes as the file had when it was opened, or fewer."""
-    parts = []
-    while size > 0 and (part := os.read(handle, size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+    with open(handle, "rb", closefd=False) as file:
+        head = file.read(min(_HEAD, found.st_size))
+        if head and format_of(head) is None:  # refused before it is read on
+            raise refuse(head)
+        if found.st_size > MAX_READ:
+            text = f"has {in_bytes(found.st_size)}; at most {in_bytes(MAX_READ)} are read"
+            raise PictureError(text, next_step="Give a smaller version of the picture.")
+        return head + file.read(found.st_size - len(head))  # not what is added meanwhile
 
 
 def _unreadable(error: OSError) -> PictureError:

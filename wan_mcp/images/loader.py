@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from wan_mcp.images.fitting import Prepared, fit
 from wan_mcp.images.names import unquoted
 from wan_mcp.images.sources import PASTED
 from wan_mcp.net.addresses import shown
-from wan_mcp.net.fetch import Checked, PublicFetcher, canonical
+from wan_mcp.net.fetch import PublicFetcher, canonical
 
 _AT_ONCE = 2
 """Pictures that are decoded at the same time at most: each may take much memory."""
@@ -119,9 +120,11 @@ class PictureLoader:
             raise PictureError(error.message, next_step=advice) from None
 
     async def _from_web(self, address: str) -> Picture:
-        if not self._check:
-            return _unseen(await self._checked(address))
         url = canonical(address)
+        if not self._check:
+            await self._check_address(address)
+            notes = ("The picture was passed on unchecked.", *_notes(url))
+            return Picture(_of_address(url), str(url), notes=notes)
         content = await web.read(self._fetcher, str(url))
 
         def load() -> Picture:
@@ -133,14 +136,10 @@ class PictureLoader:
 
         return await self._in_thread(load)
 
-    async def _checked(self, address: str) -> Checked:
-        """The checks alone. A name that is unknown here may be known to Evolink."""
-        with anyio.move_on_after(_RESOLVING):
-            try:
-                return await self._fetcher.check(address)
-            except FetchFailed:
-                pass
-        return Checked(canonical(address), ())
+    async def _check_address(self, address: str) -> None:
+        """A name that is unknown here may be known to Evolink."""
+        with anyio.move_on_after(_RESOLVING), suppress(FetchFailed):
+            await self._fetcher.check(address)
 
     async def _in_thread(self, work: Callable[[], Picture]) -> Picture:
         def run() -> Picture:
@@ -163,14 +162,6 @@ def _picture(content: bytes, prepared: Prepared, notes: tuple[str, ...] = ()) ->
         format=prepared.format,
         adjusted=prepared.adjusted,
         notes=notes,
-    )
-
-
-def _unseen(checked: Checked) -> Picture:
-    return Picture(
-        identity=_of_address(checked.url),
-        address=str(checked.url),
-        notes=("The picture was passed on unchecked.", *_notes(checked.url)),
     )
 
 
