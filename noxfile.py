@@ -140,3 +140,4 @@ def _start(session: nox.Session) -> None:
     session.run("wan-mcp", "--version")
     session.run("python", "-m", "wan_mcp", "--help", silent=True)
     session.run("python", str(PACKAGES / "starts.py"))
+    session.run("python", str(PACKAGES / "opens.py"))
