@@ -16,7 +16,7 @@ from tests.world import KEY, World, picture, render
 from wan_mcp import __version__
 from wan_mcp.cli.commands import commands
 from wan_mcp.cli.doctor import Finding, could_generate, examine, masked
-from wan_mcp.cli.generate import bar, generate, request_of
+from wan_mcp.cli.generate import absolute, bar, generate, request_of
 from wan_mcp.errors import EvolinkError
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
@@ -103,13 +103,25 @@ def test_a_key_is_shown_masked(key: str, shown: str) -> None:
         ("file:/home/a.png", "file:/home/a.png"),
         ("file:///home/a.png", "file:///home/a.png"),
         ("https://pictures.example.com/a.png", "https://pictures.example.com/a.png"),
-        ("~/a.png", "{home}/a.png"),
+        ("~/a.png", "~/a.png"),
+        ("$HOME/a.png", "$HOME/a.png"),
+        ("~nobody-of-this-name/a.png", "~nobody-of-this-name/a.png"),
+        ("'cat.png'", "{here}/cat.png"),
+        ("'/home/a.png'", "'/home/a.png'"),
+        ("@cat.png", "{here}/cat.png"),
+        ("@/home/a.png", "@/home/a.png"),
+        ("FILE:/home/a.png", "FILE:/home/a.png"),
+        ("DATA:image/png;base64,AAAA", "DATA:image/png;base64,AAAA"),
+        ("https://pictures.example.com/a.png ", "https://pictures.example.com/a.png "),
+        ("sandbox:/mnt/data/a.png", "sandbox:/mnt/data/a.png"),
+        ("attachment:1", "attachment:1"),
+        ("README.md", "{here}/README.md"),
+        (" ", " "),
     ],
 )
 def test_an_image_on_the_command_line_is_an_address_or_a_file_here(image: str, read: str) -> None:
     """A path is one of this folder; what names its own place stays as it is."""
-    wanted = read.format(here=Path.cwd(), home=Path.home())
-    assert request_of(image, "go", None, None).image_urls == [wanted]
+    assert absolute(image) == read.format(here=Path.cwd())
 
 
 @pytest.mark.parametrize(("percent", "filled"), [(-5, 0), (0, 0), (50, 12), (100, 24), (250, 24)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from array import array
 from functools import partial
 
@@ -87,6 +88,52 @@ def bmp_with_alpha() -> bytes:
     return b"BM" + (138 + len(pixels)).to_bytes(4, "little") + bytes(4) + b"\x8a\0\0\0" + header + pixels
 
 
+def raw_png(
+    bits: int, code: str, corners: tuple[tuple[int, ...], ...], transparent: tuple[int, ...]
+) -> bytes:
+    """A PNG of four flat corners, made by hand: ``code`` is what ``array`` calls such a number."""
+
+    def row(left: tuple[int, ...], right: tuple[int, ...]) -> bytes:
+        numbers = array(code, (left * 400 + right * 400))
+        if bits == 4:
+            return bytes(high << 4 | low for high, low in zip(numbers[::2], numbers[1::2], strict=True))
+        numbers.byteswap()
+        return numbers.tobytes()
+
+    one, two = (b"\0" + row(*corners[:2])) * 300, (b"\0" + row(*corners[2:])) * 300
+    kind = 2 if len(transparent) == 3 else 0
+    header = (800).to_bytes(4, "big") + (600).to_bytes(4, "big") + bytes((bits, kind, 0, 0, 0))
+    told = b"".join(number.to_bytes(2, "big") for number in transparent)
+    chunks = ((b"IHDR", header), (b"tRNS", told), (b"IDAT", zlib.compress(one + two)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(makers.chunk(name, body) for name, body in chunks)
+
+
+def outlying(number: float) -> bytes:
+    """Numbers from 0 to 1, and a few that are no brightness, such as a map has where nothing was measured."""
+    image = deep("F", "f").point(lambda v: v * (1 / 65535) + 0)
+    for x in range(5):
+        image.putpixel((x * 100 + 50, 2), number)
+    return saved(image, "TIFF")
+
+
+def other_tables() -> bytes:
+    """A JPEG whose only quantisation table is the second."""
+    jpeg = bytearray(saved(quadrants(), "JPEG", qtables=[[8] * 64]))
+    jpeg[jpeg.find(b"\xff\xdb") + 4] = 1
+    for component in range(3):
+        jpeg[jpeg.find(b"\xff\xc0") + 12 + 3 * component] = 1
+    return bytes(jpeg)
+
+
+def five_six_five() -> bytes:
+    """A BMP of two bytes a pixel."""
+    colours = [(red >> 3) << 11 | (green >> 2) << 5 | blue >> 3 for red, green, blue in QUADRANTS]
+    rows = [array("H", [left] * 400 + [right] * 400).tobytes() for left, right in (colours[2:], colours[:2])]
+    header = b"".join(number.to_bytes(4, "little") for number in (40, 800, 600)) + b"\1\0\x10\0\3\0\0\0"
+    header = header.ljust(40, b"\0") + b"".join(m.to_bytes(4, "little") for m in (0xF800, 0x7E0, 0x1F))
+    return b"BM" + bytes(8) + (66).to_bytes(4, "little") + header + rows[0] * 300 + rows[1] * 300
+
+
 REDUCED = ("more than 8 bits a channel reduced to 8", "converted from TIFF to PNG")
 LAID = "transparency laid on white"
 UNSEEN = (RED, GREEN, BLUE, WHITE)
@@ -151,6 +198,36 @@ MODES = [
         lambda: saved(see_through(), "TIFF"),
         (LAID, "converted from TIFF to PNG"),
         look=UNSEEN,
+    ),
+    Case(
+        "16-bit grey PNG with a transparent grey",
+        lambda: raw_png(16, "H", ((0,), (20000,), (45000,), (33023,)), (33023,)),
+        (LAID, REDUCED[0]),
+        look=(*DEEP[:3], WHITE),
+    ),
+    Case(
+        "16-bit PNG with a transparent colour",
+        lambda: raw_png(16, "H", ((0,) * 3, (20000,) * 3, (45000,) * 3, (1, 33023, 9)), (1, 33023, 9)),
+        (LAID, REDUCED[0]),
+        look=(*DEEP[:3], WHITE),
+    ),
+    Case(
+        "4-bit grey PNG with a transparent grey",
+        lambda: raw_png(4, "B", ((0,), (3,), (10,), (5,)), (5,)),
+        (LAID,),
+        look=((0, 0, 0), (51, 51, 51), (170, 170, 170), WHITE),
+    ),
+    Case("JPEG with tables of other numbers", other_tables, format="jpeg"),
+    Case("BMP of two bytes a pixel", five_six_five, ("converted from BMP to PNG",)),
+    Case(
+        "16-bit TIFF in which white is zero",
+        lambda: saved(deep("I;16", "H"), "TIFF", tiffinfo={262: 0}),
+        REDUCED,
+        look=tuple((255 - v, 255 - v, 255 - v) for v, *_ in DEEP),
+    ),
+    *(
+        Case(f"floating TIFF with {number}", partial(outlying, number), REDUCED, look=DEEP)
+        for number in (1.0001, float("inf"), float("nan"), -3.4e38)
     ),
     Case("16-bit TIFF", lambda: saved(deep("I;16", "H"), "TIFF"), REDUCED, look=DEEP),
     Case("32-bit TIFF", lambda: saved(deep("I", "i"), "TIFF"), REDUCED, look=DEEP),

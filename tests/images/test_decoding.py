@@ -171,7 +171,7 @@ def test_memory_is_bounded_before_anything_is_decoded() -> None:
     assert len(content) < 1_000_000
     tracemalloc.start()
     try:
-        with pytest.raises(PictureError, match=r"that take 720\.0 MB of memory; at most 500\.0 MB are used"):
+        with pytest.raises(PictureError, match=r"that take 840\.0 MB of memory; at most 500\.0 MB are used"):
             fit(content)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
@@ -188,6 +188,34 @@ def test_the_coefficients_of_a_progressive_jpeg_count(sampling: int, needed: str
     else:
         with pytest.raises(PictureError, match=f"take {needed} MB of memory"):
             fit(content)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_copies_that_transparency_takes_count(mode: str) -> None:
+    """A colour that is transparent is a few bytes in the file, and a copy of the picture in memory."""
+    content = saved(Image.new(mode, (8_000, 8_000)), "PNG", transparency=0 if mode == "L" else (0, 0, 0))
+    with pytest.raises(PictureError, match=r"that take (576|768)\.0 MB of memory"):
+        fit(content)
+
+
+def test_the_video_behind_a_motion_photo_is_no_part_of_the_picture() -> None:
+    """In its bytes anything can be found, such as hundreds of beginnings of scans."""
+    content = saved(quadrants(), "JPEG") + b"\xff\xda\0\2" * 1000
+    assert fit(content).adjusted == ()
+
+
+def test_a_png_without_its_end_has_no_use_of_its_own_address() -> None:
+    """Pillow forgives that the end is missing; who fetches the picture next may not."""
+    content = saved(quadrants(), "PNG")
+    assert fit(content, has_address=True).content is None
+    for missing in (12, 14):
+        assert fit(content[:-missing], has_address=True).content is not None
+
+
+def test_a_picture_without_any_brightness_is_refused() -> None:
+    """Numbers that are none would be a black picture, paid for."""
+    with pytest.raises(PictureError, match="has no brightness in its pixels"):
+        fit(saved(Image.new("F", (400, 400), float("nan")), "TIFF"))
 
 
 def test_a_thumbnail_does_not_make_a_jpeg_progressive() -> None:
@@ -241,7 +269,7 @@ def test_an_avif_picture_where_pillow_cannot_read_those_is_refused(monkeypatch: 
     from PIL import AvifImagePlugin
 
     monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
-    with pytest.raises(PictureError, match="is an AVIF picture, and the installed Pillow cannot"):
+    with pytest.raises(PictureError, match="is an AVIF picture, which this Pillow cannot"):
         fit(SMALL["AVIF"])
 
 

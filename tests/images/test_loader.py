@@ -332,7 +332,16 @@ async def test_a_server_elsewhere_reads_no_files_and_does_not_say_which_exist(tm
 
 async def test_errors_quote_neither_data_nor_control_characters(pictures: PictureLoader) -> None:
     raw = base64.b64encode(bytes(2000)).decode()
-    for reference in (f"data:image/png;base64,{raw}", raw, "/" + raw, "/\x1b[31mred\n.png"):
+    for reference in (
+        *(f"data:image/png;base64,{raw}", raw, "/" + raw, "/\x1b[31mred\n.png"),
+        *(
+            " data:image/png;base64,AAAA!!",
+            "'data:image/png;base64,AAAA!!'",
+            "see data:image/png;base64,AAAA",
+        ),
+        *("<http://127.0.0.1:1/cat.png?token=AAAA>", "see https://pics.example/?token=AAAA"),
+        *("/\ud800.png", "file:///\ud800.png", "data:image/png;base64,\ud800", "https://pics.example/\ud800"),
+    ):
         with pytest.raises(PictureError) as error:
             await pictures.open(reference)
         assert "AAAA" not in error.value.message

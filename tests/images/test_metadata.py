@@ -126,4 +126,4 @@ def linear() -> bytes:
 )
 def test_profiles_are_told_apart_by_what_they_do_to_colours(profile: bytes | None, said: str | None) -> None:
     """One that leaves them as they are is worth no word."""
-    assert to_srgb(quadrants(), "RGB", profile)[1] == said
+    assert to_srgb(quadrants(), profile)[1] == said

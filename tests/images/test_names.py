@@ -164,6 +164,40 @@ async def test_a_link_is_not_meant_by_another_name(folder: Path, tmp_path: Path)
         await open_in(folder, f"{folder}/way.png")
 
 
+async def test_nothing_in_a_hidden_folder_is_offered_or_meant(folder: Path) -> None:
+    """But read, where it is given as it is."""
+    (folder / ".hidden").mkdir()
+    path = put(folder / ".hidden", "cat.png")
+    assert (await open_in(folder, str(path))).notes == ()
+    for name in ("CAT.png", "cats.png"):
+        with pytest.raises(PictureError) as refused:
+            await open_in(folder, f"{folder}/.hidden/{name}")
+        assert "cat.png" not in str(refused.value).replace(name, "")
+
+
+async def test_of_several_names_only_pictures_are_offered(folder: Path) -> None:
+    skip_where_cases_are_one(folder)
+    for name in ("Notes.txt", "notes.TXT"):
+        put(folder, name)
+    with pytest.raises(PictureError) as refused:
+        await open_in(folder, f"{folder}/NOTES.txt")
+    assert refused.value.next_step == "Check the spelling of the path."
+
+
+@pytest.mark.parametrize("raw", [b"caf\xe9.png", b"new\nline.png", b"caf\x1b[31m.png"])
+async def test_a_name_that_is_no_line_of_text_is_shown_as_one(folder: Path, raw: bytes) -> None:
+    """A lone byte of Latin-1 would end the server that has to write it."""
+    name = put(folder, os.fsdecode(raw)).name
+    upper = folder / name.replace("n", "N").replace("c", "C")
+    note = (await open_in(folder, str(upper))).notes[0]
+    assert note.isprintable()
+    assert "?" in note
+    with pytest.raises(PictureError) as refused:
+        await open_in(folder, f"{folder}/{name[:-5]}x.png")
+    assert str(refused.value).isprintable()
+    assert "Its folder has" in refused.value.next_step
+
+
 @pytest.mark.parametrize("folder_of_a_chat", ["/mnt/data", "/mnt/user-data/uploads"])
 async def test_a_path_of_the_chat_programs_machine_says_to_ask_the_user(
     folder: Path, folder_of_a_chat: str

@@ -115,7 +115,7 @@ REFUSALS: list[tuple[str, Callable[[], bytes], str]] = [
         CUT,
     ),
     ("a bomb", bomb, f"is 20000{X}20000 pixels, 400 million; at most 120 million are opened"),
-    ("a thousand scans", scanning, "has more than 200 scans"),
+    ("a thousand scans", scanning, "has more than 100 scans"),
     (
         "a ribbon",
         lambda: saved(Image.new("RGB", (5000, 300)), "PNG"),

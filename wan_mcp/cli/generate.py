@@ -8,11 +8,13 @@ from pathlib import Path
 
 import click
 
-from wan_mcp.errors import EvolinkError
+from wan_mcp.errors import EvolinkError, PictureError
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.images import sources
+from wan_mcp.images.names import spellings, unquoted
 from wan_mcp.settings import Settings
 from wan_mcp.validation import parse, plain_schema
 
@@ -39,10 +41,20 @@ def request_of(image: str, prompt: str, duration: str | None, quality: str | Non
 
 
 def absolute(image: str) -> str:
-    """An address as it is; a path as an absolute one, since a server runs in another folder."""
-    if "://" in image or image.startswith(("data:", "file:")):
+    """A path from here as an absolute one; whatever else can be meant as it is."""
+    if os.path.exists(image):  # noqa: PTH110  false for what no path can be
+        return str(Path(image).absolute())
+    try:
+        kind = sources.kind(image)
+    except PictureError:  # said where pictures are read
         return image
-    return str(Path(image).expanduser().absolute())
+    bare = unquoted(image)
+    meant = spellings(image, windows=os.name == "nt")
+    if any(one.startswith("~") or Path(one).is_absolute() for one in meant):
+        return image
+    if kind != "file" or not bare or bare.lower().startswith("file:"):
+        return image
+    return str(Path(bare.removeprefix("@")).absolute())
 
 
 def place(output: Path | None, name: str | None = None) -> tuple[Path, str | None]:

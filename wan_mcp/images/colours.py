@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import math
+from array import array
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+from wan_mcp.errors import PictureError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-"""Pillow's modes of more than eight bits a channel, all of them grey."""
+DEEP = ("I", "F")
+"""How Pillow's modes of more than eight bits a channel begin, all of them grey."""
+SCALABLE = ("L", "RGB", "RGBA", "CMYK", "LAB", "F")
+"""Its modes whose pixels can be mixed."""
 _SAMPLES = bytes((255, 0, 0, 0, 255, 0, 0, 0, 255, 200, 120, 60, 30, 90, 170, 128, 128, 128))
 """Colours that come out of any profile but sRGB as others."""
 _UNNOTICED = 4
@@ -17,28 +23,29 @@ _UNNOTICED = 4
 
 
 def scalable(image: Image.Image) -> Image.Image:
-    """The picture in a mode whose pixels can be mixed: F, L, RGB, RGBA, CMYK or LAB."""
-    if image.mode in DEEP:
-        return image.convert("F")
+    """The picture in one of the modes ``SCALABLE``."""
+    if image.mode.startswith("I;16"):
+        image = image.convert("I").point([value >> 8 for value in range(65536)], "L")
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return image.convert("RGBA")
     if image.mode == "1":
         return image.convert("L")
-    return image if image.mode in ("L", "RGB", "RGBA", "CMYK", "LAB") else image.convert("RGB")
+    if image.mode in SCALABLE:
+        return image
+    return image.convert("F" if image.mode.startswith(DEEP) else "RGB")
 
 
-def to_srgb(image: Image.Image, mode: str, profile: bytes | None) -> tuple[Image.Image, str | None]:
+def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str | None]:
     """The picture in mode L, RGB or RGBA, and what was done to its colours if that is worth a word.
 
     Args:
         image: as ``scalable`` made it.
-        mode: the one that the file was in.
         profile: the file's ICC profile; without one, a picture is sRGB by convention.
     """
     from PIL import ImageCms
 
     if image.mode == "F":
-        return _eight_bits(image, mode), None
+        return _eight_bits(image), None
     if image.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
         return _convert(image, lab), "Lab colours converted to sRGB"
@@ -74,11 +81,16 @@ def _is_srgb(source: Any, mode: str) -> bool:
     return all(abs(before - after) <= _UNNOTICED for before, after in pairs)
 
 
-def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
-    """Deep greys, with the white point that the numbers in them suggest."""
-    low, high = (float(number) for number in cast("tuple[float, float]", image.getextrema()))
-    points = (65535.0,) if mode.startswith("I;16") else (1.0, 255.0, 65535.0)
-    white = next((point for point in points if high <= point), high)
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Deep greys, with the white point that the numbers in them suggest; a few outliers do not count."""
+    from PIL.Image import Resampling
+
+    sample = array("f", image.resize((256, 256), Resampling.NEAREST).tobytes())
+    numbers = sorted(filter(math.isfinite, sample))
+    if not numbers:
+        raise PictureError("has no brightness in its pixels", next_step="Save it as PNG, and give that.")
+    low, high = numbers[len(numbers) // 100], numbers[-1 - len(numbers) // 100]
+    white = next((point for point in (1.0, 255.0, 65535.0) if high <= point), high)
     black = min(low, 0.0)
     scale = 255 / (white - black)
     return image.point(lambda value: value * scale - black * scale).convert("L")

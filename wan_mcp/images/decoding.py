@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import warnings
 from importlib import import_module
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from wan_mcp.errors import PictureError
+from wan_mcp.images.colours import SCALABLE
 from wan_mcp.images.limits import by, check_possible, in_bytes
 from wan_mcp.images.unsupported import refuse
 
@@ -21,21 +23,17 @@ Format = Literal["jpeg", "png", "bmp", "webp", "gif", "tiff", "avif", "heic"]
 SAVE_AGAIN = "Open it, save it again as JPEG or PNG, and give that."
 MAX_MEMORY = 500_000_000
 """Bytes that decoding one picture and converting it may take; two are decoded at the same time at most."""
-_MAX_SCANS = 200
+_MAX_SCANS = 100
 """Progressive JPEG files have about ten; thousands are made to keep a decoder busy."""
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+"""A marker that has a length, or the end of the picture."""
 _MAX_READS = 1_000_000
 """Reads of one file: chunks, segments and frames without content would take Pillow minutes."""
 _MAX_TEXT = 32 * 1024 * 1024
 """Bytes of one text in a PNG; generators of pictures write whole workflows there. Pillow gives up at 1 MB."""
-_MEMORY = {"1": 2, "L": 1, "P": 5, "RGB": 4, "CMYK": 4, "LAB": 4, "F": 4, "I;16": 6, "I;16B": 6}
-_MEMORY_ELSE = 8
-"""Bytes a pixel that Pillow's modes take, with the copy that scaling them needs."""
-_MEMORY_OF_DECODER: dict[Format, int] = {"webp": 11, "avif": 5, "heic": 5}
+_MEMORY_OF_DECODER: dict[Format, int] = {"webp": 11, "avif": 6, "heic": 6, "tiff": 3}
 """Bytes a pixel that the decoder of a format takes for itself."""
-_PLUGINS = {
-    **{"jpeg": "Jpeg", "png": "Png", "bmp": "Bmp", "webp": "WebP"},
-    **{"gif": "Gif", "tiff": "Tiff", "avif": "Avif", "heic": "Heif"},
-}
+_PLUGINS = {"webp": "WebP", "heic": "Heif"}
 _SIGNATURES: tuple[tuple[Format, tuple[bytes, ...]], ...] = (
     ("jpeg", (b"\xff\xd8\xff",)),
     ("png", (b"\x89PNG\r\n\x1a\n",)),
@@ -93,18 +91,21 @@ def opened(content: bytes) -> tuple[ImageFile, Format]:
     if kind == "tiff":
         _refuse_raw(image, content)
     check_possible(*image.size)
+    if kind == "png":
+        _match_transparency(image, bits=content[24])
     if kind == "jpeg":
         _check_scans(image, content)
     return image, kind
 
 
 def check_memory(image: ImageFile, kind: Format) -> None:
-    """Refuse a picture that would take too much memory, before it is decoded.
-
-    Raises:
-        PictureError: with the numbers.
-    """
-    a_pixel = _MEMORY.get(image.mode, _MEMORY_ELSE) + _MEMORY_OF_DECODER.get(kind, 0)
+    """Refuse a picture that would take too much memory, by a PictureError, before it is decoded."""
+    a_pixel = {"1": 1, "L": 1, "P": 1}.get(image.mode, 3 if image.mode.startswith("I;16") else 4)
+    if image.has_transparency_data:  # a copy with alpha, and one of it to be scaled
+        a_pixel += 4 if image.mode == "RGBA" else 8
+    elif image.mode not in SCALABLE:
+        a_pixel += 4
+    a_pixel += _MEMORY_OF_DECODER.get(kind, 0)
     _check_bytes(image, image.width * image.height * a_pixel)
 
 
@@ -120,7 +121,7 @@ def undecodable(error: Exception) -> PictureError:
 def _open(content: bytes, kind: Format) -> ImageFile:
     """Only the plugin that the format needs is imported: ``Image.open`` would import and try others."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about damage that does not matter, on stderr
-    name = _PLUGINS[kind]
+    name = _PLUGINS.get(kind, kind.capitalize())
     module = "pillow_heif" if kind == "heic" else f"PIL.{name}ImagePlugin"
     try:
         plugin: Any = import_module(module)
@@ -132,8 +133,7 @@ def _open(content: bytes, kind: Format) -> ImageFile:
     if kind == "png":
         plugin.MAX_TEXT_CHUNK = _MAX_TEXT
     if kind == "avif" and not plugin.SUPPORTED:
-        text = "is an AVIF picture, and the installed Pillow cannot read those"
-        raise PictureError(text, next_step=SAVE_AGAIN)
+        raise PictureError("is an AVIF picture, which this Pillow cannot read", next_step=SAVE_AGAIN)
     image: ImageFile = getattr(plugin, f"{name}ImageFile")(_Bounded(content))
     return image
 
@@ -148,23 +148,42 @@ def _install(package: str) -> str:
     return f"{sys.executable} -m pip install {package}"
 
 
+def _match_transparency(image: ImageFile, bits: int) -> None:
+    """Pillow widens or narrows pixels to eight bits, but not the number of the colour that is transparent."""
+    colour = image.info.get("transparency")
+    numbers = colour if isinstance(colour, tuple) else (colour,)
+    if bits in (2, 4, 16) and image.mode != "P" and isinstance(colour, int | tuple):
+        eight = [value >> 8 if bits == 16 else value * 255 // (2**bits - 1) for value in numbers]
+        image.info["transparency"] = tuple(eight) if isinstance(colour, tuple) else eight[0]
+
+
 def _check_scans(image: Any, content: bytes) -> None:
     """Of a picture in several scans all coefficients are kept until the last, each of two bytes."""
-    scans = content.count(b"\xff\xda")
+    scans = _scans(content)
     if scans > _MAX_SCANS:
         raise PictureError(f"has more than {_MAX_SCANS} scans", next_step=SAVE_AGAIN)
-    if scans > 1 + image.info.get("exif", b"").count(b"\xff\xda"):  # there, it is a thumbnail's
+    if scans > 1:
         samples = [across * down for _, across, down, _ in image.layer]
         _check_bytes(image, 2 * image.width * image.height * sum(samples) // max(samples))
 
 
+def _scans(content: bytes) -> int:
+    """How many scans the first picture in a JPEG file has: others, or a video, may follow it."""
+    at, scans = 2, 0
+    for _ in range(_MAX_READS):
+        found = _MARKER.search(content, at)
+        if found is None or found[0] == b"\xff\xd9":
+            return scans
+        scans += found[0] == b"\xff\xda"
+        at = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    return _MAX_SCANS + 1
+
+
 def _check_bytes(image: ImageFile, needed: int) -> None:
     if needed > MAX_MEMORY:
-        raise PictureError(
-            f"is {by(*image.size)} pixels that take {in_bytes(needed)} of memory; "
-            f"at most {in_bytes(MAX_MEMORY)} are used",
-            next_step="Scale it down and give the smaller one.",
-        )
+        text = f"is {by(*image.size)} pixels that take {in_bytes(needed)} of memory"
+        text = f"{text}; at most {in_bytes(MAX_MEMORY)} are used"
+        raise PictureError(text, next_step="Scale it down and give the smaller one.")
 
 
 def _refuse_raw(image: ImageFile, content: bytes) -> None:

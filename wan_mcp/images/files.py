@@ -8,7 +8,7 @@ from pathlib import Path
 from wan_mcp.errors import PictureError
 from wan_mcp.images.decoding import format_of
 from wan_mcp.images.limits import MAX_READ, in_bytes
-from wan_mcp.images.names import matching, nearest
+from wan_mcp.images.names import matching, nearest, readable
 from wan_mcp.images.sources import PASTED
 from wan_mcp.images.unsupported import refuse
 
@@ -20,8 +20,7 @@ _WALKS = os.open in os.supports_dir_fd
 _OF_A_CHAT = ("/mnt/data/", "/mnt/user-data/")
 """Folders of the machines on which chat programs keep what was pasted; they are not this one."""
 
-Found = tuple[Path, Path]
-"""The folder that pictures may be read from, and the file relative to it, both without any link."""
+Found = tuple[Path, Path]  # a folder that may be read from and the file relative to it, without any link
 
 
 def read(paths: Sequence[Path], folders: Sequence[Path]) -> tuple[bytes, Path | None]:
@@ -61,10 +60,7 @@ def read(paths: Sequence[Path], folders: Sequence[Path]) -> tuple[bytes, Path | 
 
 
 def _located(path: Path, folders: Sequence[Path]) -> Found | None:
-    try:
-        real = path.resolve()
-    except RuntimeError:  # links in a circle, before Python 3.13
-        raise PictureError("is a link that leads in a circle", next_step="Give the file itself.") from None
+    real = Path(os.path.realpath(path))  # resolve() fails where links lead in a circle, before Python 3.13
     for folder in folders:
         root = folder.expanduser().resolve()
         if real.is_relative_to(root):
@@ -90,32 +86,31 @@ def _meant(inside: list[Found]) -> Found:
     """
     offered: list[str] = []
     for root, relative in inside:
-        folder, missing = _descend(root, relative)
-        if folder is None or missing is None:
+        folder = _descend(root, relative)
+        if folder is None:
             continue
         names = _names(root / folder)
-        found = matching(missing, names)
+        found = matching(relative.name, names)
         if len(found) == 1:
             return root, folder / found[0]
-        offered += found or nearest(missing, names)
+        offered += nearest(relative.name, found or names)
     if not offered:
         raise FileNotFoundError
-    listed = ", ".join(dict.fromkeys(offered))
+    listed = ", ".join(map(readable, dict.fromkeys(offered)))
     raise PictureError("does not exist", next_step=f"Its folder has {listed}: give the path of one of these.")
 
 
-def _descend(root: Path, relative: Path) -> tuple[Path | None, str | None]:
-    """The folder of a file, each part of it by its real name, and the name that is not there."""
+def _descend(root: Path, relative: Path) -> Path | None:
+    """The folder of a file, each part of it by its real name; None where it is hidden, or no one folder."""
     at = Path()
-    *folders, name = relative.parts or ("",)
-    for part in folders:
-        if not (root / at / part).is_dir():
-            found = matching(part, _names(root / at))
-            if len(found) != 1:
-                return None, None
-            part = found[0]
-        at /= part
-    return at, name
+    for part in relative.parent.parts:
+        below = root / at / part
+        # Below a part that was misspelt, there may be links that nobody has followed yet.
+        found = [part] if below.is_dir() and not below.is_symlink() else matching(part, _names(root / at))
+        if len(found) != 1 or part.startswith("."):
+            return None
+        at /= found[0]
+    return at
 
 
 def _names(folder: Path) -> list[str]:
@@ -162,6 +157,5 @@ def _unreadable(error: OSError) -> PictureError:
         return PictureError("does not exist", next_step="Check the spelling of the path.")
     if isinstance(error, PermissionError):
         return PictureError("may not be read by this program", next_step="Check the permissions of the file.")
-    return PictureError(
-        f"cannot be read ({error.strerror})", next_step="Copy it to another folder, and try that."
-    )
+    text = f"cannot be read ({error.strerror})"
+    return PictureError(text, next_step="Copy it to another folder, and try that.")

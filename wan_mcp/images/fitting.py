@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from wan_mcp.errors import PictureError
 from wan_mcp.images.colours import DEEP, scalable, to_srgb
@@ -20,9 +20,10 @@ LINKED = ("jpeg", "png", "webp", "bmp")
 UPLOADED = ("jpeg", "png", "webp")
 """Those of them that its file service takes."""
 _LOSSLESS = ("png", "gif", "bmp", "webp", "tiff")
+_ENDS = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
 _QUALITIES = (92, 85, 75, 60, 40)
-_ORIENTATION, _GPS = 274, 34853
-"""EXIF tags."""
+_ORIENTATION, _GPS, _PHOTOMETRIC = 274, 34853, 262
+"""Tags of EXIF and TIFF."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,15 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
     frames = _frames(image, kind)
     unchanged = target == full and orientation == 1 and not frames and not deep
     whole = unchanged and image.mode != "CMYK" and not image.has_transparency_data
-    if has_address and whole and kind in LINKED and len(content) <= MAX_BYTES:
+    ended = _ENDS.get(kind, b"") in content  # Pillow forgives it where the end alone is missing
+    if has_address and whole and ended and kind in LINKED and len(content) <= MAX_BYTES:
         return Prepared(None, kind, *full)
 
     picture, removed = scalable(image), _metadata(image, kind, exif)
     drawing = kind in _LOSSLESS and _is_drawing(picture)
-    mode, profile = image.mode, image.info.get("icc_profile")
-    picture, colours = to_srgb(_scaled(picture, target), mode, profile)
+    picture, colours = to_srgb(_scaled(picture, target), image.info.get("icc_profile"))
+    if kind == "tiff" and deep and cast("Any", image).tag_v2.get(_PHOTOMETRIC) == 0:
+        picture = ImageOps.invert(picture)  # white is zero, which Pillow heeds for eight bits alone
     picture, white = _on_white(picture)
     picture.info = {}  # comments and profiles would be written again
     if orientation != 1:
@@ -89,6 +92,7 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
     same = kind if whole and colours is None and kind in UPLOADED else None
     encoded, written = _encoded(picture, drawing, same)
     sizes = (full[::-1], target[::-1]) if orientation >= 5 else (full, target)
+    compressed = f"compressed from {in_bytes(len(content))} to {in_bytes(len(encoded))}"
     words = [
         frames,
         f"turned upright (EXIF orientation {told})" if told != 1 else None,
@@ -97,9 +101,7 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
         colours,
         "more than 8 bits a channel reduced to 8" if deep else None,
         f"converted from {_name(kind)} to {_name(written)}" if written != kind else None,
-        f"compressed from {in_bytes(len(content))} to {in_bytes(len(encoded))}"
-        if len(content) > MAX_BYTES
-        else None,
+        compressed if len(content) > MAX_BYTES else None,
         removed,
     ]
     return Prepared(encoded, written, *picture.size, tuple(filter(None, words)))
@@ -107,8 +109,9 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
 
 def _is_deep(image: ImageFile) -> bool:
     """Whether a channel has more than eight bits, which Pillow's modes say of greys alone."""
-    stored = str(image.tile[0].args)[:8] if image.tile else ""  # such as RGB;16B
-    return image.mode in DEEP or ";16" in stored or image.info.get("bit_depth", 8) > 8
+    stored = str(image.tile[0].args) if image.tile else ""  # such as RGB;16B, or a tuple that has it
+    deep = image.mode.startswith(DEEP) or (";16" in stored and "BGR;16" not in stored)
+    return deep or image.info.get("bit_depth", 8) > 8
 
 
 def _frames(image: ImageFile, kind: Format) -> str | None:
@@ -168,10 +171,13 @@ def _on_white(picture: Image.Image) -> tuple[Image.Image, str | None]:
 def _encoded(picture: Image.Image, drawing: bool, same: Format | None) -> tuple[bytes, str]:
     """The file, and its format: the one it had where nothing was changed, PNG for drawings, else JPEG."""
     kind = same or ("png" if drawing else "jpeg")
-    options: dict[str, Any] = {"webp": {"lossless": drawing, "quality": 92}, "png": {}}.get(kind, {})
-    if kind == "jpeg":  # "keep" are the tables of the file itself: the pixels hardly change
-        options = {"quality": "keep" if same else _QUALITIES[0]}
-    encoded = _saved(picture, kind, **options)
+    options: dict[str, Any] = {"quality": "keep" if same == "jpeg" else _QUALITIES[0]}
+    if kind != "jpeg":
+        options = {"lossless": drawing, "quality": 92} if kind == "webp" else {}
+    try:  # "keep" are the tables of the file itself: the pixels hardly change
+        encoded = _saved(picture, kind, **options)
+    except ValueError:  # there are tables that can be read, but not written
+        encoded = _saved(picture, kind, quality=_QUALITIES[0])
     for quality in _QUALITIES:
         if len(encoded) <= MAX_BYTES:
             break

@@ -11,8 +11,6 @@ MAX_READ = 64_000_000
 MAX_PIXELS = 120_000_000
 """The most pixels that are decoded; the largest phone cameras make 108 million."""
 
-_STEEPEST = MAX_SIDE / MIN_SIDE
-
 
 def fitted_size(width: int, height: int) -> tuple[int, int]:
     """The size that a picture is scaled to so that both sides come into 360 to 2000 pixels.
@@ -21,35 +19,25 @@ def fitted_size(width: int, height: int) -> tuple[int, int]:
         PictureError: when no size keeps its shape, or it is too small or too large to begin with.
     """
     check_possible(width, height)
-    scale = min(1.0, MAX_SIDE / max(width, height))
-    if min(width, height) < MIN_SIDE:
-        scale = MIN_SIDE / min(width, height)
-    return _scaled(width, scale), _scaled(height, scale)
-
-
-def _scaled(side: int, scale: float) -> int:
-    return min(max(round(side * scale), MIN_SIDE), MAX_SIDE)
+    scale = max(min(1.0, MAX_SIDE / max(width, height)), MIN_SIDE / min(width, height))
+    width, height = (min(max(round(side * scale), MIN_SIDE), MAX_SIDE) for side in (width, height))
+    return width, height
 
 
 def check_possible(width: int, height: int) -> None:
-    """Refuse a size that cannot be made to fit, with the numbers.
-
-    Raises:
-        PictureError: the message goes on after the name of the picture.
-    """
+    """Refuse a size that cannot be made to fit, by a PictureError that goes on after the picture's name."""
     size = f"{by(width, height)} pixels"
     short, long = sorted((width, height))
     if short < 1:
         raise PictureError(f"has no pixels ({by(width, height)})", next_step="Give another picture.")
     if width * height > MAX_PIXELS:
-        text = (
-            f"is {size}, {width * height / 1e6:.0f} million; at most {MAX_PIXELS // 10**6} million are opened"
-        )
+        most = f"at most {MAX_PIXELS // 10**6} million are opened"
+        text = f"is {size}, {width * height / 1e6:.0f} million; {most}"
         raise PictureError(text, next_step="Scale it down and give the smaller one.")
     if long * MIN_SIDE > short * MAX_SIDE:
         raise PictureError(
             f"is {size}: the sides differ by {long / short:.3g} to 1; "
-            f"at most {_STEEPEST:.3g} to 1 can fit into {MIN_SIDE} to {MAX_SIDE} pixels",
+            f"at most {MAX_SIDE / MIN_SIDE:.3g} to 1 can fit into {MIN_SIDE} to {MAX_SIDE} pixels",
             next_step="Crop it, or put it on a larger background, and give that.",
         )
     if short * MAX_ENLARGED < MIN_SIDE:

@@ -14,9 +14,9 @@ import httpx2
 from wan_mcp.errors import AddressRefused, FetchFailed, PictureError
 from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import Prepared, fit
-from wan_mcp.images.names import unquoted
+from wan_mcp.images.names import readable, unquoted
 from wan_mcp.images.sources import PASTED
-from wan_mcp.net.addresses import shown
+from wan_mcp.net.addresses import looks_signed, shown
 from wan_mcp.net.fetch import PublicFetcher, canonical
 
 _AT_ONCE = 2
@@ -103,7 +103,7 @@ class PictureLoader:
 
         def load() -> Picture:
             content, elsewhere = files.read(paths, self._folders)
-            notes = () if elsewhere is None else (f"The picture was read from {elsewhere}.",)
+            notes = () if elsewhere is None else (f"The picture was read from {readable(str(elsewhere))}.",)
             return _picture(content, fit(content), notes)
 
         return await self._in_thread(load)
@@ -166,7 +166,7 @@ def _picture(content: bytes, prepared: Prepared, notes: tuple[str, ...] = ()) ->
 
 
 def _notes(url: httpx2.URL) -> tuple[str, ...]:
-    return (_SIGNED,) if web.looks_signed(url.query) else ()
+    return (_SIGNED,) if looks_signed(url.query) else ()
 
 
 def _of_address(url: httpx2.URL) -> str:
@@ -175,10 +175,12 @@ def _of_address(url: httpx2.URL) -> str:
 
 def _subject(reference: str) -> str:
     """What to call a picture in a message: nothing of its data, nor of a query."""
-    if reference[:5].lower() == "data:":
+    bare = unquoted(reference)
+    if bare[:5].lower() == "data:":
         return "the data: URI"
-    if reference[:4].lower() == "http":
-        return shown(reference)
-    if len(reference) > _LONGEST_PATH:  # base64 without its data: prefix can look like a path
+    if bare[:4].lower() == "http":
+        return shown(bare)
+    # An address or base64 can stand where nothing tells them apart from a path.
+    if len(bare) > _LONGEST_PATH or "base64," in bare or ("://" in bare and "?" in bare):
         return f"the reference, {len(reference)} characters long,"
-    return "".join(char if char.isprintable() else "?" for char in reference)
+    return readable(bare)

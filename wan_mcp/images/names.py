@@ -4,11 +4,10 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")
-_QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
-_HOME = re.compile(r"\$(HOME\b|\{HOME\})")
+_QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "<": ">"}
+_HOME = re.compile(r"^\$(HOME\b|\{HOME\})")
 _SPACES = re.compile(r"[\s\u00a0\u2000-\u200b\u202f\u205f\u3000]")
 """macOS puts a narrow no-break space before AM and PM; chat programs make an ordinary one of it."""
 _ENDINGS = {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}
@@ -20,7 +19,8 @@ def spellings(text: str, *, windows: bool) -> list[str]:
     Undone are, in this order: the backslashes of a path dragged into a terminal, quotation marks, ``@`` in
     front, and ``$HOME``; no other variable.
     """
-    undo: list[Callable[[str], str]] = [unquoted, lambda path: path.removeprefix("@"), _at_home]
+    undo: list[Callable[[str], str]] = [unquoted, lambda path: path.removeprefix("@")]
+    undo.append(lambda path: _HOME.sub("~", path))
     if not windows:
         undo.insert(0, lambda path: re.sub(r"\\(.)", r"\1", path))
     found = [text]
@@ -48,12 +48,13 @@ def matching(name: str, names: Iterable[str]) -> list[str]:
 def nearest(name: str, names: Iterable[str]) -> list[str]:
     """The names of picture files that are most like one that does not exist; hidden ones never."""
     pictures = [other for other in names if other.lower().endswith(PICTURES) and not other.startswith(".")]
-    folded = {_folded(other): other for other in pictures}
-    return [folded[one] for one in difflib.get_close_matches(_folded(name), folded, n=3, cutoff=0.5)]
+    near = difflib.get_close_matches(_folded(name), {*map(_folded, pictures)}, n=3, cutoff=0.5)
+    return [other for one in near for other in pictures if _folded(other) == one]
 
 
-def _at_home(path: str) -> str:
-    return _HOME.sub(lambda _: str(Path.home()), path, count=1) if _HOME.match(path) else path
+def readable(name: str) -> str:
+    """A name as it is shown: bytes that are no text, and what would break a line or a terminal, as ``?``."""
+    return "".join(one if one.isprintable() or unicodedata.category(one) == "Zs" else "?" for one in name)
 
 
 def _folded(name: str, level: int = 3) -> str:

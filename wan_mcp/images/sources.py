@@ -40,6 +40,10 @@ def kind(reference: str) -> Kind:
     if bare.startswith(_BASE64) and len(bare) > 40 and "." not in bare:
         raise PictureError("is base64, without data: in front", next_step=PASTED)
     scheme = _SCHEME.match(bare)
+    try:  # a path may have bytes that are no text
+        bare.encode("utf-8", "strict" if scheme else "surrogateescape")
+    except UnicodeEncodeError:
+        raise PictureError("has characters that no text has", next_step=_SOURCES) from None
     if scheme is None:
         return "file"
     name = scheme[0].lower()
@@ -75,9 +79,10 @@ def local_paths(reference: str, *, windows: bool = os.name == "nt") -> list[Path
 
 
 def _expanded(path: Path) -> Path:
+    """At home for ``~`` alone: ``~name`` would tell which accounts there are."""
     try:
-        return path.expanduser()
-    except RuntimeError:  # ~name of somebody unknown
+        return path.expanduser() if path.parts[:1] == ("~",) else path
+    except RuntimeError:  # an account without a home
         return path
 
 

@@ -6,26 +6,20 @@ _SAVE = "Save it as JPEG or PNG, and give that."
 _STILL = "Give a picture, for example a still of the video."
 _PAGE = "Give the address of the picture itself, not of a page that shows it."
 
-_SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
-    (b"%PDF", "a PDF document", "Save the page as JPEG or PNG, and give that."),
-    (b"%!PS", "a PostScript document", _SAVE),
-    (b"\x1aE\xdf\xa3", "a WebM or Matroska video", _STILL),
-    (b"FLV\x01", "a Flash video", _STILL),
-    (b"\x00\x00\x01\xba", "an MPEG video", _STILL),
-    (b"PK\x03\x04", "an archive or an Office document", "Give the picture that is inside."),
-    (b"Rar!", "an archive", "Give the picture that is inside."),
-    (b"\x1f\x8b", "a compressed file", "Give the picture that is inside."),
-    (b"8BPS", "a Photoshop document", _SAVE),
-    (b"\x00\x00\x01\x00", "an icon file", _SAVE),
-    (b"\xff\x0a", "a JPEG XL picture", _SAVE),
-    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL picture", _SAVE),
-    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture", _SAVE),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _SAVE),
-    (b"v/1\x01", "an OpenEXR picture", _SAVE),
-    (b"ID3", "a sound file", "Give a picture."),
-    (b"OggS", "a sound or video file", "Give a picture."),
-    (b"fLaC", "a sound file", "Give a picture."),
-    (b"\x7fELF", "a program", "Give a picture."),
+_SIGNATURES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    ((b"%PDF",), "a PDF document", "Save the page as JPEG or PNG, and give that."),
+    ((b"%!PS",), "a PostScript document", _SAVE),
+    ((b"\x1aE\xdf\xa3",), "a WebM or Matroska video", _STILL),
+    ((b"FLV\x01", b"\0\0\x01\xba"), "a video", _STILL),
+    ((b"PK\x03\x04",), "an archive or an Office document", "Give the picture that is inside."),
+    ((b"Rar!", b"\x1f\x8b"), "an archive", "Give the picture that is inside."),
+    ((b"8BPS",), "a Photoshop document", _SAVE),
+    ((b"\0\0\x01\0",), "an icon file", _SAVE),
+    ((b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL picture", _SAVE),
+    ((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), "a JPEG 2000 picture", _SAVE),
+    ((b"v/1\x01",), "an OpenEXR picture", _SAVE),
+    ((b"ID3", b"OggS", b"fLaC"), "a sound or video file", "Give a picture."),
+    ((b"\x7fELF",), "a program", "Give a picture."),
 )
 _RIFF = {b"AVI ": "an AVI video", b"WAVE": "a sound file"}
 _MOVIE_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip")
@@ -39,8 +33,8 @@ def refuse(data: bytes) -> PictureError:
 
 
 def _named(data: bytes) -> tuple[str, str]:
-    for signature, what, next_step in _SIGNATURES:
-        if data.startswith(signature):
+    for signatures, what, next_step in _SIGNATURES:
+        if data.startswith(signatures):
             return what, next_step
     if data.startswith(b"RIFF") and data[8:12] in _RIFF:
         return _RIFF[data[8:12]], _STILL
@@ -57,7 +51,7 @@ def _text(start: bytes) -> tuple[str, str]:
         return "a web page (HTML)", _PAGE
     if start.startswith((b"<svg", b"<?xml", b"<!doctype svg")) and b"<svg" in start:
         return "an SVG drawing", "Render it as PNG, and give that."
-    if start.startswith((b"<?xml", b"<")):
+    if start.startswith(b"<"):
         return ("a web page (HTML)", _PAGE) if b"<html" in start else ("an XML document", _PAGE)
     if start.startswith((b"{", b"[")):
         return "a JSON text", _PAGE

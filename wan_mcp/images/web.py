@@ -1,8 +1,5 @@
 """A picture on the web: read whole, within bounds."""
 
-from http import HTTPStatus
-from urllib.parse import parse_qsl
-
 import httpx2
 
 from wan_mcp.errors import PictureError
@@ -10,13 +7,6 @@ from wan_mcp.images.limits import MAX_BYTES, MAX_READ, in_bytes
 from wan_mcp.net.fetch import PublicFetcher
 
 _HEADERS = {"accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
-_SIGNED = frozenset(
-    {
-        *("signature", "sig", "token", "access_token", "expires", "expiry", "policy", "key-pair-id"),
-        *("x-amz-signature", "x-amz-expires", "x-goog-signature", "x-goog-expires", "se", "hdnts", "hdnea"),
-        *("x-oss-signature", "q-signature", "x-cos-security-token", "auth_key", "jwt", "oe", "hm"),
-    }
-)
 
 
 async def read(fetcher: PublicFetcher, address: str) -> bytes:
@@ -39,12 +29,6 @@ async def read(fetcher: PublicFetcher, address: str) -> bytes:
     return bytes(content)
 
 
-def looks_signed(query: bytes) -> bool:
-    """Whether an address has a query of the kind that gives access for a while only."""
-    names = {name.lower() for name, _ in parse_qsl(query.decode("ascii", "replace"), keep_blank_values=True)}
-    return not _SIGNED.isdisjoint(names)
-
-
 def _length(response: httpx2.Response) -> int | None:
     """What Content-Length says of the picture, unless it speaks of a compressed form."""
     text = response.headers.get("content-length", "")
@@ -60,13 +44,11 @@ def _too_long(size: str) -> PictureError:
 def _check_status(status: int) -> None:
     if status in (200, 203):
         return
-    try:
-        phrase = f" ({HTTPStatus(status).phrase.lower()})"
-    except ValueError:
-        phrase = ""
     next_step = "Check the address, or give the picture as a file."
     if status in (401, 403, 407, 451):
         next_step = "Give an address that opens without a login, or give the picture as a file."
     elif status == 429 or status >= 500:
         next_step = "Try again later, or give the picture as a file."
-    raise PictureError(f"answers {status}{phrase}, so Evolink could not fetch it either", next_step=next_step)
+    phrase = httpx2.codes.get_reason_phrase(status).lower()
+    text = f"answers {status}{phrase and f' ({phrase})'}, so Evolink could not fetch it either"
+    raise PictureError(text, next_step=next_step)

@@ -9,7 +9,7 @@ An address inside a private network must never be passed on to someone else's se
 import ipaddress
 import re
 import unicodedata
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -55,6 +55,13 @@ _CARRIES_IPV4 = (
 _LOCAL_NAMES = (
     *("localhost", "localdomain", "local", "internal", "intranet", "intra"),
     *("private", "lan", "home", "corp", "arpa", "onion"),
+)
+_SIGNED = frozenset(
+    {
+        *("signature", "sig", "token", "access_token", "expires", "expiry", "policy", "key-pair-id"),
+        *("x-amz-signature", "x-amz-expires", "x-goog-signature", "x-goog-expires", "se", "hdnts", "hdnea"),
+        *("x-oss-signature", "q-signature", "x-cos-security-token", "auth_key", "jwt", "oe", "hm"),
+    }
 )
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
@@ -199,3 +206,9 @@ def is_public_ip(address: IPAddress) -> bool:
     if any(address in network for network in _CARRIES_IPV4):
         return is_public_ip(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return address in _GLOBAL_6 and not any(address in network for network in _NOT_PUBLIC_6)
+
+
+def looks_signed(query: bytes) -> bool:
+    """Whether an address has a query of the kind that gives access for a while only."""
+    names = {name.lower() for name, _ in parse_qsl(query.decode("ascii", "replace"), keep_blank_values=True)}
+    return not _SIGNED.isdisjoint(names)
