@@ -8,7 +8,7 @@ import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wan_mcp.errors import PictureError
 from wan_mcp.images.colours import SCALABLE
@@ -134,8 +134,7 @@ def _open(content: bytes, kind: Format) -> ImageFile:
         plugin.MAX_TEXT_CHUNK = _MAX_TEXT
     if kind == "avif" and not plugin.SUPPORTED:
         raise PictureError("is an AVIF picture, which this Pillow cannot read", next_step=SAVE_AGAIN)
-    image: ImageFile = getattr(plugin, f"{name}ImageFile")(_Bounded(content))
-    return image
+    return cast("ImageFile", getattr(plugin, f"{name}ImageFile")(_Bounded(content)))
 
 
 def _install(package: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from wan_mcp.errors import PictureError
 from wan_mcp.images.colours import DEEP, scalable, to_srgb
@@ -21,6 +21,7 @@ UPLOADED = ("jpeg", "png", "webp")
 """Those of them that its file service takes."""
 _LOSSLESS = ("png", "gif", "bmp", "webp", "tiff")
 _ENDS = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
+_NAMES = {"webp": "WebP"}
 _QUALITIES = (92, 85, 75, 60, 40)
 _ORIENTATION, _GPS, _PHOTOMETRIC = 274, 34853, 262
 """Tags of EXIF and TIFF."""
@@ -60,16 +61,13 @@ def fit(content: bytes, *, has_address: bool = False) -> Prepared:
 
 
 def _fit(content: bytes, has_address: bool) -> Prepared:
-    from PIL import ImageOps
-
     image, kind = opened(content)
     full, target = image.size, fitted_size(*image.size)
     deep = _is_deep(image)
     image.draft(image.mode, target)  # a JPEG is decoded at the smallest of its own scales that will do
     check_memory(image, kind)
     exif = image.getexif()
-    told = exif.get(_ORIENTATION, 1)
-    told = told if told in range(1, 9) else 1
+    told: int = exif[_ORIENTATION] if exif.get(_ORIENTATION) in range(2, 9) else 1
     image.load()
     orientation = 1 if kind in ("tiff", "heic") else told  # these two decoders turn by themselves
     frames = _frames(image, kind)
@@ -81,14 +79,7 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
 
     picture, removed = scalable(image), _metadata(image, kind, exif)
     drawing = kind in _LOSSLESS and _is_drawing(picture)
-    picture, colours = to_srgb(_scaled(picture, target), image.info.get("icc_profile"))
-    if kind == "tiff" and deep and cast("Any", image).tag_v2.get(_PHOTOMETRIC) == 0:
-        picture = ImageOps.invert(picture)  # white is zero, which Pillow heeds for eight bits alone
-    picture, white = _on_white(picture)
-    picture.info = {}  # comments and profiles would be written again
-    if orientation != 1:
-        picture.getexif()[_ORIENTATION] = orientation
-        picture = ImageOps.exif_transpose(picture)
+    picture, white, colours = _visible(_scaled(picture, target), image, deep, orientation)
     same = kind if whole and colours is None and kind in UPLOADED else None
     encoded, written = _encoded(picture, drawing, same)
     sizes = (full[::-1], target[::-1]) if orientation >= 5 else (full, target)
@@ -100,11 +91,26 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
         white,
         colours,
         "more than 8 bits a channel reduced to 8" if deep else None,
-        f"converted from {_name(kind)} to {_name(written)}" if written != kind else None,
+        f"converted from {_NAMES.get(kind, kind.upper())} to {written.upper()}" if written != kind else None,
         compressed if len(content) > MAX_BYTES else None,
         removed,
     ]
     return Prepared(encoded, written, *picture.size, tuple(filter(None, words)))
+
+
+def _visible(
+    picture: Image.Image, image: ImageFile, deep: bool, orientation: int
+) -> tuple[Image.Image, str | None, str | None]:
+    """What is to be seen, as sRGB on white and upright, without anything else; and what was done for it."""
+    from PIL import ImageOps
+
+    picture, colours = to_srgb(picture, image.info.get("icc_profile"))
+    if deep and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        picture = ImageOps.invert(picture)  # white is zero, which Pillow heeds for eight bits alone
+    picture, white = _on_white(picture)
+    picture.info = {}  # comments and profiles would be written again
+    picture.getexif()[_ORIENTATION] = orientation
+    return ImageOps.exif_transpose(picture), white, colours
 
 
 def _is_deep(image: ImageFile) -> bool:
@@ -183,10 +189,6 @@ def _encoded(picture: Image.Image, drawing: bool, same: Format | None) -> tuple[
             break
         kind, encoded = "jpeg", _saved(picture, "jpeg", quality=quality)
     return encoded, kind
-
-
-def _name(kind: str) -> str:
-    return "WebP" if kind == "webp" else kind.upper()
 
 
 def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
