@@ -124,7 +124,7 @@ async def test_the_accounts_tasks_are_listed_page_by_page() -> None:
     assert second.tasks == (
         Task(id=ids[0], status="pending", progress=0, model=MODEL, created=int(world.records.paid[0].time)),
     )
-    assert third == Listing(tasks=())
+    assert third == Listing(tasks=(), server_time=now())
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,17 @@ async def test_the_whole_job_works_over_a_socket(
     assert video.content.endswith(b"bytes, 5 s, 720p")
 
 
+async def test_the_only_date_of_an_answer_is_that_of_the_sandbox(
+    socket_client: httpx2.AsyncClient, sandbox: Sandbox
+) -> None:
+    """The server adds none of its own."""
+    dates = [(await socket_client.get("/v1/credits")).headers.get_list("date")]
+    sandbox.date_offset = None
+    dates.append((await socket_client.get("/v1/credits")).headers.get_list("date"))
+
+    assert dates == [["Fri, 15 Jan 2027 08:00:00 GMT"], []]
+
+
 @pytest.mark.parametrize(("kind", "payments"), [("lost", 1), ("dropped", 0)])
 async def test_a_broken_connection_is_a_read_error(
     socket_client: httpx2.AsyncClient, order: dict[str, Any], sandbox: Sandbox, kind: str, payments: int

@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from email.utils import formatdate
 from functools import partial
 
 import anyio
@@ -94,7 +95,7 @@ async def _json_or_none(request: Request) -> object:
 
 
 class Recorder:
-    """ASGI middleware: records every call, and gives the answer a request id.
+    """ASGI middleware: records every call, and gives the answer a request id and the sandbox's date.
 
     The call is put into the request's state, for the endpoint to add what it knows.
     """
@@ -112,13 +113,18 @@ class Recorder:
             self._sandbox.records.calls.append(call)
         scope.setdefault("state", {})["call"] = call
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 call.status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = secrets.token_hex(12)
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = secrets.token_hex(12)
+                if self._sandbox.date_offset is not None:
+                    headers["date"] = formatdate(
+                        int(self._sandbox.clock() + self._sandbox.date_offset), usegmt=True
+                    )
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        await self._app(scope, receive, send_with_headers)
 
     def _call(self, scope: Scope) -> Call:
         headers = dict(Headers(scope=scope))

@@ -20,6 +20,8 @@ class Sandbox:
 
     `seconds` is how long a task takes, `fetch` gets pictures that were not uploaded here, `render` makes the
     videos (picture, seconds, quality) and `send` posts a callback (address, body) and returns its status.
+
+    `date_offset` is by how many seconds the Date header is ahead of the clock; None: there is no such header.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Sandbox:
         honours_idempotency_key: bool = True,
         offers_list: bool = True,
         older_errors: bool = False,
+        date_offset: float | None = 0.0,
         fetch: Fetch | None = None,
         render: Render | None = None,
         send: Send | None = None,
@@ -43,6 +46,7 @@ class Sandbox:
         self.credits = credits
         self.offers_list = offers_list
         self.older_errors = older_errors
+        self.date_offset = date_offset
         self.records = Records()
         self.faults = Script(faults)
         self.uploads = Uploads(clock)

@@ -60,6 +60,7 @@ def _server(sandbox: Sandbox) -> "QuietServer":
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        date_header=False,
         timeout_graceful_shutdown=LAST_SECONDS,
     )
     return QuietServer(config)
