@@ -60,3 +60,36 @@ async def test_the_date_can_differ_from_the_clock_or_be_missing(
 
     assert first.headers.get("date") == date
     assert second.headers["date"] == "Fri, 15 Jan 2027 08:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("dates", "listed", "created"),
+    [
+        ("seconds", 1_800_000_001, 1_800_000_001),
+        ("milliseconds", 1_800_000_001_250, 1_800_000_001_250),
+        ("iso", "2027-01-15T08:00:01Z", 1_800_000_001),
+        ("local", "2027-01-15T16:00:01", 1_800_000_001),
+    ],
+)
+async def test_the_list_writes_the_time_of_creation_in_one_of_four_forms(
+    connect: Connect,
+    make_sandbox: MakeSandbox,
+    order: dict[str, Any],
+    clock: Any,
+    dates: Any,
+    listed: object,
+    created: int,
+) -> None:
+    """A task itself has Unix seconds, or milliseconds where the list has them."""
+    sandbox = make_sandbox(dates=dates)
+    client = connect(sandbox)
+    clock.advance(1.25)
+    answer = (await client.post(SUBMIT, json=order)).json()
+
+    task = (await client.get(f"/v1/tasks/{answer['id']}")).json()
+    [line] = (await client.get("/v1/tasks")).json()["data"]
+    sandbox.dates = "seconds"
+    [later] = (await client.get("/v1/tasks")).json()["data"]
+
+    assert (line["created_at"], task["created"], answer["created"]) == (listed, created, created)
+    assert later["created_at"] == 1_800_000_001

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from wan_mcp.sandbox.faults import Fault
-from wan_mcp.sandbox.orders import MODEL, read_order
+from wan_mcp.sandbox.orders import read_order
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.sandbox import Sandbox
 from wan_mcp.sandbox.tasks import FILTERS
@@ -25,16 +25,16 @@ async def submit(request: Request) -> JSONResponse:
     # The key stays taken until the answer is ready to leave, which a fault may delay.
     record = request.state.until_answered.enter_context(sandbox.submission_keys.hold(key, body))
     if record.answer is not None:
-        return JSONResponse(record.answer.answer(), headers=REPLAYED)
+        return JSONResponse(record.answer.answer(sandbox.dates), headers=REPLAYED)
     failure = getattr(request.state, "failure", None)
     record.answer = await sandbox.submit(order, base_url(request), key=key, failure=failure)
-    return JSONResponse(record.answer.answer())
+    return JSONResponse(record.answer.answer(sandbox.dates))
 
 
 async def task(request: Request) -> JSONResponse:
     sandbox: Sandbox = request.app.state.sandbox
     found = sandbox.task(request.path_params["task_id"])
-    return JSONResponse(found.body(sandbox.clock(), base_url(request)))
+    return JSONResponse(sandbox.body_of(found, base_url(request)))
 
 
 async def list_tasks(request: Request) -> JSONResponse:
@@ -92,12 +92,13 @@ def base_url(request: Request) -> str:
 
 
 def _summaries(sandbox: Sandbox, model: str | None, status: str | None) -> list[dict[str, object]]:
+    if not sandbox.filters_list:
+        model = status = None
     if status is not None and status not in FILTERS:
         raise Problem(400, f"status must be one of {', '.join(FILTERS)}.", param="status")
-    if model not in (None, MODEL):
-        return []
     now = sandbox.clock()
-    return [task.summary(now) for task in sandbox.tasks() if task.matches(status, now)]
+    matching = [task for task in sandbox.tasks() if task.matches(model, status, now)]
+    return [task.summary(now, sandbox.dates) for task in matching]
 
 
 def _number(query: Mapping[str, str], name: str, *, default: int, most: int) -> int:

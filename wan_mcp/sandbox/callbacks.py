@@ -25,8 +25,9 @@ class Delivery:
 
 
 class Callbacks:
-    def __init__(self, clock: Callable[[], float], send: Send) -> None:
+    def __init__(self, clock: Callable[[], float], body_of: Callable[[Task, str], Body], send: Send) -> None:
         self._clock = clock
+        self._body_of = body_of
         self._send = send
         self._waiting: list[Delivery] = []
 
@@ -50,7 +51,7 @@ class Callbacks:
             await anyio.sleep(CHECK_SECONDS)
 
     async def _received(self, delivery: Delivery) -> bool:
-        body = delivery.task.body(self._clock(), delivery.base)
+        body = self._body_of(delivery.task, delivery.base)
         try:
             with anyio.fail_after(SEND_SECONDS):
                 return 200 <= await self._send(delivery.url, body) < 300

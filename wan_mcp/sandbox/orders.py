@@ -27,6 +27,7 @@ class Order:
     duration: int
     quality: str
     callback_url: str | None
+    model: str = MODEL
 
     @property
     def credits(self) -> float:

@@ -25,6 +25,15 @@ async def obtain(url: str, fetch: Fetch) -> tuple[bytes, Failure | None]:
     return content, await to_thread.run_sync(flaw, content)
 
 
+def plain() -> bytes:
+    """A picture that breaks no rule."""
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.new("RGB", (640, 360), "teal").save(stream, "PNG")
+    return stream.getvalue()
+
+
 async def download(url: str) -> bytes:
     """The default fetcher. Raises when the answer is no 200, is too large or takes too long."""
     import httpx2

@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Iterable
 
 from wan_mcp.sandbox.callbacks import Callbacks, Send, post
+from wan_mcp.sandbox.dates import Dates
 from wan_mcp.sandbox.faults import Fault, Script
 from wan_mcp.sandbox.idempotency import Keys
-from wan_mcp.sandbox.orders import Order
-from wan_mcp.sandbox.pictures import Fetch, download, obtain
+from wan_mcp.sandbox.orders import MODEL, Order
+from wan_mcp.sandbox.pictures import Fetch, download, obtain, plain
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.records import Payment, Records
 from wan_mcp.sandbox.results import Render, Results, render_video
@@ -21,7 +22,11 @@ class Sandbox:
     `seconds` is how long a task takes, `fetch` gets pictures that were not uploaded here, `render` makes the
     videos (picture, seconds, quality) and `send` posts a callback (address, body) and returns its status.
 
-    `date_offset` is by how many seconds the Date header is ahead of the clock; None: there is no such header.
+    These can be changed at any time:
+    `list_delay` is after how many seconds a task is in the account's list;
+    `filters_list` is whether the list heeds the wanted model and status;
+    `dates` is how the list writes when a task was created;
+    `date_offset` is by how many seconds the Date header is ahead of the clock (None: there is no such header).
     """
 
     def __init__(
@@ -33,6 +38,9 @@ class Sandbox:
         credits: float = 1000.0,
         honours_idempotency_key: bool = True,
         offers_list: bool = True,
+        list_delay: float = 0.0,
+        filters_list: bool = True,
+        dates: Dates = "seconds",
         older_errors: bool = False,
         date_offset: float | None = 0.0,
         fetch: Fetch | None = None,
@@ -45,13 +53,16 @@ class Sandbox:
         self.key = key
         self.credits = credits
         self.offers_list = offers_list
+        self.list_delay = list_delay
+        self.filters_list = filters_list
+        self.dates: Dates = dates
         self.older_errors = older_errors
         self.date_offset = date_offset
         self.records = Records()
         self.faults = Script(faults)
         self.uploads = Uploads(clock)
         self.results = Results(render or render_video)
-        self.callbacks = Callbacks(clock, send or post)
+        self.callbacks = Callbacks(clock, self.body_of, send or post)
         self.submission_keys = Keys[Task](clock, honoured=honours_idempotency_key)
         self.upload_keys = Keys[Upload](clock, honoured=honours_idempotency_key)
         self._fetch = fetch or download
@@ -64,14 +75,18 @@ class Sandbox:
         picture, flaw = await obtain(order.image_url, self._get_picture)
         if self.remaining_credits < order.credits:
             raise Problem(402, "The balance is too low for this request.")
-        now = self.clock()
-        failure = failure or flaw
-        ends = now if failure and failure.at_once else now + self.seconds
-        task = Task(new_task_id(now), order, now, ends, picture, failure)
-        self._tasks[task.id] = task
-        self.records.paid.append(Payment(task.id, key, order.prompt, order.credits, now))
+        task = self._add(order, self.clock(), picture, failure or flaw)
+        self.records.paid.append(Payment(task.id, key, order.prompt, order.credits, task.created))
         self.callbacks.expect(task, base)
         return task
+
+    def add_foreign(self, *, model: str = MODEL, created: float | None = None, prompt: str = "A dog.") -> str:
+        """A task of another program on the account, created now or at that moment; its id.
+
+        It takes credits as any task does, but is no payment in the records.
+        """
+        order = Order(prompt, image_url="", duration=5, quality="720p", callback_url=None, model=model)
+        return self._add(order, self.clock() if created is None else created, plain()).id
 
     def task(self, task_id: str) -> Task:
         if not task_id.startswith(PREFIX):
@@ -82,19 +97,38 @@ class Sandbox:
         return task
 
     def tasks(self) -> list[Task]:
-        """All that are on record, newest first."""
+        """The account's list, newest first."""
         now = self.clock()
-        return [task for task in reversed(self._tasks.values()) if task.is_on_record(now)]
+        listed = [
+            task
+            for task in reversed(self._tasks.values())
+            if task.is_on_record(now) and now >= task.created + self.list_delay
+        ]
+        return sorted(listed, key=lambda task: task.created, reverse=True)
+
+    def body_of(self, task: Task, base: str) -> dict[str, object]:
+        """The body that answers a query now; result links start with `base`."""
+        return task.body(self.clock(), base, self.dates)
 
     @property
     def remaining_credits(self) -> float:
         now = self.clock()
-        return round(self.credits - sum(task.credits_held(now) for task in self._tasks.values()), 4)
+        return round(self.credits - sum(task.credits_held(now) for task in self._created(now)), 4)
 
     @property
     def used_credits(self) -> float:
         now = self.clock()
-        return round(sum(task.credits_used(now) for task in self._tasks.values()), 4)
+        return round(sum(task.credits_used(now) for task in self._created(now)), 4)
+
+    def _add(self, order: Order, created: float, picture: bytes, failure: Failure | None = None) -> Task:
+        """A new task; one that is created in the future is not there before."""
+        ends = created if failure and failure.at_once else created + self.seconds
+        task = Task(new_task_id(created), order, created, ends, picture, failure)
+        self._tasks[task.id] = task
+        return task
+
+    def _created(self, now: float) -> list[Task]:
+        return [task for task in self._tasks.values() if task.created <= now]
 
     async def _get_picture(self, url: str) -> bytes:
         upload = self.uploads.at(url)

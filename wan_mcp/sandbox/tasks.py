@@ -4,7 +4,8 @@ import secrets
 import string
 from dataclasses import dataclass
 
-from wan_mcp.sandbox.orders import MODEL, Order
+from wan_mcp.sandbox.dates import Dates, written
+from wan_mcp.sandbox.orders import Order
 
 PREFIX = "task-unified-"
 RECORD_SECONDS = 7 * 24 * 3600
@@ -49,50 +50,52 @@ class Task:
         return 0.0 if self.status(now) == "failed" else self.order.credits
 
     def is_on_record(self, now: float) -> bool:
-        return now < self.created + RECORD_SECONDS
+        return self.created <= now < self.created + RECORD_SECONDS
 
     def has_result(self, now: float) -> bool:
         return self.status(now) == "completed" and now < self.ends + RESULT_SECONDS
 
-    def answer(self) -> dict[str, object]:
+    def answer(self, dates: Dates) -> dict[str, object]:
         """The body that answers the submission."""
         failed = self.failure is not None and self.failure.at_once
-        body = self._facts("failed" if failed else "pending", 0)
+        body = self._facts("failed" if failed else "pending", 0, dates)
         return body | self._error() if failed else body
 
-    def body(self, now: float, base: str) -> dict[str, object]:
+    def body(self, now: float, base: str, dates: Dates) -> dict[str, object]:
         """The body that answers a query; result links start with `base`."""
         status = self.status(now)
-        body = self._facts(status, self.progress(now))
+        body = self._facts(status, self.progress(now), dates)
         if status == "completed":
             body["results"] = [f"{base}/results/{self.id}.mp4"]
         if status in ("completed", "failed"):
             body["usage"] = self._usage() | {"credits_used": self.credits_used(now)}
         return body | self._error() if status == "failed" else body
 
-    def summary(self, now: float) -> dict[str, object]:
+    def summary(self, now: float, dates: Dates) -> dict[str, object]:
         """The line that stands for the task in the account's list."""
         return {
             "id": self.id,
-            "model": MODEL,
+            "model": self.order.model,
             "type": "video",
             "status": self.status(now),
             "progress": self.progress(now),
-            "created_at": int(self.created),
+            "created_at": written(self.created, dates),
         }
 
-    def matches(self, status: str | None, now: float) -> bool:
+    def matches(self, model: str | None, status: str | None, now: float) -> bool:
         actual = self.status(now)
-        return status in (None, "processing" if actual == "pending" else actual)
+        fits = status in (None, "processing" if actual == "pending" else actual)
+        return fits and model in (None, self.order.model)
 
     def _share(self, now: float) -> float:
         return (now - self.created) / (self.ends - self.created)
 
-    def _facts(self, status: str, progress: int) -> dict[str, object]:
+    def _facts(self, status: str, progress: int, dates: Dates) -> dict[str, object]:
         return {
-            "created": int(self.created),
+            # Only the list has dates that are texts.
+            "created": written(self.created, "milliseconds" if dates == "milliseconds" else "seconds"),
             "id": self.id,
-            "model": MODEL,
+            "model": self.order.model,
             "object": "video.generation.task",
             "progress": progress,
             "status": status,

@@ -3,9 +3,10 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
+
+from wan_mcp.sandbox.dates import iso
 
 KEPT_SECONDS = 72 * 3600
 
@@ -31,8 +32,8 @@ class Upload:
             "mime_type": self.mime_type,
             "file_url": url,
             "download_url": f"{url}?download=1",
-            "upload_time": _iso(self.time),
-            "expires_at": _iso(self.expires),
+            "upload_time": iso(self.time),
+            "expires_at": iso(self.expires),
         }
 
 
@@ -73,7 +74,3 @@ def _mime_type(content: bytes) -> str | None:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "image/webp"
     return None
-
-
-def _iso(time: float) -> str:
-    return datetime.fromtimestamp(int(time), UTC).isoformat().replace("+00:00", "Z")
