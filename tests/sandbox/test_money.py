@@ -126,9 +126,12 @@ async def test_the_header_can_be_ignored(
 
     first = await client.post(SUBMIT, json=order, headers=KEY)
     second = await client.post(SUBMIT, json=order, headers=KEY)
+    sandbox.honours_idempotency_key = True
+    third, fourth = [await client.post(SUBMIT, json=order, headers=KEY) for _ in range(2)]
 
     assert first.json()["id"] != second.json()["id"]
-    assert len(sandbox.records.paid) == 2
+    assert third.json() == fourth.json()
+    assert len(sandbox.records.paid) == 3
 
 
 async def test_a_repeat_while_the_picture_is_still_being_fetched_has_an_unknown_outcome(

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from wan_mcp.sandbox.faults import Fault
+from wan_mcp.sandbox.idempotency import Keys, Record
 from wan_mcp.sandbox.orders import read_order
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.sandbox import Sandbox
@@ -16,16 +18,19 @@ PAGE_SIZE = 20
 MAX_PAGE_SIZE = 50
 REPLAYED = {"idempotency-replayed": "true"}
 
+Answer = TypeVar("Answer")
+
 
 async def submit(request: Request) -> JSONResponse:
     sandbox: Sandbox = request.app.state.sandbox
     body = await read_json(request)
     order = read_order(body)
-    key = request.headers.get("idempotency-key")
-    # The key stays taken until the answer is ready to leave, which a fault may delay.
-    record = request.state.until_answered.enter_context(sandbox.submission_keys.hold(key, body))
+    record = hold_key(request, sandbox.submission_keys, body)
     if record.answer is not None:
-        return JSONResponse(record.answer.answer(sandbox.dates), headers=REPLAYED)
+        # A gateway that knows requests by their bodies does not tell a replay from a duplicate.
+        headers = {} if sandbox.deduplicates else replay_headers(sandbox)
+        return JSONResponse(record.answer.answer(sandbox.dates), headers=headers)
+    key = request.headers.get("idempotency-key")
     failure = getattr(request.state, "failure", None)
     record.answer = await sandbox.submit(order, base_url(request), key=key, failure=failure)
     return JSONResponse(record.answer.answer(sandbox.dates))
@@ -84,6 +89,19 @@ async def read_json(request: Request) -> object:
         return json.loads(await request.body())
     except ValueError:
         raise Problem(400, "The body is not valid JSON.") from None
+
+
+def hold_key(request: Request, keys: Keys[Answer], content: object) -> Record[Answer]:
+    """The record of the request's idempotency key; the key stays taken until the answer is ready to leave."""
+    sandbox: Sandbox = request.app.state.sandbox
+    key = request.headers.get("idempotency-key") if sandbox.honours_idempotency_key else None
+    held = keys.hold(request.headers["authorization"], key, content)
+    record: Record[Answer] = request.state.until_answered.enter_context(held)
+    return record
+
+
+def replay_headers(sandbox: Sandbox) -> Mapping[str, str]:
+    return REPLAYED if sandbox.says_replayed else {}
 
 
 def base_url(request: Request) -> str:

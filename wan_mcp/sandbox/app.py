@@ -134,6 +134,6 @@ class Recorder:
             path=scope["path"],
             time=self._sandbox.clock(),
             idempotency_key=headers.get("idempotency-key"),
-            authorized=None if credentials is None else credentials == f"Bearer {self._sandbox.key}",
+            authorized=None if credentials is None else self._sandbox.admits(credentials),
             headers=headers,
         )

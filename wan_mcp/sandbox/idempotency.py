@@ -1,4 +1,4 @@
-"""Idempotency keys: the same key and the same content is the same answer."""
+"""Idempotency keys: the same key and the same content is the same answer, for each API key by itself."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -25,33 +25,32 @@ class Record(Generic[Answer]):
 
 
 class Keys(Generic[Answer]):
-    def __init__(self, clock: Callable[[], float], *, honoured: bool) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._honoured = honoured
-        self._records: dict[str, Record[Answer]] = {}
+        self._records: dict[tuple[str, str], Record[Answer]] = {}
 
     @contextmanager
-    def hold(self, key: str | None, content: object) -> Iterator[Record[Answer]]:
+    def hold(self, api_key: str, key: str | None, content: object) -> Iterator[Record[Answer]]:
         """The record of the key: an answered one, or a new one that is open inside the `with` block."""
-        if key is None or not self._honoured:
+        if key is None:
             yield Record(content, self._clock())
             return
-        known = self._known(key, content)
+        known = self._known(api_key, key, content)
         if known is not None:
             yield known
             return
-        record = self._records[key] = Record[Answer](content, self._clock())
+        record = self._records[api_key, key] = Record[Answer](content, self._clock())
         try:
             yield record
         finally:
             record.open = False
             if record.answer is None:
-                del self._records[key]
+                del self._records[api_key, key]
 
-    def _known(self, key: str, content: object) -> Record[Answer] | None:
+    def _known(self, api_key: str, key: str, content: object) -> Record[Answer] | None:
         if KEY.fullmatch(key) is None:
             raise Problem(400, f"Idempotency-Key must match ^{KEY.pattern}$.", param="Idempotency-Key")
-        record = self._records.get(key)
+        record = self._records.get((api_key, key))
         if record is None or self._clock() >= record.time + KEPT_SECONDS:
             return None
         if record.content != content:

@@ -4,7 +4,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
-from wan_mcp.sandbox.api import REPLAYED, base_url
+from wan_mcp.sandbox.api import base_url, hold_key, replay_headers
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.sandbox import Sandbox
 
@@ -37,8 +37,7 @@ async def result(request: Request) -> Response:
 
 def _upload(request: Request, name: str | None, content: bytes) -> JSONResponse:
     sandbox: Sandbox = request.app.state.sandbox
-    key = request.headers.get("idempotency-key")
-    record = request.state.until_answered.enter_context(sandbox.upload_keys.hold(key, (name, content)))
+    record = hold_key(request, sandbox.upload_keys, (name, content))
     replayed = record.answer is not None
     if record.answer is None:
         try:
@@ -51,7 +50,7 @@ def _upload(request: Request, name: str | None, content: bytes) -> JSONResponse:
         "msg": "The file was uploaded.",
         "data": record.answer.body(base_url(request)),
     }
-    return JSONResponse(body, headers=REPLAYED if replayed else None)
+    return JSONResponse(body, headers=replay_headers(sandbox) if replayed else None)
 
 
 def _refused(reason: str) -> JSONResponse:

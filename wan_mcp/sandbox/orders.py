@@ -28,6 +28,8 @@ class Order:
     quality: str
     callback_url: str | None
     model: str = MODEL
+    body: object = None
+    """The JSON that was sent; None: another program sent it."""
 
     @property
     def credits(self) -> float:
@@ -48,6 +50,7 @@ def read_order(body: object) -> Order:
         duration=body.get("duration", 5),
         quality=body.get("quality", "720p"),
         callback_url=body.get("callback_url"),
+        body=body,
     )
 
 

@@ -15,6 +15,8 @@ from wan_mcp.sandbox.results import Render, Results, render_video
 from wan_mcp.sandbox.tasks import PREFIX, Failure, Task, new_task_id
 from wan_mcp.sandbox.uploads import Upload, Uploads
 
+DUPLICATE_SECONDS = 24 * 3600
+
 
 class Sandbox:
     """An account with some credits, whose every time comes from `clock`.
@@ -23,10 +25,14 @@ class Sandbox:
     videos (picture, seconds, quality) and `send` posts a callback (address, body) and returns its status.
 
     These can be changed at any time:
+    `other_keys` are further API keys of the account, each with its own idempotency keys;
+    `says_replayed` is whether a replay under an idempotency key has a header that says so;
+    `deduplicates` is whether a body that was accepted in the last 24 hours is answered with its task,
+    whatever the idempotency key, and without that header;
     `list_delay` is after how many seconds a task is in the account's list;
     `filters_list` is whether the list heeds the wanted model and status;
     `dates` is how the list writes when a task was created;
-    `date_offset` is by how many seconds the Date header is ahead of the clock (None: there is no such header).
+    `date_offset` is by how many seconds the Date header is ahead of the clock (None: there is no header).
     """
 
     def __init__(
@@ -35,8 +41,11 @@ class Sandbox:
         seconds: float = 6.0,
         clock: Callable[[], float] = time.time,
         key: str = "sk-sandbox",
+        other_keys: tuple[str, ...] = (),
         credits: float = 1000.0,
         honours_idempotency_key: bool = True,
+        says_replayed: bool = True,
+        deduplicates: bool = False,
         offers_list: bool = True,
         list_delay: float = 0.0,
         filters_list: bool = True,
@@ -51,7 +60,11 @@ class Sandbox:
         self.seconds = seconds
         self.clock = clock
         self.key = key
+        self.other_keys = other_keys
         self.credits = credits
+        self.honours_idempotency_key = honours_idempotency_key
+        self.says_replayed = says_replayed
+        self.deduplicates = deduplicates
         self.offers_list = offers_list
         self.list_delay = list_delay
         self.filters_list = filters_list
@@ -63,16 +76,24 @@ class Sandbox:
         self.uploads = Uploads(clock)
         self.results = Results(render or render_video)
         self.callbacks = Callbacks(clock, self.body_of, send or post)
-        self.submission_keys = Keys[Task](clock, honoured=honours_idempotency_key)
-        self.upload_keys = Keys[Upload](clock, honoured=honours_idempotency_key)
+        self.submission_keys = Keys[Task](clock)
+        self.upload_keys = Keys[Upload](clock)
         self._fetch = fetch or download
         self._tasks: dict[str, Task] = {}
+
+    def admits(self, credentials: str) -> bool:
+        return credentials in [f"Bearer {key}" for key in (self.key, *self.other_keys)]
 
     async def submit(
         self, order: Order, base: str, *, key: str | None = None, failure: Failure | None = None
     ) -> Task:
-        """A new paid task; it fails when the picture is unusable, or as `failure` says."""
+        """A new paid task; it fails when the picture is unusable, or as `failure` says.
+
+        If the sandbox deduplicates, it may be the task of an equal request instead.
+        """
         picture, flaw = await obtain(order.image_url, self._get_picture)
+        if self.deduplicates and (known := self._equal(order)):
+            return known
         if self.remaining_credits < order.credits:
             raise Problem(402, "The balance is too low for this request.")
         task = self._add(order, self.clock(), picture, failure or flaw)
@@ -126,6 +147,14 @@ class Sandbox:
         task = Task(new_task_id(created), order, created, ends, picture, failure)
         self._tasks[task.id] = task
         return task
+
+    def _equal(self, order: Order) -> Task | None:
+        """The latest task of the last 24 hours with the same body."""
+        oldest = self.clock() - DUPLICATE_SECONDS
+        equal = [
+            task for task in self._tasks.values() if task.order.body == order.body and task.created >= oldest
+        ]
+        return equal[-1] if equal else None
 
     def _created(self, now: float) -> list[Task]:
         return [task for task in self._tasks.values() if task.created <= now]
