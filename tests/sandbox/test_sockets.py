@@ -65,18 +65,42 @@ async def test_the_only_date_of_an_answer_is_that_of_the_sandbox(
     assert dates == [["Fri, 15 Jan 2027 08:00:00 GMT"], []]
 
 
-@pytest.mark.parametrize(("kind", "payments"), [("lost", 1), ("dropped", 0)])
+@pytest.mark.parametrize(
+    ("fault", "payments"), [("submit:lost", 1), ("submit:dropped", 0), ("submit:late,status=0", 1)]
+)
 async def test_a_broken_connection_is_a_read_error(
-    socket_client: httpx2.AsyncClient, order: dict[str, Any], sandbox: Sandbox, kind: str, payments: int
+    socket_client: httpx2.AsyncClient, order: dict[str, Any], sandbox: Sandbox, fault: str, payments: int
 ) -> None:
     """The same as in one process; the next call works."""
-    sandbox.faults.add(Fault("submit", kind))
+    sandbox.faults.add(Fault.parse(fault))
 
     with pytest.raises(httpx2.ReadError):
         await socket_client.post(SUBMIT, json=order)
 
     assert len(sandbox.records.paid) == payments
     assert (await socket_client.get("/v1/credits")).status_code == 200
+
+
+async def test_a_hesitating_request_is_carried_out_though_its_client_has_gone(
+    make_sandbox: Callable[..., Sandbox], order: dict[str, Any]
+) -> None:
+    """The client gave up before anything was paid."""
+    sent = anyio.Event()
+
+    async def send(url: str, body: dict[str, object]) -> int:
+        sent.set()
+        return 200
+
+    sandbox = make_sandbox(send=send, seconds=0.0, faults=[Fault("submit", "hesitate", seconds=1.0)])
+    body = order | {"callback_url": "https://hooks.example/"}
+    with anyio.fail_after(10):
+        async with running(sandbox) as url, httpx2.AsyncClient(headers=KEY) as client:
+            with pytest.raises(httpx2.ReadTimeout):
+                await client.post(f"{url}{SUBMIT}", json=body, timeout=0.1)
+            paid_before = len(sandbox.records.paid)
+            await sent.wait()
+
+    assert (paid_before, len(sandbox.records.paid)) == (0, 1)
 
 
 async def test_a_dropped_upload_is_an_error_though_it_was_not_read(

@@ -32,8 +32,12 @@ async def submit(request: Request) -> JSONResponse:
         return JSONResponse(record.answer.answer(sandbox.dates), headers=headers)
     key = request.headers.get("idempotency-key")
     failure = getattr(request.state, "failure", None)
-    record.answer = await sandbox.submit(order, base_url(request), key=key, failure=failure)
-    return JSONResponse(record.answer.answer(sandbox.dates))
+    postponed = getattr(request.state, "postponed", 0.0)
+    task = await sandbox.submit(order, base_url(request), key=key, failure=failure, postponed=postponed)
+    record.answer = task
+    if postponed:
+        record.carried_out = task.created
+    return JSONResponse(task.answer(sandbox.dates))
 
 
 async def task(request: Request) -> JSONResponse:

@@ -23,10 +23,16 @@ MEDIA_TYPES = {"result": "video/mp4", "file": "image/png"}
 
 async def play(fault: Fault, request: Request, carry_out: Callable[[], Awaitable[Response]]) -> Response:
     """The answer to a call that the fault strikes."""
-    if fault.kind == "fail":
-        request.state.failure = _failure(fault)
+    match fault.kind:
+        case "fail":
+            request.state.failure = _failure(fault)
+        case "late":
+            request.state.postponed = fault.seconds
+        case "hesitate":
+            await anyio.sleep(fault.seconds)
     answer = await carry_out() if fault.is_carried_out else Response()
-    await anyio.sleep(fault.delay)
+    if fault.kind not in ("late", "hesitate"):
+        await anyio.sleep(fault.seconds)
     return ANSWERS[fault.kind](fault, request, answer)
 
 
@@ -107,7 +113,7 @@ def _cut(fault: Fault, request: Request, answer: Response) -> Response:
 
 
 def _status(fault: Fault, request: Request, answer: Response) -> Response:
-    status = fault.number("status", 500)
+    status = fault.number("status", 503)
     problem = Problem(
         status,
         fault.text("message", f"The sandbox was told to answer {status}."),
@@ -117,6 +123,10 @@ def _status(fault: Fault, request: Request, answer: Response) -> Response:
     )
     older = fault.details.get("older", request.app.state.sandbox.older_errors)
     return refusal(problem, older=bool(older))
+
+
+def _late(fault: Fault, request: Request, answer: Response) -> Response:
+    return Hangup() if fault.details.get("status") == 0 else _status(fault, request, answer)
 
 
 def _capacity(fault: Fault, request: Request, answer: Response) -> Response:
@@ -176,6 +186,8 @@ ANSWERS: dict[str, Callable[[Fault, Request, Response], Response]] = {
     "dropped": _hangup,
     "cut": _cut,
     "slow": _the_answer,
+    "hesitate": _the_answer,
+    "late": _late,
     "fail": _the_answer,
     "garbage": _garbage,
     "html": _html,

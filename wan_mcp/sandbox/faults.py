@@ -12,7 +12,9 @@ KINDS = {
     "lost": "the request is carried out, then the connection breaks without an answer",
     "dropped": "the connection breaks before anything is carried out",
     "cut": "the answer breaks off in the middle of its body",
-    "slow": "the answer comes late",
+    "slow": "the request is carried out, and the answer comes late",
+    "hesitate": "the request is carried out late, and then answered",
+    "late": "an error at once (status 0: the connection breaks), and the request is carried out later",
     "garbage": "bytes that are no JSON, no picture and no video",
     "html": "a page for people",
     "empty": "no bytes at all",
@@ -36,10 +38,20 @@ DETAILS: dict[str, type] = {
     "size": int,
     "status": int,
 }
-FIRST_DETAIL = {"fail": "code", "slow": "seconds", "huge": "size", "redirect": "location", "status": "status"}
+FIRST_DETAIL = {
+    "fail": "code",
+    "slow": "seconds",
+    "hesitate": "seconds",
+    "late": "seconds",
+    "huge": "size",
+    "redirect": "location",
+    "status": "status",
+}
 REQUIRED_DETAIL = {"status": "status", "body": "body", "patch": "body"}
-ALWAYS_CARRIED_OUT = ("lost", "cut", "slow", "patch", "fail")
+ONLY_FOR_SUBMIT = ("fail", "late", "hesitate")
+ALWAYS_CARRIED_OUT = ("lost", "cut", "slow", "hesitate", "late", "patch", "fail")
 NOT_CARRIED_OUT = ("status", "capacity", "dropped", "redirect")
+LATE_SECONDS = 4.0
 FORM = re.compile(r"(?P<at>\w+):(?P<kind>\w+)(?P<details>[=,].*?)?(\*(?P<times>\d+|always))?", re.DOTALL)
 
 
@@ -47,8 +59,8 @@ FORM = re.compile(r"(?P<at>\w+):(?P<kind>\w+)(?P<details>[=,].*?)?(\*(?P<times>\
 class Fault:
     """What goes wrong at a place: for `times` calls (None: all) after the first `after` ones.
 
-    Any fault takes `seconds`, by which the answer is delayed, and any that replaces the answer takes
-    `carried_out`: whether the request took effect nevertheless.
+    Any fault takes `seconds`, by which the answer is delayed (`hesitate` and `late` delay the carrying out),
+    and any that replaces the answer takes `carried_out`: whether the request took effect nevertheless.
     """
 
     at: str
@@ -101,16 +113,16 @@ class Fault:
         return cast(int, self.details.get(name, default))
 
     @property
-    def delay(self) -> float:
-        return cast(float, self.details.get("seconds", 0.0))
+    def seconds(self) -> float:
+        return cast(float, self.details.get("seconds", LATE_SECONDS if self.kind == "late" else 0.0))
 
     def _check_frame(self) -> None:
         if self.at not in PLACES:
             raise ValueError(f"There is no place {self.at!r}: choose from {', '.join(PLACES)}.")
         if self.kind not in KINDS:
             raise ValueError(f"There is no kind {self.kind!r}: choose from {', '.join(KINDS)}.")
-        if self.kind == "fail" and self.at != "submit":
-            raise ValueError("The kind 'fail' is for submit only.")
+        if self.kind in ONLY_FOR_SUBMIT and self.at != "submit":
+            raise ValueError(f"The kind {self.kind!r} is for submit only.")
         if self.times is not None and not _is(self.times, int, least=1):
             raise ValueError("times must be a positive integer, or null for always.")
         if not _is(self.after, int, least=0):

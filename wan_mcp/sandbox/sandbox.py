@@ -85,10 +85,17 @@ class Sandbox:
         return credentials in [f"Bearer {key}" for key in (self.key, *self.other_keys)]
 
     async def submit(
-        self, order: Order, base: str, *, key: str | None = None, failure: Failure | None = None
+        self,
+        order: Order,
+        base: str,
+        *,
+        key: str | None = None,
+        failure: Failure | None = None,
+        postponed: float = 0.0,
     ) -> Task:
         """A new paid task; it fails when the picture is unusable, or as `failure` says.
 
+        It is created `postponed` seconds from now, and is not there before.
         If the sandbox deduplicates, it may be the task of an equal request instead.
         """
         picture, flaw = await obtain(order.image_url, self._get_picture)
@@ -96,7 +103,7 @@ class Sandbox:
             return known
         if self.remaining_credits < order.credits:
             raise Problem(402, "The balance is too low for this request.")
-        task = self._add(order, self.clock(), picture, failure or flaw)
+        task = self._add(order, self.clock() + postponed, picture, failure or flaw)
         self.records.paid.append(Payment(task.id, key, order.prompt, order.credits, task.created))
         self.callbacks.expect(task, base)
         return task
