@@ -29,7 +29,7 @@ class Order:
     callback_url: str | None
     model: str = MODEL
     body: object = None
-    """The JSON that was sent; None: another program sent it."""
+    """The JSON that was sent, with the fields that the sandbox ignores; None: another program sent it."""
 
     @property
     def credits(self) -> float:

@@ -156,11 +156,9 @@ class Sandbox:
         return task
 
     def _equal(self, order: Order) -> Task | None:
-        """The latest task of the last 24 hours with the same body."""
+        """The latest task of the last 24 hours for the same request, be it still to be created."""
         oldest = self.clock() - DUPLICATE_SECONDS
-        equal = [
-            task for task in self._tasks.values() if task.order.body == order.body and task.created >= oldest
-        ]
+        equal = [task for task in self._tasks.values() if task.order == order and task.created >= oldest]
         return equal[-1] if equal else None
 
     def _created(self, now: float) -> list[Task]:
