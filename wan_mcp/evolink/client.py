@@ -1,10 +1,10 @@
-"""The endpoints of the Evolink API that a video needs, and when a request is made again."""
+"""The endpoints of the Evolink API that a video needs."""
 
-import logging
-import random
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import anyio
@@ -12,43 +12,49 @@ from pydantic import SecretStr
 
 from wan_mcp.errors import (
     Busy,
-    EvolinkError,
     InvalidRequest,
     LostAnswer,
-    OutcomeUnknown,
     ServerFault,
     SettingsError,
     Unreachable,
     UnreadableAnswer,
-    WanError,
 )
 from wan_mcp.evolink.connection import Connections
-from wan_mcp.evolink.http_errors import Reply
+from wan_mcp.evolink.http_errors import Reply, error_of
 from wan_mcp.evolink.requests import MODEL, VideoRequest
-from wan_mcp.evolink.responses import ASK_LATER, Credits, Listing, Task, Upload
-
-logger = logging.getLogger(__name__)
+from wan_mcp.evolink.responses import ASK_LATER, Credits, Listing, Task, Upload, http_date
+from wan_mcp.evolink.retries import persist
 
 API_URL = "https://api.evolink.ai"
 FILES_URL = "https://files-api.evolink.ai"
-ATTEMPTS = 3
 PAGE_SIZE = 50
-MAX_PAUSE = 30.0
-"""The longest ``Retry-After`` that is waited out, in seconds; the vendor's own clients do the same."""
-PAUSE_BEFORE_SEARCH = 2.0
-"""Seconds between a submission whose answer was lost and the search for its task."""
-MAX_RETRYING = 40.0
-"""Seconds after which a request that keeps failing is not tried again."""
-REPEAT_SAFELY = (
-    "Make exactly the same request again in a minute: that is safe, it continues this request instead of "
-    "making a second one."
-)
+MAX_DRIFT = 2.0
+"""Seconds by which this machine's clock may run apart from the event loop's, until it counts as changed."""
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _WORTH_REPEATING = (Unreachable, LostAnswer, Busy, ServerFault, UnreadableAnswer)
 
-T = TypeVar("T")
-FindTask = Callable[[], Awaitable[Task | None]]
-"""Finds the task of a submission whose answer was lost, or None where there is none."""
+
+@dataclass(frozen=True)
+class Accepted:
+    """The answer to a submission."""
+
+    task: Task
+    replayed: bool = False
+    """Whether the gateway says that it knows the idempotency key from an earlier request."""
+
+
+@dataclass(frozen=True)
+class _Dated:
+    """An answer that told the gateway's time."""
+
+    skew: float
+    wall: float
+    """When it arrived, in Unix seconds."""
+    loop: float
+    """The same moment by the event loop's clock, which nobody can set."""
+
+    def drift(self, now: float) -> float:
+        return (now - self.wall) - (anyio.current_time() - self.loop)
 
 
 class Evolink:
@@ -59,6 +65,7 @@ class Evolink:
         connections: the connection pool.
         base_url: the API.
         files_url: the file service.
+        clock: the time, in Unix seconds.
 
     Raises:
         SettingsError: when the key cannot be sent in a header.
@@ -71,6 +78,7 @@ class Evolink:
         *,
         base_url: str = API_URL,
         files_url: str = FILES_URL,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         if not re.fullmatch("[!-~]+", key.get_secret_value()):
             raise SettingsError("The Evolink API key is empty, or has characters that no key has.")
@@ -78,6 +86,8 @@ class Evolink:
         self._connections = connections
         self._base_url = base_url.rstrip("/")
         self._files_url = files_url.rstrip("/")
+        self._clock = clock
+        self._dated: _Dated | None = None
 
     async def task(self, task_id: str) -> Task:
         """Read a task. Free; retried within bounds.
@@ -92,78 +102,77 @@ class Evolink:
         """Read what the account and the key have left. Free; retried within bounds."""
         return Credits.read((await self._read("/v1/credits")).payload)
 
-    async def tasks(self, *, page: int = 1) -> Listing:
+    async def tasks(self, *, page: int = 1, page_size: int = PAGE_SIZE) -> Listing:
         """Read a page of the account's own tasks of this model, newest first. Free; retried within bounds.
 
         The vendor's own clients use this list; it is not in the public documentation.
         """
-        reply = await self._read(f"/v1/tasks?model={MODEL}&page={page}&page_size={PAGE_SIZE}")
-        return Listing.read(reply.payload, reply.headers.get("date", ""))
+        reply = await self._read(f"/v1/tasks?model={MODEL}&page={page}&page_size={page_size}")
+        return Listing.read(reply.payload)
 
     async def upload(self, file_name: str, content: bytes, media_type: str) -> Upload:
         """Put a file into the file service, where it lives 72 hours. Free; retried within bounds."""
         files = {"file": (file_name, content, media_type)}
         url = f"{self._files_url}/api/v1/files/upload/stream"
-        reply = await _persist(lambda: self._json("POST", url, files=files), _WORTH_REPEATING)
+        reply = await persist(lambda: self._json("POST", url, files=files), _WORTH_REPEATING)
         return Upload.read(reply.payload)
 
     async def submit(
-        self, request: VideoRequest, *, idempotency_key: str, find_task: FindTask | None = None
-    ) -> Task:
-        """Request a video: the one call that costs credits.
-
-        It is sent again, under the same key, where it surely was not accepted (no connection, rate
-        limit, no capacity), and once more after an answer that was lost, unless ``find_task`` finds the
-        task that the first one made.
+        self, request: VideoRequest, *, idempotency_key: str, writing: Callable[[], None] = lambda: None
+    ) -> Accepted:
+        """Request a video, with one POST: the one call that costs credits.
 
         Args:
             request: what to make.
             idempotency_key: 16 to 96 letters, digits, dots, dashes and underscores; a repeat under the
                 same key answers the same task, where the gateway honours it.
-            find_task: how to find out whether a submission with a lost answer arrived.
+            writing: called when the connection stands and the request is about to be written; what it
+                raises keeps the request from being sent.
 
         Raises:
             InvalidRequest: when the idempotency key is malformed; nothing was sent.
-            OutcomeUnknown: when it is not known whether the request was accepted.
-            EvolinkError: when it was refused; ``charged`` says whether that is certain.
+            LostAnswer: when it is not known whether the request was accepted.
+            EvolinkError: when it surely was not.
         """
         if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidRequest(f"An idempotency key must match {_IDEMPOTENCY_KEY.pattern}.")
-        try:
-            return await self._submit(request, idempotency_key)
-        except LostAnswer as lost:
-            logger.warning("the answer of a submission was lost (%s); searching before repeating", lost)
-        except OutcomeUnknown as error:
-            raise _unknown(error) from error
-        await anyio.sleep(PAUSE_BEFORE_SEARCH)
-        found = await _found(find_task)
-        if found is not None:
-            return found
-        try:
-            return await self._submit(request, idempotency_key)
-        except EvolinkError as error:  # the second answer says nothing about the first request
-            raise _unknown(error) from error
-
-    async def _submit(self, request: VideoRequest, idempotency_key: str) -> Task:
-        """Submit, and again while the request surely was not accepted."""
         url, headers = f"{self._base_url}/v1/videos/generations", {"Idempotency-Key": idempotency_key}
+        reply = await self._connections.call_paid(
+            self._key, url, headers=headers, json=request.body(), writing=writing
+        )
+        self._note_date(reply)
+        if not reply.ok:
+            raise error_of(reply, paid=True)
+        try:
+            task = Task.read(reply.payload)
+        except UnreadableAnswer as error:  # probably accepted, but the answer is as good as lost
+            raise LostAnswer(error.message, charged="unknown", status=reply.status) from error
+        return Accepted(task, replayed=reply.headers.get("idempotency-replayed", "").lower() == "true")
 
-        async def post() -> Task:
-            reply = await self._connections.call(
-                self._key, "POST", url, headers=headers, json=request.body(), paid=True
-            )
-            try:
-                return Task.read(reply.payload)
-            except UnreadableAnswer as error:  # probably accepted, but the answer is as good as lost
-                raise LostAnswer(error.message, charged="unknown", status=reply.status) from error
+    def skew(self) -> float | None:
+        """Seconds by which the gateway's clock is ahead of this machine's, good to about one.
 
-        return await _persist(post, (Unreachable, Busy))
+        None where it was not learned yet, or this machine's clock was changed or stood still since.
+        """
+        if self._dated is None or abs(self._dated.drift(self._clock())) > MAX_DRIFT:
+            return None
+        return self._dated.skew
+
+    def _note_date(self, reply: Reply) -> None:
+        date = http_date(reply.headers.get("date", ""))
+        if date is not None:
+            arrived = self._clock() - (anyio.current_time() - reply.arrived)
+            self._dated = _Dated(date - arrived, arrived, reply.arrived)
 
     async def _read(self, path: str) -> Reply:
-        return await _persist(lambda: self._json("GET", self._base_url + path), _WORTH_REPEATING)
+        return await persist(lambda: self._json("GET", self._base_url + path), _WORTH_REPEATING)
 
     async def _json(self, method: str, url: str, **body: Any) -> Reply:
         reply = await self._connections.call(self._key, method, url, **body)
+        if url.startswith(f"{self._base_url}/"):
+            self._note_date(reply)
+        if not reply.ok:
+            raise error_of(reply, paid=False)
         if reply.payload is None:
             raise UnreadableAnswer(
                 f"Evolink answered HTTP {reply.status} with something that is not JSON.",
@@ -171,46 +180,3 @@ class Evolink:
                 status=reply.status,
             )
         return reply
-
-
-async def _persist(call: Callable[[], Awaitable[T]], retried: tuple[type[EvolinkError], ...]) -> T:
-    """Call, and again after an error of a ``retried`` kind, within bounds of number and time."""
-    start = anyio.current_time()
-    for attempt in range(1, ATTEMPTS):
-        try:
-            return await call()
-        except retried as error:
-            pause = _pause(error, attempt)
-            if pause > MAX_PAUSE or anyio.current_time() - start + pause > MAX_RETRYING:
-                raise
-            logger.info("attempt %d failed (%s); again in %.1f s", attempt, error, pause)
-        await anyio.sleep(pause)
-    return await call()
-
-
-async def _found(find_task: FindTask | None) -> Task | None:
-    """What the search finds. Where it fails, that says nothing about the submission."""
-    try:
-        return await find_task() if find_task else None
-    except OutcomeUnknown:
-        raise
-    except WanError as error:
-        raise _unknown(error) from error
-
-
-def _pause(error: EvolinkError, attempt: int) -> float:
-    """Seconds until the next attempt: what the API asked for, else growing and with jitter."""
-    if error.retry_after is not None:
-        return error.retry_after
-    return random.uniform(0.5, 1.0) * 2.0 ** (attempt - 1)
-
-
-def _unknown(error: WanError) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"It is not known whether Evolink accepted the request. {error.message}",
-        next_step=REPEAT_SAFELY,
-        charged="unknown",
-        status=error.status,
-        code=error.code,
-        request_id=error.request_id,
-    )

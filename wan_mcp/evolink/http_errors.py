@@ -20,7 +20,6 @@ from wan_mcp.errors import (
     EvolinkError,
     LostAnswer,
     NotFound,
-    OutcomeUnknown,
     OutOfCredits,
     Refused,
     ServerFault,
@@ -45,6 +44,8 @@ MODERATION = frozenset(
 )
 CAPACITY = frozenset(("no_available_channel",))
 STILL_OPEN = "paid_outcome_unknown"
+HONOURED = frozenset((STILL_OPEN, "idempotency_conflict"))
+"""Codes by which a gateway shows that it knows an idempotency key from an earlier request."""
 
 _REQUEST_ID = re.compile(r"\(request id: ([^()]{1,100})\)\s*$", re.IGNORECASE)
 
@@ -56,6 +57,8 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    arrived: float = 0.0
+    """When its head arrived, by the event loop's clock."""
 
     @cached_property
     def payload(self) -> Any:
@@ -92,9 +95,9 @@ def error_of(reply: Reply, *, paid: bool, now: datetime | None = None) -> Evolin
     """
     problem = _problem(reply, now or datetime.now(UTC))
     kind, next_step = _kind(problem)
-    charged = _charged(problem, kind) if paid else "no"
-    if charged == "unknown" and kind is not LostAnswer:
-        kind = OutcomeUnknown
+    charged = _charged(problem) if paid else "no"
+    if charged == "unknown":
+        kind = LostAnswer
     return kind(
         _sentence(problem),
         next_step=next_step,
@@ -173,7 +176,7 @@ def _kind(problem: _Problem) -> tuple[type[EvolinkError], str]:
     for codes, kind, next_step in _BY_CODE:
         if problem.code in codes:
             return kind, next_step
-    if problem.status == 400 and problem.message.lower().startswith("no available service"):
+    if _is_capacity(problem):
         return Busy, _BY_CODE[-1][2]
     if problem.code == STILL_OPEN:
         return LostAnswer, ASK_LATER
@@ -186,19 +189,24 @@ def _kind(problem: _Problem) -> tuple[type[EvolinkError], str]:
     return Refused, "Change the request as the message says."
 
 
-def _charged(problem: _Problem, kind: type[EvolinkError]) -> Charged:
+def _charged(problem: _Problem) -> Charged:
     """Whether a submission that was answered like this can have cost anything.
 
-    A refusal in the API's own words, and one that its gateway makes before it reads the body,
-    was not accepted. Anything else may come from a machine in between, after the request was accepted.
+    It surely has not where the code says so, at the rate limit, and where the API itself refuses the request.
+    Anything else may come from a machine in between, after the request was accepted.
     """
-    if kind in (Unauthorized, OutOfCredits, Busy, ContentRefused):
+    if (
+        problem.status == 429
+        or any(problem.code in codes for codes, _, _ in _BY_CODE)
+        or _is_capacity(problem)
+    ):
         return "no"
-    if kind is LostAnswer:
-        return "unknown"
-    if problem.status in (400, 404, 405, 413, 415, 422) and problem.documented:
-        return "no"
-    return "unknown"
+    refused = 400 <= problem.status < 500 and problem.status not in (408, 409, 425)
+    return "no" if refused and problem.documented else "unknown"
+
+
+def _is_capacity(problem: _Problem) -> bool:
+    return problem.status == 400 and problem.message.lower().startswith("no available service")
 
 
 def _sentence(problem: _Problem) -> str:

@@ -180,12 +180,12 @@ class Listing(_Answer):
     """One page of the account's tasks: newest first, without links or prompts."""
 
     tasks: tuple[Task, ...]
-    server_time: float | None = None
-    """Their clock when they answered, in Unix seconds."""
+    total: Number = None
+    """How many there are on all pages."""
 
     @classmethod
-    def read(cls, payload: object, date: str) -> Self:
-        """Read the answer of ``GET /v1/tasks`` and its ``Date`` header.
+    def read(cls, payload: object) -> Self:
+        """Read the answer of ``GET /v1/tasks``.
 
         Raises:
             UnreadableAnswer: when it is no list of tasks.
@@ -198,7 +198,7 @@ class Listing(_Answer):
             for item in map(_dict, items)
             if _string(item.get("id"))
         )
-        return cls(tasks=tuple(tasks), server_time=_http_date(date))
+        return cls(tasks=tuple(tasks), total=_dict(payload).get("total"))
 
 
 def _seconds(value: object) -> float | None:
@@ -206,7 +206,8 @@ def _seconds(value: object) -> float | None:
     return moment.timestamp() if moment else _number(value)
 
 
-def _http_date(value: str) -> float | None:
+def http_date(value: str) -> float | None:
+    """The moment that a ``Date`` header tells, in Unix seconds."""
     try:
         moment = parsedate_to_datetime(value)
         return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
