@@ -6,8 +6,11 @@ WanError
 │   ├── InvalidRequest       the request breaks a documented constraint
 │   │   ├── AddressRefused   an address that must not be connected to
 │   │   └── PictureError     a picture that cannot be read or made to fit
-│   ├── CapReached           the request would exceed the daily cap
+│   │       └── PictureUnavailable  a picture that cannot be read
+│   ├── CapReached           the request would exceed a cap
 │   └── LedgerError          the ledger cannot be read or written
+│       └── TakenOver        another process works on the request now
+├── StillUnderWay            the submission goes on, but the caller's time is up
 ├── FetchFailed              a public address did not deliver
 ├── InternalError            wan-mcp itself failed
 ├── VideoError               a result cannot be fetched, is no video, or cannot be stored
@@ -83,12 +86,24 @@ class PictureError(InvalidRequest):
     """Raised when a picture cannot be read, or cannot be made to fit the endpoint."""
 
 
+class PictureUnavailable(PictureError):
+    """Raised when a picture cannot be read: it is not there, or its host does not answer with it."""
+
+
 class CapReached(NotSent):
-    """Raised when a request would exceed the daily cap."""
+    """Raised when a request would exceed a cap."""
 
 
 class LedgerError(NotSent):
     """Raised when the ledger cannot be read or written."""
+
+
+class TakenOver(LedgerError):
+    """Raised when another process works on a request now, so that this one must stop."""
+
+
+class StillUnderWay(WanError):
+    """Raised when a submission goes on while the time of its caller is up."""
 
 
 class FetchFailed(WanError):

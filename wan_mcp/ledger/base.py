@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -15,17 +16,70 @@ DEFAULTS: Mapping[str, Any] = {"duration": 5, "quality": "720p", "prompt_extend"
 
 
 @dataclass(frozen=True)
+class Fingerprints:
+    """What two requests are compared by; each includes all that makes a request but its picture.
+
+    Equal pictures have equal content. A web picture is also the same by its address, since some hosts
+    encode it anew for each reader.
+    """
+
+    reference: str
+    """Of the picture as the caller named it: it counts where the picture cannot be read any more."""
+    content: str | None = None
+    """Of the picture's bytes as they were read; None where they were not."""
+    address: str | None = None
+    """Of a web picture's address, without a signature; None for any other picture."""
+
+    def same(self, other: "Fingerprints") -> bool:
+        """Whether both are of the same request."""
+        if self.content is None and self.address is None:
+            return self.reference == other.reference
+        by_content = self.content is not None and self.content == other.content
+        return by_content or (self.address is not None and self.address == other.address)
+
+    def changed_since(self, earlier: "Fingerprints | None") -> bool:
+        """Whether the picture was another one in an equal request, at the same address."""
+        known = self.content is not None and earlier is not None and earlier.content is not None
+        return known and earlier is not None and self.content != earlier.content
+
+
+@dataclass(frozen=True)
+class Image:
+    """The picture that was sent."""
+
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+    format: str | None = None
+    adjusted: tuple[str, ...] = ()
+    """Each change that was made so that it fits, in words."""
+
+
+@dataclass(frozen=True)
 class Intent:
     """A request that is about to be paid for."""
 
-    fingerprint: str
-    """Equal for equal requests, see ``fingerprint``."""
+    fingerprints: Fingerprints
     prompt: str
     duration: int
     """Seconds of video."""
     quality: str
     estimate: float
     """Credits that it is expected to cost."""
+    take: int = 1
+    """Which version of the same request."""
+    image: Image | None = None
+    """None: only a request that was made before is looked for, since the picture cannot be read now."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """One POST that may have arrived."""
+
+    at: float
+    """When it was about to be written, in Unix seconds by this machine's clock."""
+    skew: float | None
+    """Seconds by which the gateway's clock was ahead then; None where that was not known."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +100,25 @@ class Entry:
     """One row: a request and its task, or a task that was made elsewhere."""
 
     number: int
-    fingerprint: str | None
+    fingerprints: Fingerprints | None
     """None for a task that was made elsewhere."""
     idempotency_key: str | None
+    """None for a task that was made elsewhere."""
     asked_at: float
     """When it was first requested, in Unix seconds."""
-    posted_at: float | None
-    """When the paid POST was first about to be sent, in Unix seconds; None if it never was."""
-    reposted_at: float | None
-    """When it was last about to be sent, in Unix seconds."""
+    posts: tuple[Post, ...]
+    """Every POST that may have arrived, oldest first."""
+    guessed: bool
+    """Whether it was repeated once without knowing whether the first POST had arrived."""
     body: dict[str, Any] | None
     """The body exactly as sent: a repeat under the same idempotency key must be the same."""
     prompt: str
     duration: int | None
     quality: str | None
     estimate: float
+    take: int
+    image: Image | None
+    """The picture that was sent."""
     recovered: bool
     """Whether the task was found in the account's list, rather than in the answer to the POST."""
     task: Task | None
@@ -71,6 +129,11 @@ class Entry:
     """When the task was first seen completed, in Unix seconds."""
     saved: Saved | None
     """Where its video was saved."""
+
+    @property
+    def is_request(self) -> bool:
+        """Whether it was requested here, rather than made elsewhere."""
+        return self.idempotency_key is not None
 
     @property
     def status(self) -> EntryStatus:
@@ -93,13 +156,16 @@ class ClaimRules:
         now: Unix seconds.
         repeat_seconds: within this time, an equal request gets the same task.
         daily_credits: the cap over 24 hours; None for none.
-        new_take: whether another task is wanted although there is one.
+        request_credits: the cap of one request; None for none.
     """
 
     now: float
     repeat_seconds: float
     daily_credits: float | None = None
-    new_take: bool = False
+    request_credits: float | None = None
+
+
+ClaimKind = Literal["fresh", "resume", "repeat", "busy", "absent"]
 
 
 @dataclass(frozen=True)
@@ -107,40 +173,96 @@ class Claim:
     """What may be done about a request now.
 
     ``fresh``: it is ours and was never sent. ``resume``: it is ours, and an earlier POST for it has
-    no answer. ``repeat``: it has a task already. ``busy``: another call is submitting it right now.
-    ``unknown``: the call that was waited for ended without an answer.
+    no answer. ``repeat``: it has a task already. ``busy``: another process is submitting it right now.
+    ``absent``: its picture cannot be read, and no equal request is known.
     """
 
-    kind: Literal["fresh", "resume", "repeat", "busy", "unknown"]
-    entry: Entry
+    kind: ClaimKind
+    entry: Entry | None
+    """None where it is absent."""
+    replaces: bool = False
+    """Whether an equal request of more than 24 hours ago never got an answer: that one may have been paid."""
+
+
+KeyUse = Literal["unknown", "honoured", "ignored"]
+"""What is known of a gateway: whether it honours the idempotency key."""
 
 
 class OwnerLedger(Protocol):
     """The ledger as one owner sees it. Every method raises ``LedgerError`` where it cannot work."""
 
-    async def claim(self, intent: Intent, rules: ClaimRules, waited_for: int | None = None) -> Claim:
-        """Decide about a request, and record the intent, durably and at once for all processes.
-
-        Args:
-            intent: the request.
-            rules: see ``ClaimRules``.
-            waited_for: the row that an earlier claim for the same request found busy.
+    async def claim(self, intent: Intent, rules: ClaimRules) -> Claim:
+        """Decide about a request, and record the intent at once for all processes.
 
         Raises:
-            CapReached: when the request would exceed the daily cap.
+            CapReached: when the request would exceed a cap.
         """
         ...
 
-    async def mark_posted(self, number: int, body: dict[str, Any], now: float) -> Entry:
-        """Record, durably, what is about to be sent, for the first time or again."""
+    async def mark_posted(
+        self, number: int, post: Post, body: dict[str, Any], *, instead: bool = False, guess: bool = False
+    ) -> Entry:
+        """Record, durably, what is about to be sent.
+
+        Args:
+            number: the row.
+            post: the POST.
+            body: the body exactly as sent.
+            instead: whether the last recorded POST was not sent, so that this one takes its place.
+            guess: whether it is not known whether an earlier one arrived.
+
+        Raises:
+            TakenOver: when another process works on the row now.
+        """
+        ...
+
+    async def begin_guess(self, number: int, now: float, within: float) -> bool:
+        """Record that the row is about to be repeated without knowing whether its POST arrived.
+
+        At most one row of an API does that at a time, so that the others learn from it; none does once it
+        is known what the gateway does with the key.
+
+        Args:
+            number: the row.
+            now: Unix seconds.
+            within: seconds for which another row's guess is waited for.
+
+        Returns:
+            Whether it may be repeated now.
+        """
+        ...
+
+    async def end_guess(self, number: int) -> None:
+        """Record that all that was to be learned from a guess is learned."""
+        ...
+
+    async def drop_post(self, number: int, *, guessed: bool) -> Entry:
+        """Record that the last POST was surely refused, so that it does not count.
+
+        Args:
+            number: the row.
+            guessed: whether that POST was a guess, which does not count then.
+        """
         ...
 
     async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
-        """Record, durably, the task that a request became."""
+        """Record, durably, the task that a request became.
+
+        Where an earlier request of this owner has that task already, the row is closed, and the earlier
+        request's row is returned.
+        """
         ...
 
-    async def release(self, number: int, *, sent: bool) -> None:
-        """Give up a claim: kept as unknown if the POST may have been sent, else removed."""
+    async def release(self, number: int) -> None:
+        """Give up a claim: the row stays if its POST may have been sent, else it is removed."""
+        ...
+
+    async def key_use(self) -> KeyUse:
+        """What is known of the gateway."""
+        ...
+
+    async def learn_key_use(self, use: KeyUse) -> None:
+        """Record what was learned of the gateway; that it honours the key overrules that it ignores it."""
         ...
 
     async def observe(self, task: Task, now: float) -> Entry:
@@ -156,7 +278,7 @@ class OwnerLedger(Protocol):
         ...
 
     async def unanswered(self) -> list[Entry]:
-        """The rows that were sent and have no answer yet."""
+        """The rows, of every owner at the same API, that may have been sent and have no answer yet."""
         ...
 
     async def taken_ids(self, task_ids: list[str]) -> set[str]:
@@ -183,12 +305,12 @@ class OwnerLedger(Protocol):
 class Ledger(Protocol):
     """The record that outlives the process. Every method raises ``LedgerError`` where it cannot work."""
 
-    def for_owner(self, *identity: str) -> OwnerLedger:
+    def for_owner(self, gateway: str, key: str) -> OwnerLedger:
         """The ledger bound to one owner.
 
         Args:
-            identity: what tells this owner from all others, such as an address and a key. Only a keyed
-                digest of it is stored.
+            gateway: the API's address.
+            key: the API key. Only a keyed digest of both is stored.
         """
         ...
 
@@ -208,9 +330,13 @@ class Ledger(Protocol):
 def fingerprint(body: Mapping[str, Any], picture: str) -> str:
     """A digest of a request's body and the identity of its picture.
 
-    Equal for requests that mean the same, whether or not a default is given explicitly, and wherever
-    the same picture was found.
+    Equal for requests that mean the same: whether or not a default is given explicitly, however the
+    prompt's letters are composed and its white space is written, and wherever the picture was found.
     """
     meaning = {**DEFAULTS, **body, "image_urls": [picture]}
+    if "prompt" in meaning:
+        meaning["prompt"] = " ".join(unicodedata.normalize("NFC", meaning["prompt"]).split())
+    if meaning.get("take") == 1:  # as in ledgers that know no takes
+        del meaning["take"]
     canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,45 +1,105 @@
-"""Who is working on a request: a holder's mark, which the next process can tell from one that a dead process
-left."""
+"""Who works on a request: a process holds one file lock for as long as it lives, and its rows name it.
 
-import functools
+The kernel frees the lock when the process ends, however it ends, also in a container with process ids of its
+own.
+"""
+
 import os
-import platform
 import secrets
-import sys
+from contextlib import suppress
+from pathlib import Path
 
-LEASE = 300.0
-"""Seconds after which a mark no longer counts; longer than any submission can take."""
+from filelock import FileLock, Timeout
 
-
-@functools.cache
-def _nonce(pid: int) -> str:
-    return secrets.token_hex(8)
-
-
-def own_mark() -> str:
-    """The mark of this process: machine, process id, and a nonce, since process ids are used again."""
-    return f"{platform.node()}|{os.getpid()}|{_nonce(os.getpid())}"
+SIGN_OF_LIFE = 600.0
+"""Seconds without a sign of life after which a process that holds its lock counts as stopped."""
+SUFFIX = ".lock"
 
 
-def is_alive(holder: str | None, held_until: float | None, now: float) -> bool:
-    """Whether the holder of a mark may still be at work."""
-    if holder is None or held_until is None or now > held_until:
+class Lease:
+    """The lock of this process; to be used in one thread at a time.
+
+    Args:
+        folder: where the locks of all processes are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock: FileLock | None = None
+        self.working: set[int] = set()
+        """The rows that this process works on."""
+
+    @property
+    def own_name(self) -> str | None:
+        """The name of this process; None until it has worked on a row."""
+        return Path(self._lock.lock_file).name if self._lock else None
+
+    def name(self, now: float) -> str:
+        """The name by which a row says that this process works on it; also a sign of life.
+
+        Args:
+            now: Unix seconds.
+
+        Raises:
+            OSError: when the folder cannot be written.
+        """
+        if self._lock is None:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._remove_dead()
+            lock = FileLock(self._folder / f"{secrets.token_hex(8)}{SUFFIX}", mode=0o600, thread_local=False)
+            lock.acquire(timeout=0)
+            self._lock = lock
+        path = Path(self._lock.lock_file)
+        with suppress(OSError):
+            os.utime(path, (now, now))
+        return path.name
+
+    def is_alive(self, holder: str | None, number: int, now: float) -> bool:
+        """Whether somebody may be working on a row.
+
+        Args:
+            holder: the name in the row.
+            number: the row.
+            now: Unix seconds.
+        """
+        if holder is None:
+            return False
+        if holder == self.own_name:
+            return number in self.working
+        path = self._folder / holder
+        if not holder.endswith(SUFFIX) or not _is_held(path):
+            return False
+        try:
+            return now - path.stat().st_mtime <= SIGN_OF_LIFE
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Free the lock."""
+        if self._lock is not None:
+            with suppress(OSError):
+                Path(self._lock.lock_file).unlink()
+            self._lock.release()
+            self._lock = None
+
+    def _remove_dead(self) -> None:
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            lock = FileLock(path, thread_local=False)
+            with suppress(OSError, Timeout):
+                lock.acquire(timeout=0)
+                path.unlink(missing_ok=True)
+                lock.release()
+
+
+def _is_held(path: Path) -> bool:
+    if not path.exists():
         return False
-    node, pid, _ = holder.rsplit("|", 2)
-    if node != platform.node():
-        return True
-    if int(pid) == os.getpid():
-        return holder == own_mark()
-    return _runs(int(pid))
-
-
-def _runs(pid: int) -> bool:
-    if sys.platform == "win32":  # a signal would end the process there
-        return True
+    lock = FileLock(path, thread_local=False)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
+        lock.acquire(timeout=0)
+    except Timeout:
         return True
-    return True
+    except OSError:  # a folder that cannot be written says nothing about the other process
+        return True
+    lock.release()
+    return False

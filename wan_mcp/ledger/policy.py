@@ -1,4 +1,8 @@
-"""The rules of a claim, apart from any database: what decides whether a request is paid."""
+"""The rules of paying once, apart from any database, network or waiting.
+
+A request's row is claimed, then posted, then answered. What is decided here: whose a row is, to which
+request a task of the account's list belongs, what is done after an answer was lost, and the caps.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,27 +11,192 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from wan_mcp.errors import CapReached
-from wan_mcp.evolink import prices
-from wan_mcp.ledger.base import ClaimRules, Intent
-from wan_mcp.ledger.lease import LEASE, is_alive
+from wan_mcp.evolink import Task, prices
+from wan_mcp.ledger.base import ClaimRules, Entry, Intent, KeyUse, Post
 
-RESUMED_FOR = 23 * 3600.0
-"""Seconds for which a request without an answer is resumed: the idempotency key's life at the vendor."""
 DAY = 24 * 3600.0
-COUNTED_FOR = DAY + RESUMED_FOR + LEASE
-"""Seconds after which a row cannot count towards the daily cap any more, even if it was resumed late."""
+REPEATED_FOR = 23 * 3600.0
+"""Seconds after its first POST for which a request is sent again: the key's life at the vendor."""
+COUNTED_FOR = 2 * DAY
+"""Seconds after which a row cannot count towards the daily cap any more, even if it was sent again late."""
+CREATED_BEFORE = 5.0
+"""Seconds before a POST in which its task can have been created: dates are whole seconds, clocks differ."""
+MAX_SKEW_CHANGE = 5.0
+"""Seconds by which the clock may have moved against the gateway's for the time of a POST to mean anything."""
 TOLERANCE = 1e-6
 """Credits that are no difference: sums of decimals are not exact."""
 
 
 @dataclass(frozen=True)
-class OpenRequest:
-    """The latest equal request that has no answer."""
+class Delays:
+    """How long what is waited for, in seconds."""
 
-    number: int
-    posted_at: float | None
-    holder: str | None
-    held_until: float | None
+    looks: tuple[float, ...] = (5, 15, 40, 100)
+    """After the last POST: when the account's list is read. The last one has the last word."""
+    repeats: tuple[float, ...] = (2, 5, 10, 15)
+    """Between two POSTs under a key that is honoured; the last one from then on."""
+    repeating: float = 600
+    """For how long such a request is repeated before its callers are told."""
+    joining: float = 0.25
+    """Between two looks at a row that another process works on."""
+    rewriting: float = 5
+    """Between two tries to write down an answer that the ledger would not take."""
+
+    def scaled(self, factor: float) -> "Delays":
+        """The same rules, faster or slower."""
+        return Delays(
+            looks=tuple(factor * look for look in self.looks),
+            repeats=tuple(factor * pause for pause in self.repeats),
+            repeating=factor * self.repeating,
+            joining=self.joining,
+            rewriting=factor * self.rewriting,
+        )
+
+    @property
+    def listed_within(self) -> float:
+        """After a POST: when its task is in the list, if there is one."""
+        return self.looks[-1]
+
+
+def judge(posts: Sequence[Post], now: float, *, alive: bool) -> Literal["busy", "drop", "resume", "expired"]:
+    """What to do about an equal request without an answer.
+
+    Returns:
+        ``busy``: somebody is working on it. ``drop``: whoever claimed it died before anything was sent.
+        ``resume``: a POST may have arrived. ``expired``: one may have, but too long ago to be found.
+    """
+    if alive:
+        return "busy"
+    if not posts:
+        return "drop"
+    return "expired" if age(posts, now) >= DAY else "resume"
+
+
+def age(posts: Sequence[Post], now: float) -> float:
+    """Seconds since the first POST; 0 where the clock was set back."""
+    return max(now - posts[0].at, 0.0)
+
+
+# The account's list.
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What one look at the account's list showed."""
+
+    offered: bool = True
+    """Whether the gateway has such a list."""
+    complete: bool = False
+    """Whether all of the time in question was seen."""
+    skew: float | None = None
+    """Seconds by which the gateway's clock is ahead now; None where that is not known."""
+    tasks: tuple[Task, ...] = ()
+    """Those of this model that answer no request of the ledger."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """To which task a request belongs, as far as a look at the list can tell."""
+
+    kind: Literal["ours", "none", "cannot tell", "no list"]
+    candidates: tuple[Task, ...] = ()
+    """Tasks that may be the request's."""
+
+
+def assign(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays) -> Verdict:
+    """Judge a look at the list.
+
+    Args:
+        entry: the request without an answer.
+        rivals: all such requests, of every owner, whether or not somebody works on them.
+        listed: what the list showed.
+        delays: within which time a task is listed.
+    """
+    if not listed.offered:
+        return Verdict("no list")
+    undated = [task for task in listed.tasks if task.created is None]
+    found = tuple(task for task in listed.tasks if _fits(task, entry.posts, listed.skew, delays))
+    certain = listed.complete and not undated and _is_steady(entry.posts, listed.skew)
+    if not certain:
+        return Verdict("cannot tell", (*found, *undated))
+    if not found:
+        return Verdict("none")
+    others = [other for other in rivals if other.number != entry.number]
+    alone = len(found) == 1 and not any(_could_be(found[0], other, listed, delays) for other in others)
+    return Verdict("ours" if alone else "cannot tell", found)
+
+
+def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays) -> tuple[Task, ...]:
+    """Tasks that show that the gateway ignored an idempotency key, after a repeat was answered by a task.
+
+    It did where the list has more tasks that belong to no request than there are requests without an
+    answer to which they could belong.
+    """
+    found = [task for task in listed.tasks if _fits(task, entry.posts, listed.skew, delays)]
+    others = [
+        other
+        for other in rivals
+        if other.number != entry.number and any(_could_be(task, other, listed, delays) for task in found)
+    ]
+    return tuple(found) if len(found) > len(others) else ()
+
+
+def _is_steady(posts: Sequence[Post], skew: float | None) -> bool:
+    """Whether the clocks are as they were at each of the POSTs."""
+    return skew is not None and all(
+        post.skew is not None and abs(skew - post.skew) <= MAX_SKEW_CHANGE for post in posts
+    )
+
+
+def _could_be(task: Task, other: Entry, listed: Listed, delays: Delays) -> bool:
+    if task.created is None or not _is_steady(other.posts, listed.skew):
+        return True
+    return _fits(task, other.posts, listed.skew, delays)
+
+
+def _fits(task: Task, posts: Sequence[Post], skew: float | None, delays: Delays) -> bool:
+    """Whether a task was created when one of the POSTs can have made it, by the gateway's clock."""
+    if task.created is None:
+        return False
+    moments = [post.at + ahead for post in posts for ahead in (post.skew, skew) if ahead is not None]
+    moments = moments or [post.at for post in posts]
+    return any(moment - CREATED_BEFORE <= task.created <= moment + delays.listed_within for moment in moments)
+
+
+# After a lost answer.
+
+Step = Literal["take", "wait", "repeat", "guess", "stop"]
+"""Take the task that was found, look again later, send the request again because it surely did not arrive,
+send it again once without knowing that, or send nothing more."""
+
+
+def next_step(use: KeyUse, verdict: Verdict, entry: Entry, now: float, *, last_look: bool) -> Step:
+    """What to do after a look at the list, while it is not known that the gateway honours the key.
+
+    Args:
+        use: what is known of the gateway.
+        verdict: what the look showed.
+        entry: the request.
+        now: Unix seconds.
+        last_look: whether a task would be listed by now.
+    """
+    if verdict.kind == "ours":
+        return "take"
+    if verdict.kind != "no list" and not last_look:
+        return "wait"
+    if age(entry.posts, now) >= REPEATED_FOR:
+        return "stop"
+    if verdict.kind == "none":
+        return "repeat"
+    return "guess" if use == "unknown" and not entry.guessed else "stop"
+
+
+def since_last_post(entry: Entry, now: float) -> float:
+    """Seconds since the last POST; 0 where the clock was set back: then they count from now on."""
+    return max(now - entry.posts[-1].at, 0.0)
+
+
+# The caps.
 
 
 @dataclass(frozen=True)
@@ -39,58 +208,45 @@ class Spending:
     credits: float
 
 
-def judge(
-    request: OpenRequest, waited_for: int | None, now: float
-) -> Literal["busy", "unknown", "drop", "resume"]:
-    """What to do about an equal request without an answer.
-
-    It is judged before ``new_take``: a client that repeats a broken call repeats that argument too.
-
-    Returns:
-        ``busy``: somebody is working on it. ``unknown``: the caller waited for it, and it ended without an
-        answer. ``drop``: its process died before anything was sent, so it is judged anew, the cap included.
-        ``resume``: its POST may have arrived.
-    """
-    if is_alive(request.holder, request.held_until, now):
-        return "busy"
-    if request.number == waited_for and request.holder is None:
-        return "unknown"
-    return "drop" if request.posted_at is None else "resume"
-
-
-def check_cap(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules) -> None:
-    """Refuse a request that would exceed the daily cap.
+def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules) -> None:
+    """Refuse a request that would exceed a cap.
 
     Args:
         spendings: what counts, oldest first.
         intent: the request.
-        rules: the cap and the time.
+        rules: the caps and the time.
 
     Raises:
         CapReached: with the numbers, and when there is room for it.
     """
+    priced = f"this video is estimated at {intent.estimate:g} (prices of {prices.AS_OF})"
+    if rules.request_credits is not None and intent.estimate > rules.request_credits + TOLERANCE:
+        raise CapReached(
+            f"A request may cost {rules.request_credits:g} credits (WAN_MCP_REQUEST_CREDITS), and {priced}.",
+            next_step="Request a shorter or smaller video, or raise the cap.",
+        )
     cap = rules.daily_credits
     if cap is None:
         return
     recent = [spending for spending in spendings if spending.moment > rules.now - DAY]
-    if _fits(recent, intent.estimate, cap):
+    if _fit(recent, intent.estimate, cap):
         return
     spent = math.fsum(spending.credits for spending in recent)
     raise CapReached(
         f"The daily cap of {cap:g} credits (WAN_MCP_DAILY_CREDITS) would be exceeded: {spent:g} were spent in"
-        f" the last 24 hours, and this video is estimated at {intent.estimate:g} (prices of {prices.AS_OF}).",
+        f" the last 24 hours, and {priced}.",
         next_step=_when_it_fits(recent, intent.estimate, cap),
     )
 
 
-def _fits(spendings: Sequence[Spending], estimate: float, cap: float) -> bool:
+def _fit(spendings: Sequence[Spending], estimate: float, cap: float) -> bool:
     return math.fsum(spending.credits for spending in spendings) + estimate <= cap + TOLERANCE
 
 
 def _when_it_fits(spendings: Sequence[Spending], estimate: float, cap: float) -> str:
     """When enough of the spendings are a day old that there is room for the request."""
     for count, spending in enumerate(spendings, start=1):
-        if _fits(spendings[count:], estimate, cap):
+        if _fit(spendings[count:], estimate, cap):
             free = datetime.fromtimestamp(math.ceil(spending.moment + DAY), UTC)
             return f"There is room for it from {free:%Y-%m-%d %H:%M:%S} UTC on, or raise the cap."
     return "It alone exceeds the cap: request a shorter or smaller video, or raise the cap."

@@ -1,109 +1,220 @@
 """A claim in SQLite: the rows that ``policy`` decides about, and what is written then."""
 
+import json
 import secrets
 import sqlite3
+from dataclasses import asdict
+from typing import Any
 
-from wan_mcp.ledger.base import Claim, ClaimRules, Intent
-from wan_mcp.ledger.lease import LEASE, own_mark
-from wan_mcp.ledger.policy import COUNTED_FOR, RESUMED_FOR, OpenRequest, Spending, check_cap, judge
-from wan_mcp.ledger.sqlite.queries import by_number, entry_of
+from wan_mcp.errors import TakenOver
+from wan_mcp.ledger.base import Claim, ClaimRules, Entry, Fingerprints, Intent, KeyUse, Post
+from wan_mcp.ledger.lease import Lease
+from wan_mcp.ledger.policy import COUNTED_FOR, Spending, check_caps, judge
+from wan_mcp.ledger.sqlite.queries import REQUEST_AGAIN, by_number, entry_of, key_use
 
 
 def decide(
-    database: sqlite3.Connection, owner: str, intent: Intent, rules: ClaimRules, waited_for: int | None
+    database: sqlite3.Connection, owner: str, gateway: str, intent: Intent, rules: ClaimRules, lease: Lease
 ) -> Claim:
     """Judge a claim; to be called inside one transaction, so that all processes agree.
 
     Raises:
-        CapReached: when a new task would exceed the daily cap.
+        CapReached: when a new task would exceed a cap.
     """
-    return (
-        _answered(database, waited_for)
-        or _open_request(database, owner, intent, rules, waited_for)
-        or _existing_task(database, owner, intent, rules)
-        or _new(database, owner, intent, rules)
-    )
-
-
-def _answered(database: sqlite3.Connection, waited_for: int | None) -> Claim | None:
-    """The request that was waited for has its answer: that is ours as well, even if the task failed."""
-    if waited_for is None:
-        return None
-    row = database.execute(
-        "SELECT * FROM entries WHERE number = ? AND task_id IS NOT NULL", (waited_for,)
-    ).fetchone()
-    return Claim("repeat", entry_of(row)) if row else None
-
-
-def _open_request(
-    database: sqlite3.Connection, owner: str, intent: Intent, rules: ClaimRules, waited_for: int | None
-) -> Claim | None:
-    row = database.execute(
-        "SELECT * FROM entries WHERE owner = ? AND fingerprint = ? AND task_id IS NULL"
-        " AND (asked_at > ? OR held_until > ?) ORDER BY number DESC LIMIT 1",
-        (owner, intent.fingerprint, rules.now - RESUMED_FOR, rules.now),
-    ).fetchone()
-    if row is None:
-        return None
-    found = OpenRequest(row["number"], row["posted_at"], row["holder"], row["held_until"])
-    verdict = judge(found, waited_for, rules.now)
-    if verdict == "drop":
-        database.execute("DELETE FROM entries WHERE number = ?", (found.number,))
-        return None
-    if verdict == "resume":
-        database.execute(
-            "UPDATE entries SET holder = ?, held_until = ? WHERE number = ?",
-            (own_mark(), rules.now + LEASE, found.number),
-        )
-    return Claim(verdict, entry_of(row))
+    replaces = False
+    for row in _equal_rows(database, owner, intent.fingerprints, "task_id IS NULL AND closed = 0"):
+        entry = entry_of(row)
+        alive = lease.is_alive(row["holder"], entry.number, rules.now)
+        verdict = judge(entry.posts, rules.now, alive=alive)
+        if verdict == "busy":
+            return Claim("busy", entry)
+        if verdict == "resume":
+            _hold(database, entry.number, lease, rules.now)
+            return Claim("resume", entry)
+        if verdict == "drop":
+            database.execute("DELETE FROM entries WHERE number = ?", (entry.number,))
+        else:
+            database.execute("UPDATE entries SET closed = 1, holder = NULL WHERE number = ?", (entry.number,))
+            replaces = True
+    known = _existing_task(database, owner, intent, rules)
+    if known is not None:
+        return Claim("repeat", known)
+    if intent.image is None:
+        return Claim("absent", None)
+    check_caps(_spendings(database, owner, rules, lease), intent, rules)
+    return Claim("fresh", _insert(database, owner, gateway, intent, rules, lease), replaces=replaces)
 
 
 def _existing_task(
     database: sqlite3.Connection, owner: str, intent: Intent, rules: ClaimRules
-) -> Claim | None:
-    """The task of an equal request within the repeat window, which begins when that was last sent."""
-    if rules.new_take:
-        return None
-    row = database.execute(
-        "SELECT * FROM entries WHERE owner = ? AND fingerprint = ? AND task_id IS NOT NULL"
-        " AND status NOT IN ('failed', 'cancelled')"
-        # held_until is the moment of the last POST plus LEASE.
-        " AND max(asked_at, coalesce(held_until, 0) - ?) > ? ORDER BY number DESC LIMIT 1",
-        (owner, intent.fingerprint, LEASE, rules.now - rules.repeat_seconds),
+) -> Entry | None:
+    """The task of an equal request within the repeat window, which begins when that was answered."""
+    rows = _equal_rows(database, owner, intent.fingerprints, "(task_id IS NOT NULL OR same_as IS NOT NULL)")
+    for row in rows:
+        if max(row["asked_at"], row["answered_at"] or 0) > rules.now - rules.repeat_seconds:
+            entry = by_number(database, row["same_as"] or row["number"])
+            return None if entry.status in ("failed", "cancelled") else entry
+    return None
+
+
+def _equal_rows(
+    database: sqlite3.Connection, owner: str, prints: Fingerprints, condition: str
+) -> list[sqlite3.Row]:
+    """The rows of equal requests; those of equal content come first, then the newest."""
+    wanted = {"content": prints.content, "address": prints.address}
+    if prints.content is None and prints.address is None:
+        wanted = {"reference": prints.reference}
+    found: dict[int, sqlite3.Row] = {}
+    for column, value in wanted.items():
+        if value is not None:
+            rows = database.execute(
+                f"SELECT * FROM entries WHERE owner = ? AND {column} = ? AND {condition}"
+                " ORDER BY number DESC LIMIT 1",
+                (owner, value),
+            )
+            found |= {row["number"]: row for row in rows if row["number"] not in found}
+    return list(found.values())
+
+
+def _hold(database: sqlite3.Connection, number: int, lease: Lease, now: float) -> None:
+    database.execute("UPDATE entries SET holder = ? WHERE number = ?", (lease.name(now), number))
+    lease.working.add(number)
+
+
+def _insert(
+    database: sqlite3.Connection, owner: str, gateway: str, intent: Intent, rules: ClaimRules, lease: Lease
+) -> Entry:
+    prints = intent.fingerprints
+    values: dict[str, Any] = {
+        "owner": owner,
+        "gateway": gateway,
+        "reference": prints.reference,
+        "content": prints.content,
+        "address": prints.address,
+        "idempotency_key": f"wan-mcp-{secrets.token_hex(16)}",
+        "asked_at": rules.now,
+        "prompt": intent.prompt,
+        "duration": intent.duration,
+        "quality": intent.quality,
+        "estimate": intent.estimate,
+        "take": intent.take,
+        "image": json.dumps(asdict(intent.image)) if intent.image else None,
+    }
+    columns, marks = ", ".join(values), ", ".join("?" for _ in values)
+    cursor = database.execute(f"INSERT INTO entries ({columns}) VALUES ({marks})", tuple(values.values()))
+    assert cursor.lastrowid is not None
+    _hold(database, cursor.lastrowid, lease, rules.now)
+    return by_number(database, cursor.lastrowid)
+
+
+def _spendings(database: sqlite3.Connection, owner: str, rules: ClaimRules, lease: Lease) -> list[Spending]:
+    """What each request cost or may cost, oldest first; what failed cost nothing."""
+    if rules.daily_credits is None:
+        return []
+    found = database.execute(
+        "SELECT number, holder, posted_at, coalesce(reposted_at, asked_at) AS moment,"
+        " coalesce(cost, estimate) AS credits FROM entries"
+        " WHERE owner = ? AND idempotency_key IS NOT NULL AND same_as IS NULL AND asked_at > ?"
+        " ORDER BY moment",
+        (owner, rules.now - COUNTED_FOR),
+    ).fetchall()
+    # What was claimed but not sent yet counts only while somebody may be about to send it.
+    return [
+        Spending(row["moment"], row["credits"])
+        for row in found
+        if row["credits"]
+        and (row["posted_at"] is not None or lease.is_alive(row["holder"], row["number"], rules.now))
+    ]
+
+
+def post(
+    database: sqlite3.Connection,
+    number: int,
+    made: Post,
+    body: dict[str, Any],
+    lease: Lease,
+    *,
+    instead: bool,
+    guess: bool,
+) -> Entry:
+    """Record a POST that is about to be sent."""
+    entry = held(database, number, lease, made.at)
+    _write_posts(database, number, [*(entry.posts[:-1] if instead else entry.posts), made])
+    database.execute(
+        "UPDATE entries SET body = ?, guessed_at = CASE WHEN ? THEN ? ELSE guessed_at END WHERE number = ?",
+        (json.dumps(body), guess, made.at, number),
+    )
+    return by_number(database, number)
+
+
+def drop_post(database: sqlite3.Connection, number: int, *, guessed: bool) -> Entry:
+    """Remove the last POST, which was surely refused."""
+    entry = by_number(database, number)
+    _write_posts(database, number, list(entry.posts[:-1]))
+    if guessed:
+        end_guess(database, number)
+    return by_number(database, number)
+
+
+def release(database: sqlite3.Connection, number: int, lease: Lease) -> None:
+    """Give up a claim; a row whose every POST was refused, or that has none, is removed."""
+    ours = "number = ? AND holder = ? AND task_id IS NULL"
+    values = (number, lease.own_name)
+    database.execute(f"DELETE FROM entries WHERE {ours} AND posted_at IS NULL", values)
+    database.execute(f"UPDATE entries SET holder = NULL WHERE {ours}", values)
+
+
+def begin_guess(
+    database: sqlite3.Connection, gateway: str, number: int, now: float, within: float, lease: Lease
+) -> bool:
+    """Let one row at a time be repeated by a guess, while that can teach something."""
+    held(database, number, lease, now)
+    other = database.execute(
+        "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessed_at > ? AND guessed_at <= ?"
+        # Without an answer nobody works on it any more: then it teaches nothing.
+        " AND (holder IS NOT NULL OR task_id IS NOT NULL)",
+        (gateway, number, now - within, now),
     ).fetchone()
-    return Claim("repeat", entry_of(row)) if row else None
+    if other is not None or key_use(database, gateway) != "unknown":
+        return False
+    database.execute("UPDATE entries SET guessed_at = ? WHERE number = ?", (now, number))
+    return True
 
 
-def _new(database: sqlite3.Connection, owner: str, intent: Intent, rules: ClaimRules) -> Claim:
-    if rules.daily_credits is not None:
-        check_cap(_spendings(database, owner, rules.now), intent, rules)
-    cursor = database.execute(
-        "INSERT INTO entries (owner, fingerprint, idempotency_key, asked_at, prompt, duration, quality,"
-        " estimate, holder, held_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+def end_guess(database: sqlite3.Connection, number: int) -> None:
+    database.execute("UPDATE entries SET guessed_at = NULL WHERE number = ?", (number,))
+
+
+def held(database: sqlite3.Connection, number: int, lease: Lease, now: float) -> Entry:
+    """A row that this process works on.
+
+    Raises:
+        TakenOver: when another process has taken it over, after this one stood still for too long.
+        LedgerError: when the user has removed it.
+    """
+    entry = by_number(database, number)
+    holder = database.execute("SELECT holder FROM entries WHERE number = ?", (number,)).fetchone()["holder"]
+    if holder != lease.name(now) or entry.task is not None:
+        raise TakenOver("Another process took over this request.", next_step=REQUEST_AGAIN)
+    return entry
+
+
+def learn_key_use(database: sqlite3.Connection, gateway: str, use: KeyUse) -> None:
+    database.execute(
+        "INSERT INTO gateways VALUES (?, ?) ON CONFLICT (address) DO UPDATE SET key_use = excluded.key_use"
+        " WHERE key_use <> 'honoured'",
+        (gateway, use),
+    )
+
+
+def _write_posts(database: sqlite3.Connection, number: int, posts: list[Post]) -> None:
+    moments = [made.at for made in posts]
+    database.execute(
+        "UPDATE entries SET posts = ?, posted_at = ?, reposted_at = ? WHERE number = ?",
         (
-            owner,
-            intent.fingerprint,
-            f"wan-mcp-{secrets.token_hex(16)}",
-            rules.now,
-            intent.prompt,
-            intent.duration,
-            intent.quality,
-            intent.estimate,
-            own_mark(),
-            rules.now + LEASE,
+            json.dumps([[made.at, made.skew] for made in posts]),
+            moments[0] if moments else None,
+            moments[-1] if moments else None,
+            number,
         ),
     )
-    assert cursor.lastrowid is not None
-    return Claim("fresh", by_number(database, cursor.lastrowid))
-
-
-def _spendings(database: sqlite3.Connection, owner: str, now: float) -> list[Spending]:
-    """What each request cost or may cost, oldest first; what failed cost nothing."""
-    found = database.execute(
-        "SELECT coalesce(reposted_at, asked_at) AS moment, coalesce(cost, estimate) AS credits FROM entries"
-        " WHERE owner = ? AND fingerprint IS NOT NULL AND asked_at > ?"
-        # What was claimed but not sent yet counts only while somebody may be about to send it.
-        " AND (posted_at IS NOT NULL OR held_until > ?) ORDER BY moment",
-        (owner, now - COUNTED_FOR, now),
-    )
-    return [Spending(row["moment"], row["credits"]) for row in found if row["credits"]]

@@ -32,6 +32,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        """Device and inode of the file that is open."""
         self._one_at_a_time = anyio.Lock()
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -65,6 +67,22 @@ class Database:
         async with self._one_at_a_time:
             return await anyio.to_thread.run_sync(run)
 
+    def check_file(self) -> None:
+        """Make sure that the file that is open is the one at the path: another process would open that.
+
+        Raises:
+            LedgerError: when it was deleted, moved or replaced.
+        """
+        try:
+            found = self._path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            raise LedgerError(
+                f"The ledger {self._path} was deleted, moved or replaced while this server was running.",
+                next_step="Restart the server in the client, and check what was paid in list_tasks.",
+            )
+
     async def aclose(self) -> None:
         """Close the file; a later call opens it again."""
         if self._connection is not None:
@@ -74,6 +92,8 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = _connect(self._path)
+            found = self._path.stat()
+            self._file = (found.st_dev, found.st_ino)
         return self._connection
 
 

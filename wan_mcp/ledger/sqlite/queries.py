@@ -5,7 +5,7 @@ import sqlite3
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.base import Entry, EntryStatus, Saved
+from wan_mcp.ledger.base import Entry, EntryStatus, Fingerprints, Image, KeyUse, Post, Saved
 
 REQUEST_AGAIN = "Make the same request once more."
 
@@ -20,24 +20,34 @@ UPLOADS_KEPT = 30 * 24 * 3600.0
 
 
 def entry_of(row: sqlite3.Row) -> Entry:
+    is_request = row["idempotency_key"] is not None
     return Entry(
         number=row["number"],
-        fingerprint=row["fingerprint"],
+        fingerprints=Fingerprints(row["reference"], row["content"], row["address"]) if is_request else None,
         idempotency_key=row["idempotency_key"],
         asked_at=row["asked_at"],
-        posted_at=row["posted_at"],
-        reposted_at=row["reposted_at"],
+        posts=tuple(Post(*post) for post in json.loads(row["posts"])),
+        guessed=row["guessed_at"] is not None,
         body=json.loads(row["body"]) if row["body"] else None,
         prompt=row["prompt"],
         duration=row["duration"],
         quality=row["quality"],
         estimate=row["estimate"],
+        take=row["take"],
+        image=_image(row["image"]),
         recovered=bool(row["recovered"]),
         task=Task.model_validate_json(row["task"]) if row["task"] else None,
         known_at=row["known_at"],
         completed_at=row["completed_at"],
         saved=Saved(**json.loads(row["saved"])) if row["saved"] else None,
     )
+
+
+def _image(text: str | None) -> Image | None:
+    if text is None:
+        return None
+    facts = json.loads(text)
+    return Image(**(facts | {"adjusted": tuple(facts["adjusted"])}))
 
 
 def by_number(database: sqlite3.Connection, number: int) -> Entry:
@@ -57,7 +67,7 @@ def find(database: sqlite3.Connection, owner: str, task_id: str) -> Entry | None
 def newest(
     database: sqlite3.Connection, owner: str | None, status: EntryStatus | None, limit: int
 ) -> list[Entry]:
-    conditions, values = ["(task_id IS NOT NULL OR posted_at IS NOT NULL)"], []
+    conditions, values = ["(task_id IS NOT NULL OR posted_at IS NOT NULL)", "same_as IS NULL"], []
     if owner is not None:
         conditions, values = [*conditions, "owner = ?"], [owner]
     if status is not None:
@@ -70,17 +80,26 @@ def newest(
     return [entry_of(row) for row in found]
 
 
-def unanswered(database: sqlite3.Connection, owner: str) -> list[Entry]:
+def unanswered(database: sqlite3.Connection, gateway: str) -> list[Entry]:
     found = database.execute(
-        "SELECT * FROM entries WHERE owner = ? AND task_id IS NULL AND posted_at IS NOT NULL", (owner,)
+        # Rows of before there were gateways may be of any.
+        "SELECT * FROM entries WHERE gateway IN (?, '') AND task_id IS NULL AND closed = 0"
+        " AND posted_at IS NOT NULL",
+        (gateway,),
     )
     return [entry_of(row) for row in found]
 
 
+def key_use(database: sqlite3.Connection, gateway: str) -> KeyUse:
+    row = database.execute("SELECT key_use FROM gateways WHERE address = ?", (gateway,)).fetchone()
+    return row["key_use"] if row else "unknown"
+
+
 def taken_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
+    """Those of the ids that requests have. A task that was only read is still anybody's."""
     marks = ", ".join("?" for _ in task_ids)
     found = database.execute(
-        f"SELECT task_id FROM entries WHERE fingerprint IS NOT NULL AND task_id IN ({marks})", task_ids
+        f"SELECT task_id FROM entries WHERE idempotency_key IS NOT NULL AND task_id IN ({marks})", task_ids
     )
     return {row["task_id"] for row in found}
 
@@ -88,23 +107,46 @@ def taken_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
 def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
     number = task_id_or_number.removeprefix("#")
     column, value = ("number", number) if number.isdecimal() else ("task_id", task_id_or_number)
+    database.execute(
+        f"DELETE FROM entries WHERE same_as IN (SELECT number FROM entries WHERE {column} = ?)", (value,)
+    )
     return database.execute(f"DELETE FROM entries WHERE {column} = ?", (value,)).rowcount > 0
 
 
-def answer(database: sqlite3.Connection, number: int, task: Task, now: float, *, recovered: bool) -> Entry:
-    """Give the task to this row; a row that had it by a guess loses it."""
+def answer(
+    database: sqlite3.Connection, owner: str, number: int, task: Task, now: float, *, recovered: bool
+) -> Entry:
+    """Give the task to this row; a row that had it by a guess loses it.
+
+    A row that the user removed, or that another process gave another task, stays as it is: the task is
+    recorded by itself.
+    """
+    row = database.execute("SELECT task_id FROM entries WHERE number = ?", (number,)).fetchone()
+    if row is None or row["task_id"] not in (None, task.id):
+        return observe(database, owner, task, now)
     database.execute(
-        "DELETE FROM entries WHERE task_id = ? AND fingerprint IS NULL"
-        " AND owner = (SELECT owner FROM entries WHERE number = ?)",
-        (task.id, number),
+        "DELETE FROM entries WHERE owner = ? AND task_id = ? AND idempotency_key IS NULL", (owner, task.id)
     )
-    if not recovered:
+    known = database.execute(
+        "SELECT number, recovered FROM entries WHERE owner = ? AND task_id = ? AND number <> ?",
+        (owner, task.id, number),
+    ).fetchone()
+    if known and not recovered and known["recovered"]:
         database.execute(
             "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0"
-            " WHERE task_id = ? AND recovered = 1 AND number <> ?",
-            (task.id, number),
+            " WHERE number = ?",
+            (known["number"],),
         )
-    database.execute("UPDATE entries SET recovered = ?, holder = NULL WHERE number = ?", (recovered, number))
+    elif known:  # a gateway that answers equal requests with one task: only one was paid
+        database.execute(
+            "UPDATE entries SET closed = 1, same_as = ?, holder = NULL, answered_at = ? WHERE number = ?",
+            (known["number"], now, number),
+        )
+        return by_number(database, known["number"])
+    database.execute(
+        "UPDATE entries SET recovered = ?, holder = NULL, answered_at = ? WHERE number = ?",
+        (recovered, now, number),
+    )
     _store(database, number, task, now)
     return by_number(database, number)
 

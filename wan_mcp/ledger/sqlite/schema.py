@@ -64,6 +64,40 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "DROP INDEX entries_by_wish",
         "CREATE INDEX entries_by_request ON entries (owner, fingerprint, number)",
     ),
+    (
+        "DROP INDEX entries_by_request",
+        "ALTER TABLE entries RENAME COLUMN fingerprint TO content",
+        "ALTER TABLE entries ADD COLUMN address TEXT",
+        "ALTER TABLE entries ADD COLUMN reference TEXT",
+        "ALTER TABLE entries ADD COLUMN gateway TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE entries ADD COLUMN take INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE entries ADD COLUMN image TEXT",
+        "ALTER TABLE entries ADD COLUMN posts TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE entries ADD COLUMN guessed_at REAL",
+        "ALTER TABLE entries ADD COLUMN answered_at REAL",
+        # A row that gets no answer any more: too old, or its answer was the task of another row.
+        "ALTER TABLE entries ADD COLUMN closed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE entries ADD COLUMN same_as INTEGER",
+        "UPDATE entries SET reference = '' WHERE content IS NOT NULL",
+        # The one fingerprint was of the content or of the address, which as digests cannot be mistaken.
+        "UPDATE entries SET address = content, answered_at = coalesce(reposted_at, asked_at)",
+        "UPDATE entries SET posts = json_array(json_array(posted_at, NULL), json_array(reposted_at, NULL))"
+        " WHERE posted_at IS NOT NULL",
+        "UPDATE entries SET closed = 1 WHERE task_id IS NULL AND number NOT IN"
+        " (SELECT max(number) FROM entries WHERE task_id IS NULL GROUP BY owner, content)",
+        "ALTER TABLE entries DROP COLUMN held_until",
+        "DROP INDEX entries_unanswered",
+        "CREATE INDEX entries_by_content ON entries (owner, content, number)",
+        "CREATE INDEX entries_by_address ON entries (owner, address, number)",
+        "CREATE INDEX entries_by_reference ON entries (owner, reference, number)",
+        "CREATE UNIQUE INDEX open_by_content ON entries (owner, content)"
+        " WHERE task_id IS NULL AND closed = 0 AND content IS NOT NULL",
+        "CREATE UNIQUE INDEX open_by_address ON entries (owner, address)"
+        " WHERE task_id IS NULL AND closed = 0 AND address IS NOT NULL",
+        "CREATE INDEX entries_open ON entries (gateway) WHERE task_id IS NULL AND closed = 0",
+        "CREATE INDEX entries_guessed ON entries (gateway, guessed_at) WHERE guessed_at IS NOT NULL",
+        "CREATE TABLE gateways (address TEXT PRIMARY KEY, key_use TEXT NOT NULL)",
+    ),
 )
 VERSION = len(STEPS)
 

@@ -8,18 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wan_mcp.errors import LedgerError
+import anyio
+import anyio.to_thread
+
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.base import Claim, ClaimRules, Entry, EntryStatus, Intent, Saved
-from wan_mcp.ledger.lease import LEASE, own_mark
-from wan_mcp.ledger.sqlite import queries
-from wan_mcp.ledger.sqlite.claims import decide
+from wan_mcp.ledger.base import Claim, ClaimRules, Entry, EntryStatus, Intent, KeyUse, Post, Saved
+from wan_mcp.ledger.lease import Lease
+from wan_mcp.ledger.sqlite import claims, queries
 from wan_mcp.ledger.sqlite.database import Database
 
 T = TypeVar("T")
 MAX_CACHED = 10_000
 """Rows that are kept in memory at most."""
 FILE_NAME = "ledger.sqlite3"
+LOCKS = "locks"
+"""The folder of the locks of the processes that work on its rows."""
 
 Cache = dict[tuple[str, str], Entry]
 """Rows by owner and task id, as they were last written or read here: most reads of a task bring no news."""
@@ -34,10 +37,11 @@ class SqliteLedger:
 
     def __init__(self, folder: Path) -> None:
         self._database = Database(folder / FILE_NAME)
+        self._lease = Lease(folder / LOCKS)
         self._cache: Cache = {}
 
-    def for_owner(self, *identity: str) -> "SqliteOwnerLedger":
-        return SqliteOwnerLedger(self._database, self._cache, "\n".join(identity))
+    def for_owner(self, gateway: str, key: str) -> "SqliteOwnerLedger":
+        return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, key)
 
     async def entries(self, *, limit: int = 50) -> list[Entry]:
         return await self._database.read(lambda database: queries.newest(database, None, None, limit))
@@ -50,6 +54,7 @@ class SqliteLedger:
 
     async def aclose(self) -> None:
         await self._database.aclose()
+        await anyio.to_thread.run_sync(self._lease.close)
 
 
 class SqliteOwnerLedger:
@@ -57,51 +62,75 @@ class SqliteOwnerLedger:
 
     Args:
         database: the file.
+        lease: this process's.
         cache: shared by all owners.
-        identity: what tells this owner from all others. A digest of it, keyed with the file's own salt, is
-            what the rows hold.
+        gateway: the API's address.
+        key: the API key. A digest of both, keyed with the file's own salt, is what the rows hold.
     """
 
-    def __init__(self, database: Database, cache: Cache, identity: str) -> None:
+    def __init__(self, database: Database, lease: Lease, cache: Cache, gateway: str, key: str) -> None:
         self._database = database
+        self._lease = lease
         self._cache = cache
-        self._identity = identity
+        self._gateway = gateway
+        self._identity = f"{gateway}\n{key}"
         self._owner: str | None = None
 
-    async def claim(self, intent: Intent, rules: ClaimRules, waited_for: int | None = None) -> Claim:
-        return await self._write(
-            lambda database, owner: decide(database, owner, intent, rules, waited_for), durable=True
-        )
+    async def claim(self, intent: Intent, rules: ClaimRules) -> Claim:
+        def claim(database: sqlite3.Connection, owner: str) -> Claim:
+            self._database.check_file()
+            return claims.decide(database, owner, self._gateway, intent, rules, self._lease)
 
-    async def mark_posted(self, number: int, body: dict[str, Any], now: float) -> Entry:
+        # Nothing is sent before the next write, which is durable.
+        return await self._write(claim, durable=False)
+
+    async def mark_posted(
+        self, number: int, post: Post, body: dict[str, Any], *, instead: bool = False, guess: bool = False
+    ) -> Entry:
         def mark(database: sqlite3.Connection, owner: str) -> Entry:
-            # Only while the row is still held by this process: another one may have taken it over.
-            changed = database.execute(
-                "UPDATE entries SET body = ?, posted_at = coalesce(posted_at, ?), reposted_at = ?,"
-                " held_until = ? WHERE number = ? AND holder = ? AND task_id IS NULL",
-                (json.dumps(body), now, now, now + LEASE, number, own_mark()),
-            )
-            if changed.rowcount == 0:
-                raise LedgerError("Another call took over this request.", next_step=queries.REQUEST_AGAIN)
-            return queries.by_number(database, number)
+            self._database.check_file()
+            return claims.post(database, number, post, body, self._lease, instead=instead, guess=guess)
 
         return await self._write(mark, durable=True)
 
-    async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
-        self._cache.clear()
+    async def begin_guess(self, number: int, now: float, within: float) -> bool:
         return await self._write(
-            lambda database, owner: queries.answer(database, number, task, now, recovered=recovered),
-            durable=True,
+            lambda database, owner: claims.begin_guess(
+                database, self._gateway, number, now, within, self._lease
+            ),
+            durable=False,
         )
 
-    async def release(self, number: int, *, sent: bool) -> None:
-        def release(database: sqlite3.Connection, owner: str) -> None:
-            change = "UPDATE entries SET holder = NULL" if sent else "DELETE FROM entries"
-            database.execute(
-                f"{change} WHERE number = ? AND holder = ? AND task_id IS NULL", (number, own_mark())
-            )
+    async def end_guess(self, number: int) -> None:
+        await self._write(lambda database, owner: claims.end_guess(database, number), durable=False)
 
-        await self._write(release, durable=False)
+    async def drop_post(self, number: int, *, guessed: bool) -> Entry:
+        return await self._write(
+            lambda database, owner: claims.drop_post(database, number, guessed=guessed), durable=False
+        )
+
+    async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
+        def mark(database: sqlite3.Connection, owner: str) -> Entry:
+            entry = queries.answer(database, owner, number, task, now, recovered=recovered)
+            self._lease.working.discard(number)
+            return entry
+
+        self._cache.clear()
+        return await self._write(mark, durable=True)
+
+    async def release(self, number: int) -> None:
+        self._lease.working.discard(number)
+        await self._write(
+            lambda database, owner: claims.release(database, number, self._lease), durable=False
+        )
+
+    async def key_use(self) -> KeyUse:
+        return await self._read(lambda database, owner: queries.key_use(database, self._gateway))
+
+    async def learn_key_use(self, use: KeyUse) -> None:
+        await self._write(
+            lambda database, owner: claims.learn_key_use(database, self._gateway, use), durable=True
+        )
 
     async def observe(self, task: Task, now: float) -> Entry:
         known = self._cache.get((self._owner or "", task.id))
@@ -123,7 +152,7 @@ class SqliteOwnerLedger:
         return await self._read(lambda database, owner: queries.newest(database, owner, status, limit))
 
     async def unanswered(self) -> list[Entry]:
-        return await self._read(queries.unanswered)
+        return await self._read(lambda database, owner: queries.unanswered(database, self._gateway))
 
     async def taken_ids(self, task_ids: list[str]) -> set[str]:
         return await self._read(lambda database, owner: queries.taken_ids(database, task_ids))
