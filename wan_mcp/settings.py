@@ -159,8 +159,15 @@ class Settings(BaseModel):
         alias="WAN_MCP_DAILY_CREDITS",
         description="How many credits may be spent in 24 hours; a request that would exceed it is refused.",
     )
+    request_credits: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        alias="WAN_MCP_REQUEST_CREDITS",
+        description="How many credits one request may cost; a dearer one is refused.",
+    )
     repeat_minutes: float = Field(
-        60,
+        1440,
         ge=0,
         le=1440,
         alias="WAN_MCP_REPEAT_MINUTES",

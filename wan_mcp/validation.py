@@ -20,6 +20,8 @@ Arguments = TypeVar("Arguments", bound=BaseModel)
 
 MAX_UNKNOWN = 10
 """Unknown arguments that are named in one answer."""
+RENAMED = {"new_take": "take: 2"}
+"""Arguments of earlier versions, and what takes their place."""
 _INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?\Z")
 _TYPES = {
     "string": "text",
@@ -122,6 +124,8 @@ def _unknown(tool: str, name: str, known: list[str]) -> str:
     if not known:
         return f"{tool} takes no arguments."
     shown = name if name.isidentifier() and len(name) <= 40 else "One of the names given"
+    if name in RENAMED:
+        return f"{name} is not an argument of {tool}; did you mean {RENAMED[name]}?"
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"its arguments are {_listed(known, 'and')}."
     return f"{shown} is not an argument of {tool}; {hint}"

@@ -52,17 +52,26 @@ def demo(image: str | None, prompt: str | None, seconds: float, output: Path | N
 @click.argument("prompt")
 @click.option("--duration", type=click.Choice(["5", "10"]), default=None, help="Seconds of video.")
 @click.option("--quality", type=click.Choice(["480p", "720p", "1080p"]), default=None)
+@click.option(
+    "--take", type=click.IntRange(1, 99), default=1, help="Which version of the same request; each is paid."
+)
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Where the video goes.")
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox instead of the API: no key, no cost.")
 def generate(
-    image: str, prompt: str, duration: str | None, quality: str | None, output: Path | None, sandbox: bool
+    image: str,
+    prompt: str,
+    duration: str | None,
+    quality: str | None,
+    take: int,
+    output: Path | None,
+    sandbox: bool,
 ) -> None:
     """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS."""
     from wan_mcp.cli.generate import generate as run
     from wan_mcp.cli.generate import request_of, settings_of
 
     async def work() -> Path:
-        request = request_of(image, prompt, duration, quality)
+        request = request_of(image, prompt, duration, quality, take)
         async with settings_of(sandbox=sandbox) as settings:
             return await run(settings, request, output)
 

@@ -30,13 +30,16 @@ def bar(percent: float) -> str:
     return "█" * filled + "░" * (BAR - filled)
 
 
-def request_of(image: str, prompt: str, duration: str | None, quality: str | None) -> GenerationRequest:
+def request_of(
+    image: str, prompt: str, duration: str | None, quality: str | None, take: int
+) -> GenerationRequest:
     """What the command line requests.
 
     Raises:
         InvalidRequest: with everything that is wrong, in words.
     """
-    given = {"image_urls": absolute(image), "prompt": prompt, "duration": duration, "quality": quality}
+    settings = {"duration": duration, "quality": quality, "take": take}
+    given = {"image_urls": absolute(image), "prompt": prompt, **settings}
     return parse("generate", GenerationRequest, plain_schema(GenerationRequest), given)
 
 
@@ -101,7 +104,7 @@ async def generate(settings: Settings, request: GenerationRequest, output: Path 
     async with Runtime(settings) as runtime:
         service = VideoService(runtime, key)
         snapshot = await service.generate(request)
-        for note in snapshot.picture.notes if snapshot.picture else ():
+        for note in snapshot.notes:
             click.echo(note, err=True)
         click.echo(f"Task {snapshot.task.id}: goes on even if this program stops.", err=True)
         while not snapshot.task.is_over:

@@ -46,7 +46,7 @@ async def forget(folder: Path, task_id_or_number: str) -> None:
 def _row(entry: Entry) -> str:
     asked = f"{datetime.fromtimestamp(entry.asked_at, UTC):%Y-%m-%d %H:%M}"
     task_id = entry.task.id if entry.task else "-"
-    prompt = " ".join(entry.prompt.split())[:60]
+    prompt = " ".join(entry.prompt.split())[:60] + (f" (take {entry.take})" if entry.take > 1 else "")
     return f"{f'#{entry.number}':>5} {asked:<16} {entry.status:<10} {entry.cost:>7g}  {task_id:<40} {prompt}"
 
 
@@ -60,9 +60,10 @@ def _facts(entry: Entry) -> dict[str, object]:
         "prompt": entry.prompt,
         "duration": entry.duration,
         "quality": entry.quality,
+        "take": entry.take if entry.is_request else None,
         "credits": entry.cost,
         "results": list(task.results) if task else [],
         "error": task.error.code if task and task.error else None,
         "recovered": entry.recovered,
-        "made_elsewhere": entry.fingerprint is None,
+        "made_elsewhere": not entry.is_request,
     }

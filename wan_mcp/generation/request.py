@@ -25,7 +25,7 @@ def _reference(value: str) -> str:
 
 
 class GenerationRequest(VideoRequest):
-    """A video request whose picture may still be a file, and what to do if an equal one was made before."""
+    """A video request whose picture may still be a file, and which version of it is wanted."""
 
     image_urls: Annotated[
         list[Annotated[str, AfterValidator(_reference)]],
@@ -38,10 +38,14 @@ class GenerationRequest(VideoRequest):
             ),
         ),
     ]
-    new_take: Annotated[
-        bool,
-        Field(description="Pay for another video although an equal request has one. Default false."),
-    ] = False
+    take: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=99,
+            description="Which version of the same request: each take is another video. Default 1.",
+        ),
+    ] = 1
 
     def body(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True, exclude={"new_take"})
+        return self.model_dump(exclude_none=True, exclude={"take"})

@@ -15,11 +15,16 @@ from wan_mcp.generation.polling import RateLimit
 from wan_mcp.generation.status import TaskChanged
 from wan_mcp.images import PictureLoader
 from wan_mcp.ledger import Ledger
+from wan_mcp.ledger.policy import Delays
 from wan_mcp.net.fetch import PublicFetcher, Resolve
 from wan_mcp.settings import Settings
 
 GRACE = 0.8
 """Seconds in which work in the background may end when the program stops."""
+
+DELAYS = Delays()
+POSTS_AT_ONCE = 20
+"""Paid POSTs of a process that are under way at most."""
 
 T = TypeVar("T")
 
@@ -39,6 +44,7 @@ class Runtime:
         resolve: replaces the look-up of names, for tests.
         clock: the time, in Unix seconds.
         changed: told the id of each task that is seen to have changed.
+        delays: how long the rules of paying once wait for what.
     """
 
     def __init__(
@@ -51,10 +57,13 @@ class Runtime:
         resolve: Resolve | None = None,
         clock: Callable[[], float] = time.time,
         changed: TaskChanged = _ignored,
+        delays: Delays = DELAYS,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.changed = changed
+        self.delays = delays
+        self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
         self.connections = Connections(transport)
         self.fetcher = PublicFetcher(
             allow_private=settings.allow_private_network, resolve=resolve, transport=transport

@@ -51,12 +51,13 @@ class VideoSaver:
         if known is not None and await files.digest_of(Path(known.path)) == known.sha256:
             return replace(snapshot, saved=known)
         link = _link(snapshot)
+        stem = name or (f"{task_id}-take-{entry.take}" if entry and entry.take > 1 else task_id)
         try:
             try:
-                saved = await self._download(link, name or task_id, on_progress)
+                saved = await self._download(link, stem, on_progress)
             except LinkDead as dead:
                 snapshot, link = await self._other_link(task_id, link, dead)
-                saved = await self._download(link, name or task_id, on_progress)
+                saved = await self._download(link, stem, on_progress)
         except LinkDead as dead:
             raise _with_advice(snapshot, dead) from dead
         with suppress(LedgerError):  # the file is there, which is what counts
@@ -96,7 +97,7 @@ def _link(snapshot: TaskSnapshot) -> str:
 
 def _with_advice(snapshot: TaskSnapshot, dead: LinkDead) -> LinkDead:
     """Suggest paying again only once the link has expired: before that, the host may only be down."""
-    advice = "The video cannot be fetched any more; generate_video with new_take makes a new one."
+    advice = "The video cannot be fetched any more; generate_video with another take makes a new one."
     if snapshot.link_life is not None and snapshot.link_life > 0:
         advice = "It should still work: call save_video again in a few minutes."
     return LinkDead(dead.message, next_step=advice, task_id=snapshot.task.id)

@@ -1,6 +1,7 @@
 """The use cases of one owner: request a video, get its task, wait for it, list and save. Free of MCP."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -8,14 +9,15 @@ from dataclasses import replace
 import anyio
 from pydantic import SecretStr
 
-from wan_mcp.errors import EvolinkError, InternalError, WanError
+from wan_mcp.errors import EvolinkError, InternalError, PictureUnavailable, WanError
 from wan_mcp.evolink import Credits, Evolink, Task
+from wan_mcp.generation.jobs import OnStage, Submitter
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot
-from wan_mcp.generation.submission import Submitter
+from wan_mcp.generation.submission import Means
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
@@ -31,6 +33,14 @@ SAVING_SECONDS = 8.0
 
 OnProgress = Callable[[TaskSnapshot | None], Awaitable[None]]
 """Told what is known of a task that is waited for: at once, at least every ten seconds, at each change."""
+
+
+MIN_PATIENCE = 1.0
+"""Seconds that are left for the ledger's answer, however long the reading of the picture took."""
+
+
+async def _ignored(stage: str) -> None:
+    """Progress that nobody is told of."""
 
 
 async def _unreported(received: int, length: int | None) -> None:
@@ -50,25 +60,52 @@ class VideoService:
         self.settings = settings
         self._runtime = runtime
         self._evolink = Evolink(
-            key, runtime.connections, base_url=settings.base_url, files_url=settings.files_url
+            key,
+            runtime.connections,
+            base_url=settings.base_url,
+            files_url=settings.files_url,
+            clock=runtime.clock,
         )
         self._ledger = runtime.ledger.for_owner(settings.base_url, key.get_secret_value())
         self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, runtime.changed)
-        self._submitter = Submitter(self._evolink, self._ledger, settings, runtime.clock)
+        means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
+        self._submitter = Submitter(means, settings, runtime.background)
         self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
         self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks)
 
-    async def generate(self, request: GenerationRequest) -> TaskSnapshot:
+    async def generate(
+        self, request: GenerationRequest, patience: float = math.inf, on_stage: OnStage = _ignored
+    ) -> TaskSnapshot:
         """Request a video, or find the one that was requested before.
 
         Cancelling the call does not cancel the request.
 
+        Args:
+            request: what to make.
+            patience: seconds after which the call is answered in any case.
+            on_stage: told what is being done, every few seconds.
+
         Raises:
-            NotSent: when it was refused here: the picture, the cap, the ledger, the settings.
+            NotSent: when it was refused here: the picture, a cap, the ledger, the settings.
+            StillUnderWay: when the time was up before there was an outcome; the submission goes on.
             EvolinkError: when the API refused it, or its outcome is not known.
         """
-        picture = await self._runtime.pictures.open(request.image_urls[0])
-        return await self._runtime.run_to_end(lambda: self._submit(request, picture))
+        deadline = anyio.current_time() + patience
+        await on_stage("reading the picture")
+        picture: Picture | PictureUnavailable
+        try:
+            picture = await self._open(request.image_urls[0], patience)
+        except PictureUnavailable as error:
+            picture = error
+        left = max(deadline - anyio.current_time(), MIN_PATIENCE)
+        submitted = await self._submitter.submit(request, picture, left, on_stage)
+        assert submitted.entry.task is not None
+        snapshot = self._tasks.snapshot(submitted.entry.task, submitted.entry)
+        if submitted.repeated and not snapshot.task.is_over:
+            with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
+                snapshot = await self.get_task(snapshot.task.id)
+        notes = picture.notes if isinstance(picture, Picture) else ()
+        return replace(snapshot, image=submitted.entry.image, notes=notes, submitted=submitted)
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
         """Read a task once; where it cannot be read, answer what the ledger knows of it.
@@ -124,14 +161,13 @@ class VideoService:
         """What the account and the key have left."""
         return await self._evolink.credits()
 
-    async def _submit(self, request: GenerationRequest, picture: Picture) -> TaskSnapshot:
-        submitted = await self._submitter.submit(request, picture)
-        assert submitted.entry.task is not None
-        snapshot = self._tasks.snapshot(submitted.entry.task, submitted.entry)
-        if submitted.repeated and not snapshot.task.is_over:
-            with suppress(EvolinkError):
-                snapshot = await self.get_task(snapshot.task.id)
-        return replace(snapshot, picture=picture, repeated=submitted.repeated)
+    async def _open(self, reference: str, patience: float) -> Picture:
+        with anyio.move_on_after(patience):
+            return await self._runtime.pictures.open(reference)
+        raise PictureUnavailable(
+            f"image_urls: the picture could not be read within {patience:g} seconds.",
+            next_step="Give a smaller picture, or the path of a copy on this machine.",
+        )
 
     async def _saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Save a finished video where the settings say so; a failure of that is no failure of the task."""

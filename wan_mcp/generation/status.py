@@ -17,9 +17,9 @@ from wan_mcp.errors import (
     WanError,
 )
 from wan_mcp.evolink import Evolink, Task
+from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.generation.schedule import expected_duration, next_poll
-from wan_mcp.images import Picture
-from wan_mcp.ledger import Entry, OwnerLedger, Saved
+from wan_mcp.ledger import Entry, Image, OwnerLedger, Saved
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,14 @@ class TaskSnapshot:
     """A task as it is known at one moment, and how this answer about it came to be."""
 
     task: Task
-    picture: Picture | None = None
-    repeated: bool = False
-    """Whether an equal request had this task before, so that nothing new was paid."""
+    submitted: Submitted | None = None
+    """How a request came to this task, in the answer to that request."""
+    image: Image | None = None
+    """The picture that was sent."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about the picture, although it was accepted."""
+    take: int | None = None
+    """Which version of the same request it is; None for a task that was made elsewhere."""
     recovered: bool = False
     """Whether the task was found in the account's list after its answer was lost."""
     waited: float | None = None
@@ -147,6 +152,7 @@ class TaskReader:
             expires = (completed or self._clock()) + LINK_LIFE
         return TaskSnapshot(
             task,
+            take=entry.take if entry and entry.is_request else None,
             recovered=entry.recovered if entry else False,
             time_left=self._time_left(task),
             expires_at=expires,

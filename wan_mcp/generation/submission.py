@@ -1,176 +1,304 @@
-"""The submission of a request: from the intent in the ledger to the task, paid once."""
+"""One submission, paid once: from the first POST to the task, whatever is lost between.
 
+Here is the time and the network of it; what is decided stands in ``ledger.policy``.
+"""
+
+import itertools
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import anyio
 
-from wan_mcp.errors import EvolinkError, LedgerError, OutcomeUnknown, WanError
-from wan_mcp.evolink import PAUSE_BEFORE_SEARCH, Evolink, Task, VideoRequest, prices
-from wan_mcp.generation.account_list import AccountList, outcome_unknown
-from wan_mcp.generation.request import GenerationRequest
-from wan_mcp.images import Picture
-from wan_mcp.ledger import DEFAULTS, Claim, ClaimRules, Entry, Intent, OwnerLedger, fingerprint
-from wan_mcp.settings import Settings
+from wan_mcp.errors import (
+    Busy,
+    EvolinkError,
+    LedgerError,
+    LostAnswer,
+    OutcomeUnknown,
+    TakenOver,
+    Unreachable,
+)
+from wan_mcp.evolink import Accepted, Evolink, Task, VideoRequest
+from wan_mcp.evolink.connection import MAX_CONNECTING
+from wan_mcp.evolink.http_errors import HONOURED
+from wan_mcp.evolink.retries import persist
+from wan_mcp.generation import outcomes
+from wan_mcp.generation.account_list import AccountList, times_to_look
+from wan_mcp.generation.outcomes import Progress, Submitted
+from wan_mcp.ledger import Entry, KeyUse, OwnerLedger, Post
+from wan_mcp.ledger.policy import (
+    REPEATED_FOR,
+    Delays,
+    Verdict,
+    age,
+    assign,
+    next_step,
+    paid_beside,
+    since_last_post,
+)
 
 logger = logging.getLogger(__name__)
 
-JOINING_PAUSE = 0.25
-"""Seconds between two claims for a request that another call is submitting."""
-UPLOAD_LIFE = 72 * 3600.0
-"""Seconds for which an uploaded picture lives, where the answer does not say: as documented."""
+LATE = 2.0
+"""Seconds by which the writing of a POST may be later than its record says, beyond the time to connect."""
+
+
+class _Late(Exception):
+    """The process stood still, or the clock was changed, since the POST was recorded."""
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """A request that has its task."""
+class Means:
+    """What the submissions of one owner work with."""
 
-    entry: Entry
-    repeated: bool = False
-    """Whether it had one before this call."""
+    evolink: Evolink
+    ledger: OwnerLedger
+    clock: Callable[[], float]
+    """The time, in Unix seconds."""
+    slots: anyio.CapacityLimiter
+    """Bounds the POSTs of the whole process; the time of one that waits for its turn has not begun."""
+    delays: Delays
 
 
-class Submitter:
-    """Submits the requests of one owner, each at most once.
+class Submission:
+    """The work on one row of the ledger, which this process holds.
 
     Args:
-        evolink: the API.
-        ledger: the owner's.
-        settings: the repeat window and the cap.
-        clock: the time, in Unix seconds.
+        means: what it works with.
+        entry: the row.
+        request: its body.
+        progress: where it says how far it is.
+        found: told the result as soon as it is known.
     """
 
     def __init__(
-        self, evolink: Evolink, ledger: OwnerLedger, settings: Settings, clock: Callable[[], float]
+        self,
+        means: Means,
+        entry: Entry,
+        request: VideoRequest,
+        progress: Progress,
+        found: Callable[[Submitted], None],
     ) -> None:
-        self._evolink = evolink
-        self._ledger = ledger
-        self._settings = settings
-        self._clock = clock
-        self._list = AccountList(evolink, ledger, clock)
+        self._evolink, self._ledger, self._clock = means.evolink, means.ledger, means.clock
+        self._slots, self._delays = means.slots, means.delays
+        self._list = AccountList(means.evolink, means.ledger)
+        self._entry = entry
+        self._request = request
+        self._progress = progress
+        self._found = found
+        self._deadline = anyio.current_time() + means.delays.repeating
+        """After it nothing is sent any more until the request is asked for again."""
+        progress.sent = bool(entry.posts)
 
-    async def submit(self, request: GenerationRequest, picture: Picture) -> Submitted:
-        """Give a request its task: the one that it has, the one that is being made, or a new one.
+    async def begin(self) -> None:
+        """Send the request for the first time.
 
         Raises:
-            CapReached: when it would cost too much; nothing was sent.
-            LedgerError: when the intent could not be recorded; nothing was sent.
-            OutcomeUnknown: when it is not known whether the request was accepted.
+            LedgerError: when it could not be recorded; nothing was sent.
+            TakenOver: when another process works on it now.
+            OutcomeUnknown: when it is not known whether it was accepted, and nothing more can be done now.
             EvolinkError: when it was refused.
         """
-        intent = Intent(
-            fingerprint=fingerprint(request.body(), picture.identity),
-            prompt=request.prompt,
-            duration=request.duration or DEFAULTS["duration"],
-            quality=request.quality or DEFAULTS["quality"],
-            estimate=prices.estimate(request.duration, request.quality),
-        )
-        waited_for = None
-        while True:
-            claim = await self._ledger.claim(intent, self._rules(request), waited_for)
-            if claim.kind == "busy":
-                waited_for = claim.entry.number
-                await anyio.sleep(JOINING_PAUSE)
-            elif claim.kind == "repeat":
-                return Submitted(claim.entry, repeated=True)
-            elif claim.kind == "unknown":
-                raise outcome_unknown("The equal request that was under way ended without an answer.")
-            else:
-                return Submitted(await self._carry_out(claim, request, picture))
+        accepted = await self._post()
+        if accepted is None:
+            await self.go_on()
+        else:
+            await self._accept(accepted)
 
-    def _rules(self, request: GenerationRequest) -> ClaimRules:
-        return ClaimRules(
-            now=self._clock(),
-            repeat_seconds=self._settings.repeat_minutes * 60,
-            daily_credits=self._settings.daily_credits,
-            new_take=request.new_take,
-        )
+    async def go_on(self) -> None:
+        """Go on with a request whose answer was lost: find its task, else send it again, as the rules say.
 
-    async def _carry_out(self, claim: Claim, request: GenerationRequest, picture: Picture) -> Entry:
-        """Send the request of a claim that is ours, and give up the claim if that fails."""
-        sent = claim.kind == "resume"
+        Raises:
+            TakenOver, OutcomeUnknown: as ``begin``.
+        """
         try:
-            if claim.kind == "resume":
-                return await self._resume(claim.entry)
-            prepared = await self._prepare(request, picture)
-            entry = await self._ledger.mark_posted(claim.entry.number, prepared.body(), self._clock())
-            sent = True
-            return await self._post(entry, prepared)
-        except BaseException as error:
-            surely_not = claim.kind == "fresh" and isinstance(error, WanError) and error.charged == "no"
-            with anyio.move_on_after(1, shield=True):
-                await self._give_up(claim.entry, sent=sent and not surely_not)
+            while not await self._try_on(await self._ledger.key_use()):
+                pass
+        except (OutcomeUnknown, TakenOver):
             raise
+        except (EvolinkError, LedgerError) as error:  # it says nothing about the POST before
+            raise outcomes.unknown(f"An earlier POST had no answer; now: {error.message}") from error
 
-    async def _prepare(self, request: GenerationRequest, picture: Picture) -> VideoRequest:
-        """The request with an address at which Evolink finds the picture."""
-        address = picture.address or await self._upload(picture)
-        return VideoRequest.model_validate(request.body() | {"image_urls": [address]})
+    async def _try_on(self, use: KeyUse) -> bool:
+        if use == "honoured" and age(self._entry.posts, self._clock()) < REPEATED_FOR:
+            return await self._repeat_under_the_key()
+        return await self._look_and_act(use)
 
-    async def _upload(self, picture: Picture) -> str:
-        """The address of a picture in the file service; it is uploaded once while that upload lives."""
-        assert picture.content is not None
-        known = await self._ledger.find_upload(picture.identity, self._clock())
-        if known is not None:
-            return known
-        upload = await self._evolink.upload(picture.file_name, picture.content, picture.media_type)
-        expires = upload.expires_at.timestamp() if upload.expires_at else self._clock() + UPLOAD_LIFE
-        await self._ledger.record_upload(picture.identity, upload.url, expires)
-        return upload.url
+    async def _repeat_under_the_key(self) -> bool:
+        """Send the request again and again: the gateway answers with the task that it made."""
+        self._progress.stage = "asking for the lost answer"
+        first = max(self._delays.repeats[0] - since_last_post(self._entry, self._clock()), 0)
+        last = itertools.repeat(self._delays.repeats[-1])
+        for pause in itertools.chain((first, *self._delays.repeats[1:]), last):
+            if anyio.current_time() + pause > self._deadline:
+                raise outcomes.unknown(self._progress.reason)
+            await anyio.sleep(pause)
+            try:
+                accepted = await self._post()
+            except EvolinkError as error:  # a refused repeat says nothing about the POST before it
+                self._progress.reason = error.message
+                continue
+            if accepted is not None:
+                return await self._accept(accepted)
+        raise AssertionError("unreachable")
 
-    async def _resume(self, entry: Entry) -> Entry:
-        """Go on with a request whose answer never came: find its task, else send it again."""
-        since = self._clock() - (entry.reposted_at or 0)
-        if since < PAUSE_BEFORE_SEARCH:  # far below zero where the clock was set back
-            await anyio.sleep(PAUSE_BEFORE_SEARCH - max(since, 0))
-        found = await self._list.find(entry)
-        if found is not None:
-            return await self._record(entry, found, recovered=True)
-        request = VideoRequest.model_validate(entry.body)
-        entry = await self._mark_reposted(entry)
+    async def _look_and_act(self, use: KeyUse) -> bool:
+        """Look at the account's list until it tells what became of the request; whether that is the end."""
+        self._progress.stage = "looking for the task in the account's list"
+        passed = since_last_post(self._entry, self._clock())
+        async for last_look in times_to_look(passed, self._delays.looks):
+            if await self._ledger.key_use() != use:
+                return False
+            verdict = await self._look()
+            step = next_step(use, verdict, self._entry, self._clock(), last_look=last_look)
+            if step == "wait":
+                continue
+            if step == "take":
+                logger.warning("task %s was found in the account's list", verdict.candidates[0].id)
+                return await self._finish(await self._list.whole(verdict.candidates[0]), recovered=True)
+            if step == "stop":
+                raise self._undecided(use, verdict)
+            if anyio.current_time() > self._deadline:
+                raise outcomes.unknown(self._progress.reason)
+            if step == "guess" and not await self._may_guess():
+                return False
+            accepted = await self._post(guess=step == "guess")
+            return accepted is not None and await self._accept(accepted)
+        raise AssertionError("unreachable")
+
+    async def _look(self) -> Verdict:
+        # The rivals first: one that gets its task meanwhile still counts, or its task is taken.
+        rivals = await self._ledger.unanswered()
+        listed = await self._list.look(self._entry.posts)
+        return assign(self._entry, rivals, listed, self._delays)
+
+    def _undecided(self, use: KeyUse, verdict: Verdict) -> OutcomeUnknown:
+        old = age(self._entry.posts, self._clock()) >= REPEATED_FOR
+        take = self._entry.take + 1 if use == "ignored" else None
+        return outcomes.undecided(self._progress.reason, verdict.candidates, take=take, old=old)
+
+    async def _may_guess(self) -> bool:
+        """Whether it is this request that is sent again, though its POST may have arrived.
+
+        Of several requests one does it, and the others wait for what it teaches about the gateway.
+        """
+        deadline = anyio.current_time() + self._delays.listed_within
+        within = self._delays.listed_within
+        while not await self._ledger.begin_guess(self._entry.number, self._clock(), within):
+            if anyio.current_time() >= deadline or await self._ledger.key_use() != "unknown":
+                return False
+            await anyio.sleep(4 * self._delays.joining)
+        self._entry = replace(self._entry, guessed=True)
+        return True
+
+    async def _post(self, *, guess: bool = False) -> Accepted | None:
+        """Send the request; None where the answer was lost.
+
+        Raises:
+            EvolinkError: when it was surely refused.
+            LedgerError: when it could not be recorded; it was not sent.
+        """
+        again = bool(self._entry.posts)
         try:
-            return await self._post(entry, request)
-        except OutcomeUnknown:
-            raise
-        except EvolinkError as error:
-            text = f"An earlier, equal request had no answer; now: {error.message}"
-            raise outcome_unknown(text) from error
+            accepted = await persist(lambda: self._post_once(guess=guess), (Unreachable, Busy))
+        except LostAnswer as lost:
+            self._progress.reason = lost.message
+            logger.warning("the answer of a submission was lost: %s", lost)
+            if again and lost.code in HONOURED:
+                await self._learn("honoured")
+            return None
+        if again and accepted.replayed:
+            await self._learn("honoured")
+        return accepted
 
-    async def _post(self, entry: Entry, request: VideoRequest) -> Entry:
-        recovered = False
+    async def _post_once(self, *, guess: bool) -> Accepted:
+        assert self._entry.idempotency_key is not None
+        async with self._slots:
+            if self._evolink.skew() is None and await self._ledger.key_use() != "honoured":
+                await self._list.learn_skew()
+            late = False
+            while True:
+                writing = await self._record_post(instead=late, guess=guess)
+                try:
+                    return await self._evolink.submit(
+                        self._request, idempotency_key=self._entry.idempotency_key, writing=writing
+                    )
+                except _Late:
+                    late = True
+                except LostAnswer:
+                    raise
+                except EvolinkError:
+                    await self._drop_post(guess=guess)
+                    raise
 
-        async def find_task() -> Task | None:
-            nonlocal entry, recovered
-            found = await self._list.find(entry)
-            recovered = found is not None
-            if found is None:
-                entry = await self._mark_reposted(entry)
-            return found
+    async def _record_post(self, *, instead: bool, guess: bool) -> Callable[[], None]:
+        """Record that the request is about to be sent; the check to be made when it is written."""
+        self._progress.stage = "waiting for Evolink's answer"
+        moment, began = self._clock(), anyio.current_time()
+        post = Post(moment, self._evolink.skew())
+        self._entry = await self._ledger.mark_posted(
+            self._entry.number, post, self._request.body(), instead=instead, guess=guess
+        )
+        self._progress.sent = True
 
-        assert entry.idempotency_key is not None
-        task = await self._evolink.submit(request, idempotency_key=entry.idempotency_key, find_task=find_task)
-        return await self._record(entry, task, recovered=recovered)
+        def writing() -> None:
+            waited = anyio.current_time() - began
+            if waited > MAX_CONNECTING + LATE or abs(self._clock() - moment - waited) > LATE:
+                raise _Late
 
-    async def _mark_reposted(self, entry: Entry) -> Entry:
-        """Record that the request is about to be sent once more."""
-        assert entry.body is not None
+        return writing
+
+    async def _drop_post(self, *, guess: bool) -> None:
         try:
-            return await self._ledger.mark_posted(entry.number, entry.body, self._clock())
-        except LedgerError as error:  # it was sent before, so this is not a plain refusal any more
-            raise outcome_unknown(error.message) from error
-
-    async def _record(self, entry: Entry, task: Task, *, recovered: bool) -> Entry:
-        """Record the answer. The task exists and is paid: a ledger that fails now must not hide it."""
-        try:
-            return await self._ledger.mark_answered(entry.number, task, self._clock(), recovered=recovered)
-        except LedgerError as error:
-            logger.error("task %s could not be recorded: %s", task.id, error)
-            await self._give_up(entry, sent=True)
-            return replace(entry, task=task, recovered=recovered, known_at=self._clock())
-
-    async def _give_up(self, entry: Entry, *, sent: bool) -> None:
-        try:
-            await self._ledger.release(entry.number, sent=sent)
-        except LedgerError as error:
+            self._entry = await self._ledger.drop_post(self._entry.number, guessed=guess)
+        except LedgerError as error:  # then it is asked for again, which costs nothing
             logger.warning("the ledger could not be written: %s", error)
+        self._progress.sent = bool(self._entry.posts)
+
+    async def _accept(self, accepted: Accepted) -> bool:
+        """Record the task of an answer; after a repeat, learn what that tells about the gateway."""
+        repeated = len(self._entry.posts) > 1 and not accepted.replayed
+        return await self._finish(accepted.task, learn=repeated)
+
+    async def _finish(self, task: Task, *, recovered: bool = False, learn: bool = False) -> bool:
+        """Record the task, and tell it. It exists and is paid: a ledger that fails now must not hide it."""
+        entry = None
+        while entry is None:
+            try:
+                entry = await self._ledger.mark_answered(
+                    self._entry.number, task, self._clock(), recovered=recovered
+                )
+            except LedgerError as error:
+                logger.error("task %s could not be recorded yet: %s", task.id, error)
+                self._found(Submitted(replace(self._entry, task=task, recovered=recovered)))
+                await anyio.sleep(self._delays.rewriting)
+        also_paid = await self._learn_from_list() if learn else ()
+        if self._entry.guessed:
+            with suppress(LedgerError):  # then the others wait for a while
+                await self._ledger.end_guess(self._entry.number)
+        self._found(Submitted(entry, shared=entry.number != self._entry.number, also_paid=also_paid))
+        return True
+
+    async def _learn_from_list(self) -> tuple[str, ...]:
+        """After a repeat was answered with a new task: whether the first POST had made one, too."""
+        try:
+            if await self._ledger.key_use() == "honoured":
+                return ()
+            rivals = await self._ledger.unanswered()
+            listed = await self._list.look(self._entry.posts)
+        except LedgerError as error:
+            logger.warning("the ledger could not be read: %s", error)
+            return ()
+        others = paid_beside(self._entry, rivals, listed, self._delays)
+        if others:
+            logger.warning("the gateway ignores the idempotency key: a request was paid twice")
+            await self._learn("ignored")
+        return tuple(task.id for task in others)
+
+    async def _learn(self, use: KeyUse) -> None:
+        try:
+            await self._ledger.learn_key_use(use)
+        except LedgerError as error:
+            logger.warning("what was learned of the gateway could not be recorded: %s", error)

@@ -1,5 +1,5 @@
 """Any picture that a user has becomes a picture that Evolink takes."""
 
-from wan_mcp.images.loader import Picture, PictureLoader
+from wan_mcp.images.loader import Picture, PictureLoader, place_of
 
-__all__ = ["Picture", "PictureLoader"]
+__all__ = ["Picture", "PictureLoader", "place_of"]

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from wan_mcp.errors import PictureError
+from wan_mcp.errors import PictureError, PictureUnavailable
 from wan_mcp.images.decoding import format_of
 from wan_mcp.images.limits import MAX_READ, in_bytes
 from wan_mcp.images.names import matching, nearest, readable
@@ -97,7 +97,9 @@ def _meant(inside: list[Found]) -> Found:
     if not offered:
         raise FileNotFoundError
     listed = ", ".join(map(readable, dict.fromkeys(offered)))
-    raise PictureError("does not exist", next_step=f"Its folder has {listed}: give the path of one of these.")
+    raise PictureUnavailable(
+        "does not exist", next_step=f"Its folder has {listed}: give the path of one of these."
+    )
 
 
 def _descend(root: Path, relative: Path) -> Path | None:
@@ -152,10 +154,12 @@ def _content(handle: int) -> bytes:
         return head + file.read(found.st_size - len(head))  # not what is added meanwhile
 
 
-def _unreadable(error: OSError) -> PictureError:
+def _unreadable(error: OSError) -> PictureUnavailable:
     if isinstance(error, FileNotFoundError):
-        return PictureError("does not exist", next_step="Check the spelling of the path.")
+        return PictureUnavailable("does not exist", next_step="Check the spelling of the path.")
     if isinstance(error, PermissionError):
-        return PictureError("may not be read by this program", next_step="Check the permissions of the file.")
+        return PictureUnavailable(
+            "may not be read by this program", next_step="Check the permissions of the file."
+        )
     text = f"cannot be read ({error.strerror})"
-    return PictureError(text, next_step="Copy it to another folder, and try that.")
+    return PictureUnavailable(text, next_step="Copy it to another folder, and try that.")

@@ -11,12 +11,12 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from wan_mcp.errors import AddressRefused, FetchFailed, PictureError
+from wan_mcp.errors import AddressRefused, FetchFailed, InvalidRequest, PictureError, PictureUnavailable
 from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import Prepared, fit
 from wan_mcp.images.names import readable, unquoted
 from wan_mcp.images.sources import PASTED
-from wan_mcp.net.addresses import looks_signed, shown
+from wan_mcp.net.addresses import looks_signed, shown, without_signature
 from wan_mcp.net.fetch import PublicFetcher, canonical
 
 _AT_ONCE = 2
@@ -36,8 +36,11 @@ _UNFETCHED = "Check that the address opens elsewhere, since Evolink has to fetch
 class Picture:
     """A picture that Evolink takes: either at its own public ``address`` or as ``content`` to upload."""
 
-    identity: str
-    """What makes two pictures the same: the digest of the bytes, or of the address where it is passed on."""
+    digest: str | None = None
+    """Of the bytes as they were read: equal for equal pictures. None where they were not read."""
+    place: str | None = None
+    """Of a picture on the web, a digest of its address without a signature: equal for the same picture,
+    also where its host encodes it anew for each reader."""
     address: str | None = None
     content: bytes | None = None
     file_name: str = "picture"
@@ -75,9 +78,11 @@ class PictureLoader:
         """Make a picture that Evolink takes from the one that ``reference`` names.
 
         Raises:
-            PictureError: when it cannot be had, or cannot be made to fit.
+            PictureUnavailable: when it cannot be read; on the web, also when what is there now does not fit.
+            PictureError: when it cannot be made to fit.
             AddressRefused: when it is at an address that must not be connected to.
         """
+        kind = None
         try:
             kind = sources.kind(reference)
             if kind == "web":
@@ -89,9 +94,10 @@ class PictureLoader:
             raise AddressRefused(f"image_urls: {error.message}.", next_step=error.next_step) from None
         except PictureError as error:
             text = f"image_urls: {_subject(reference)} {error.message}."
-            raise PictureError(text, next_step=error.next_step) from None
+            raised = PictureUnavailable if kind == "web" else type(error)
+            raise raised(text, next_step=error.next_step) from None
         except FetchFailed as error:
-            raise PictureError(f"image_urls: {error.message}.", next_step=_UNFETCHED) from None
+            raise PictureUnavailable(f"image_urls: {error.message}.", next_step=_UNFETCHED) from None
 
     async def _from_file(self, reference: str) -> Picture:
         if not self._local:
@@ -124,15 +130,15 @@ class PictureLoader:
         if not self._check:
             await self._check_address(address)
             notes = ("The picture was passed on unchecked.", *_notes(url))
-            return Picture(_of_address(url), str(url), notes=notes)
+            return Picture(place=_place(url), address=str(url), notes=notes)
         content = await web.read(self._fetcher, str(url))
 
         def load() -> Picture:
             prepared = fit(content, has_address=True)
-            picture = _picture(content, prepared)
+            picture = replace(_picture(content, prepared), place=_place(url))
             if prepared.content is not None:
                 return picture
-            return replace(picture, identity=_of_address(url), address=str(url), notes=_notes(url))
+            return replace(picture, address=str(url), notes=_notes(url))
 
         return await self._in_thread(load)
 
@@ -152,7 +158,7 @@ class PictureLoader:
 
 def _picture(content: bytes, prepared: Prepared, notes: tuple[str, ...] = ()) -> Picture:
     return Picture(
-        identity=hashlib.sha256(content).hexdigest(),
+        digest=hashlib.sha256(content).hexdigest(),
         content=prepared.content,
         # The file's own name may hold what its owner would not send.
         file_name=f"picture.{prepared.format}",
@@ -169,8 +175,21 @@ def _notes(url: httpx2.URL) -> tuple[str, ...]:
     return (_SIGNED,) if looks_signed(url.query) else ()
 
 
-def _of_address(url: httpx2.URL) -> str:
-    return hashlib.sha256(str(url).encode()).hexdigest()
+def _place(url: httpx2.URL) -> str:
+    return hashlib.sha256(without_signature(str(url)).encode()).hexdigest()
+
+
+def place_of(reference: str) -> str:
+    """Where a picture is, the same in all spellings of a reference, whether or not it can be read now."""
+    try:
+        kind = sources.kind(reference)
+        if kind == "web":
+            return _place(canonical(unquoted(reference)))
+        if kind == "file":
+            return str(sources.local_paths(reference)[0])
+    except InvalidRequest:  # it names no picture, and so no earlier one
+        pass
+    return hashlib.sha256(reference.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _subject(reference: str) -> str:

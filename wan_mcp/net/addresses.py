@@ -63,6 +63,20 @@ _SIGNED = frozenset(
         *("x-oss-signature", "q-signature", "x-cos-security-token", "auth_key", "jwt", "oe", "hm"),
     }
 )
+_SIGNERS: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = tuple(
+    (frozenset(signature), re.compile(removed, re.IGNORECASE))
+    for signature, removed in (
+        (("x-amz-signature",), r"x-amz-.*"),
+        (("x-goog-signature",), r"x-goog-.*"),
+        (("signature", "key-pair-id"), r"signature|key-pair-id|expires|policy|hash-algorithm"),
+        (("signature", "awsaccesskeyid"), r"signature|awsaccesskeyid|expires|x-amz-.*"),
+        (("signature", "googleaccessid"), r"signature|googleaccessid|expires"),
+        (("sig", "sv"), r"sig|sv|s[terpisb]|sr[td]?|spr|sip|ss|sdd|ses|sk(oid|tid|[teasv])|s[a-z]oid|scid"),
+        (("hm", "ex", "is"), r"hm|ex|is"),
+    )
+)
+"""The parameters by which a storage service signs an address, and all that such a signature brings along: S3,
+Google Cloud Storage, CloudFront, S3 and Google as they were before, Azure, Discord."""
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _AMBIGUOUS = re.compile("[\u00df\u03c2\u200c\u200d]")
@@ -212,3 +226,15 @@ def looks_signed(query: bytes) -> bool:
     """Whether an address has a query of the kind that gives access for a while only."""
     names = {name.lower() for name, _ in parse_qsl(query.decode("ascii", "replace"), keep_blank_values=True)}
     return not _SIGNED.isdisjoint(names)
+
+
+def without_signature(address: str) -> str:
+    """An address as it is before a known storage service signs it: what it names stays the same."""
+    bare, _, query = address.partition("?")
+    pairs = [pair for pair in query.split("&") if pair]
+    names = {pair.partition("=")[0].lower() for pair in pairs}
+    for signature, removed in _SIGNERS:
+        if signature <= names:
+            pairs = [pair for pair in pairs if not removed.fullmatch(pair.partition("=")[0])]
+            return f"{bare}?{'&'.join(pairs)}" if pairs else bare
+    return address

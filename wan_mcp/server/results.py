@@ -8,10 +8,9 @@ from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic import BaseModel, Field
 
 from wan_mcp.evolink import Credits, Status, Task
-from wan_mcp.generation.account_list import REPEAT
+from wan_mcp.generation.outcomes import ASK_AGAIN
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.images import Picture
-from wan_mcp.ledger import Entry, EntryStatus, Saved
+from wan_mcp.ledger import Entry, EntryStatus, Image, Saved
 from wan_mcp.server.text import balance_text, next_step
 
 PROMPT_SHOWN = 60
@@ -57,6 +56,7 @@ class TaskView(BaseModel):
     expires_at: Annotated[str | None, Field(description="When the links expire, ISO 8601, UTC")] = None
     saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
     file: FileView | None = None
+    take: Annotated[int | None, Field(description="Which version of the same request")] = None
     credits: CreditsView | None = None
     error: ErrorView | None = None
     image: ImageView | None = None
@@ -79,8 +79,9 @@ class TaskView(BaseModel):
             file=_file(snapshot.saved),
             credits=_credits(task),
             error=_error(task),
-            image=_image(snapshot.picture),
-            repeated=True if snapshot.repeated else None,
+            take=snapshot.take,
+            image=_image(snapshot.image),
+            repeated=True if snapshot.submitted and snapshot.submitted.repeated else None,
             next=next_step(snapshot),
         )
 
@@ -130,14 +131,14 @@ def _error(task: Task) -> ErrorView | None:
     return ErrorView(code=task.error.code, message=task.error.message, retryable=task.error.retryable)
 
 
-def _image(picture: Picture | None) -> ImageView | None:
-    if picture is None:
+def _image(image: Image | None) -> ImageView | None:
+    if image is None:
         return None
     view = ImageView(
-        width=picture.width,
-        height=picture.height,
-        format=picture.format,
-        adjusted=list(picture.adjusted) or None,
+        width=image.width,
+        height=image.height,
+        format=image.format,
+        adjusted=list(image.adjusted) or None,
     )
     return view if view != ImageView() else None
 
@@ -180,6 +181,7 @@ class LineView(BaseModel):
     status: EntryStatus
     asked_at: Annotated[str, Field(description="ISO 8601, UTC")]
     prompt: Annotated[str | None, Field(description="Its beginning; absent for tasks made elsewhere")] = None
+    take: int | None = None
     progress: float | None = None
     results: list[str] | None = None
     credits: Annotated[float, Field(description="Used, else reserved, else estimated")]
@@ -193,6 +195,7 @@ class LineView(BaseModel):
             status=entry.status,
             asked_at=iso(entry.asked_at) or "",
             prompt=_shortened(entry.prompt) or None,
+            take=entry.take if entry.is_request else None,
             progress=task.progress if task and not task.is_over else None,
             results=list(task.results) or None if task else None,
             credits=entry.cost,
@@ -226,6 +229,7 @@ def _line(view: LineView) -> str:
     percent = f" {view.progress:g} %" if view.progress is not None else ""
     error = f", {view.error}" if view.error else ""
     prompt = f' "{view.prompt}"' if view.prompt else ""
+    prompt += f", take {view.take}" if (view.take or 1) > 1 else ""
     links = "".join(f"\n  {link}" for link in view.results or ())
     task = f"{view.asked_at} {view.id or '(no id yet)'} {view.status}"
     return f"{task}{percent}{error}, {view.credits:g} credits{prompt}{links}"
@@ -236,7 +240,7 @@ def _next_of_list(entries: list[Entry]) -> str:
         return "No such tasks. generate_video makes one."
     statuses = {entry.status for entry in entries}
     if "unknown" in statuses:
-        return f"unknown: that request never got an answer. {REPEAT}"
+        return f"unknown: that request never got an answer. {ASK_AGAIN}"
     if statuses & {"pending", "processing"}:
         return "Call wait_for_task with the id of one that is not over."
     return "All of these are over. get_task shows all of one."

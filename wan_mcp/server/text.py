@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from wan_mcp.errors import Charged, NotSent, WanError
 from wan_mcp.evolink import Credits
+from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.generation.status import TaskSnapshot
 
 INSTRUCTIONS = (
@@ -36,15 +37,14 @@ def next_step(snapshot: TaskSnapshot) -> str:
 def _history(snapshot: TaskSnapshot) -> list[str]:
     """How this answer came to be, where that is worth saying."""
     said = []
-    if snapshot.repeated:
-        said.append(
-            "An equal request was made before: this is its task, and nothing was charged again. "
-            "For another version set new_take to true."
-        )
-    if snapshot.picture is not None:
-        said += snapshot.picture.notes
+    if snapshot.submitted is not None:
+        said += _of_the_request(snapshot.submitted)
+    said += snapshot.notes
     if snapshot.recovered:
-        said.append("The answer to the request was lost; this task was found in the account's list.")
+        said.append(
+            "The answer to the request was lost; this task was found in the account's list. "
+            "If other programs use the account, check that the video is the right one."
+        )
     if snapshot.asked_to_wait is not None:
         said.append(f"{snapshot.asked_to_wait:g} s is more than one call may wait.")
     if snapshot.read_error is not None:
@@ -52,6 +52,32 @@ def _history(snapshot: TaskSnapshot) -> list[str]:
     if snapshot.known_at is not None:
         known = datetime.fromtimestamp(snapshot.known_at, UTC)
         said.append(f"This is how the task was at {known:%Y-%m-%d %H:%M:%S} UTC.")
+    return said
+
+
+def _of_the_request(submitted: Submitted) -> list[str]:
+    """How a request came to its task."""
+    said = []
+    if submitted.repeated:
+        take = submitted.entry.take + 1
+        said.append(
+            "An equal request was made before: this is its task, and nothing was charged again. "
+            f"For another version set take to {take}."
+        )
+        if submitted.changed:
+            said.append("The picture at that address is another one now; this task has the one of then.")
+    if submitted.shared:
+        said.append("Evolink answered with the task of an earlier request: nothing was charged for this one.")
+    if submitted.replaces:
+        said.append(
+            "An equal request of more than 24 hours ago never got an answer; it may have been charged too."
+        )
+    if submitted.also_paid:
+        said.append(
+            "The answer to the first try was lost, and Evolink ignored the idempotency key: this request was "
+            f"charged twice. Its other task is {' or '.join(submitted.also_paid)}; get_task shows it. "
+            "From now on, requests like this one are no longer sent again."
+        )
     return said
 
 

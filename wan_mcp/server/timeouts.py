@@ -40,6 +40,12 @@ def wait_limits(context: Context[Any], settings: Settings) -> WaitLimits:
     return WaitLimits(default, longest)
 
 
+def patience(context: Context[Any], settings: Settings) -> float:
+    """Seconds within which a request for a video is answered, whatever became of it by then."""
+    limits = KNOWN.get(_name(context), UNKNOWN)
+    return min(limits.default, settings.max_wait_seconds or limits.default)
+
+
 def _name(context: Context[Any]) -> str:
     parameters = context.request_context.session.client_params
     name = parameters.client_info.name if parameters is not None else ""

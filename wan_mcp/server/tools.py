@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
+import anyio
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -84,7 +85,14 @@ class NoArguments(_Arguments):
 async def generate_video(
     service: VideoService, request: GenerationRequest, context: Context[Any]
 ) -> CallToolResult:
-    return task_result(await service.generate(request))
+    began = anyio.current_time()
+
+    async def on_stage(stage: str) -> None:
+        with suppress(Exception):  # the submission does not depend on the client's hearing of it
+            await context.report_progress(anyio.current_time() - began, None, stage)
+
+    patience = timeouts.patience(context, service.settings)
+    return task_result(await service.generate(request, patience, on_stage))
 
 
 async def get_task(service: VideoService, arguments: TaskArguments, context: Context[Any]) -> CallToolResult:
@@ -140,7 +148,7 @@ TOOLS = (
             "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt. "
             f"COSTS CREDITS: about {prices.estimate(5, '720p'):.0f} for 5 s at 720p; given back if it fails. "
             "Answers within seconds with a task id and does not wait: call wait_for_task next. "
-            "Safe to repeat: the same arguments give the same task, paid once."
+            "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … are others."
         ),
         arguments=GenerationRequest,
         answer=TaskView,

@@ -1,0 +1,93 @@
+"""The outcome of a submission, and what a caller is told while it is open: never what could pay twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wan_mcp.errors import OutcomeUnknown, StillUnderWay, WanError
+from wan_mcp.evolink import Task
+from wan_mcp.ledger import Entry
+
+ASK_AGAIN = (
+    "Call generate_video with exactly the same arguments again in a minute: that is safe, "
+    "it is the same request."
+)
+IN_THE_LIST = f"{ASK_AGAIN} list_tasks shows it as unknown."
+MAX_NAMED = 10
+"""Tasks that are named in one answer."""
+
+
+@dataclass
+class Progress:
+    """What the callers of a submission can be told while it goes on."""
+
+    stage: str = "preparing the request"
+    sent: bool = False
+    """Whether a POST may have arrived."""
+    reason: str = ""
+    """Why there is no answer yet, where that is known."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A request that has its task."""
+
+    entry: Entry
+    repeated: bool = False
+    """Whether it had one before this call."""
+    changed: bool = False
+    """Whether the picture at the same address is another one now."""
+    shared: bool = False
+    """Whether Evolink answered with the task of an earlier request."""
+    replaces: bool = False
+    """Whether an equal request of more than 24 hours ago may have been paid in addition."""
+    also_paid: tuple[str, ...] = ()
+    """Tasks of the same request that were paid in addition: the gateway ignored the idempotency key."""
+
+
+def under_way(reason: str, *, sent: bool) -> StillUnderWay:
+    """The caller's time is up, and the submission goes on."""
+    if not sent:
+        text = "The request is still being prepared, or waits for its turn: nothing was sent yet."
+        return StillUnderWay(text, next_step=ASK_AGAIN)
+    text = "The request was sent, and Evolink's answer is not known yet; it is followed in the background."
+    return StillUnderWay(" ".join((text, reason)).strip(), next_step=ASK_AGAIN, charged="unknown")
+
+
+def stopped(*, sent: bool) -> WanError:
+    """The program ends while the submission is under way."""
+    return WanError(
+        "The server stopped before this was done.",
+        next_step="Make the same request again: it goes on with what was begun.",
+        charged="unknown" if sent else "no",
+    )
+
+
+def unknown(reason: str) -> OutcomeUnknown:
+    """A POST may have arrived, and for now nothing more can be done."""
+    text = f"It is not known whether Evolink accepted the request. {reason}".strip()
+    return OutcomeUnknown(text, next_step=IN_THE_LIST, charged="unknown")
+
+
+def undecided(reason: str, candidates: Sequence[Task], *, take: int | None, old: bool) -> OutcomeUnknown:
+    """Nothing is sent any more, since it could be paid twice.
+
+    Args:
+        reason: why the answer is missing.
+        candidates: tasks that may be the request's.
+        take: a take that makes another video, where that may be said; None where it may not.
+        old: whether the request is too old to be sent again.
+    """
+    said = [f"It is not known whether Evolink accepted the request. {reason}".strip()]
+    if old:
+        said.append("It was first sent more than 23 hours ago, so it is not sent again.")
+    else:
+        said.append("Nothing was sent now, because it could be paid twice.")
+    if candidates:
+        ids = ", ".join(task.id for task in candidates[:MAX_NAMED])
+        said.append(f"Its task may be one of these: {ids}.")
+    advice = ["Check them with get_task." if candidates else "", ASK_AGAIN]
+    if take is not None:
+        advice.append(
+            f"If none of the account's tasks is it, take: {take} makes another video, which has to be paid."
+        )
+    return OutcomeUnknown(" ".join(said), next_step=" ".join(filter(None, advice)), charged="unknown")
