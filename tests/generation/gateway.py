@@ -7,16 +7,18 @@ import pytest
 from mcp import Client
 
 from tests.calls import ADDRESS, ARGUMENTS, PROMPT, answer, call, text
-from tests.world import World, picture
+from tests.world import KEY, World, picture
 from wan_mcp.evolink import VideoRequest
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.ledger import KeyUse
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 
 FORMS = {"both": (True, True), "key": (True, False), "list": (False, True), "neither": (False, False)}
 """Whether the gateway honours the idempotency key, and whether it offers the list of tasks."""
 EVERY_FORM = pytest.mark.parametrize("form", FORMS)
-
+API = "https://api.evolink.ai"
 
 SHOWN = picture(400, 400)
 """The picture, made once: nothing here is about what it shows."""
@@ -34,8 +36,11 @@ def gateway(folder: Path, form: str = "both", **options: Any) -> World:
     return world
 
 
-async def generate(service: VideoService, prompt: str = PROMPT, **arguments: Any) -> TaskSnapshot:
-    return await service.generate(GenerationRequest(prompt=prompt, **({"image_urls": [ADDRESS]} | arguments)))
+async def generate(
+    service: VideoService, prompt: str = PROMPT, *, patience: float = float("inf"), **arguments: Any
+) -> TaskSnapshot:
+    request = GenerationRequest(prompt=prompt, **({"image_urls": [ADDRESS]} | arguments))
+    return await service.generate(request, patience)
 
 
 async def refusal(client: Client, **arguments: Any) -> str:
@@ -53,8 +58,25 @@ async def make_elsewhere(world: World, prompt: str = "A dog.") -> str:
     """A task of the same account that another program asked for."""
     key = f"another-program-{len(world.records.calls)}"
     request = VideoRequest(prompt=prompt, image_urls=[ADDRESS])
-    return (await world.evolink().submit(request, idempotency_key=key)).id
+    return (await world.evolink().submit(request, idempotency_key=key)).task.id
 
 
 def paid_for(world: World, prompt: str) -> set[str]:
     return {payment.task_id for payment in world.records.paid if payment.prompt == prompt}
+
+
+def owned(ledger: SqliteLedger) -> Any:
+    """The ledger of the key that all callers here have."""
+    return ledger.for_owner(API, KEY)
+
+
+async def key_use(world: World, learned: KeyUse | None = None) -> KeyUse:
+    """What the ledger knows of the gateway, after it has learned this."""
+    ledger = SqliteLedger(Path(world.environ["WAN_MCP_DATA_DIR"]))
+    try:
+        if learned is not None:
+            await owned(ledger).learn_key_use(learned)
+        use: KeyUse = await owned(ledger).key_use()
+        return use
+    finally:
+        await ledger.aclose()
