@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from wan_mcp import __version__
 from wan_mcp.errors import LostAnswer, Unreachable
 from wan_mcp.evolink.http_errors import Reply, error_of
-from wan_mcp.evolink.responses import ASK_LATER, tidy
+from wan_mcp.evolink.redaction import tidy
+from wan_mcp.evolink.responses import ASK_LATER
 
 logger = logging.getLogger(__name__)
 

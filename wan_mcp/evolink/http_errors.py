@@ -27,7 +27,8 @@ from wan_mcp.errors import (
     Unauthorized,
     UnreadableAnswer,
 )
-from wan_mcp.evolink.responses import ASK_LATER, tidy
+from wan_mcp.evolink.redaction import tidy
+from wan_mcp.evolink.responses import ASK_LATER
 
 BALANCE = frozenset(
     ("insufficient_quota", "insufficient_user_quota", "quota_not_enough", "account_balance_insufficient")
