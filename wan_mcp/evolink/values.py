@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -11,14 +12,15 @@ from wan_mcp.evolink.redaction import tidy
 logger = logging.getLogger(__name__)
 
 Status = Literal["pending", "processing", "completed", "failed", "cancelled"]
-_STATUS: dict[str, Status] = {
-    "pending": "pending",
-    "processing": "processing",
-    "completed": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-    "canceled": "cancelled",
+_SYNONYMS: dict[Status, str] = {
+    "pending": "queued queueing submitted created accepted waiting scheduled notstarted inqueue",
+    "processing": "running inprogress started starting generating working active",
+    "completed": "complete succeeded succeed success successful done finished",
+    "failed": "fail failure error errored rejected expired timeout timedout",
+    "cancelled": "cancel canceled aborted terminated stopped",
 }
+_STATUS = {word: status for status, words in _SYNONYMS.items() for word in (status, *words.split())}
+"""The documented words, and those of other generations of the API and of its providers, see ``status``."""
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
 LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 """No task was made before the first of these, or will be after the second."""
@@ -27,8 +29,8 @@ _MILLISECONDS = 1e11
 
 
 def status(value: object) -> Status:
-    """A status, in any case; an unknown one is ``processing``."""
-    known = _STATUS.get(value.strip().lower()) if isinstance(value, str) else None
+    """A status, in any case and with spaces, dashes or underscores; an unknown one is ``processing``."""
+    known = _STATUS.get(re.sub(r"[\s_-]", "", value[:100].lower())) if isinstance(value, str) else None
     if known is None:
         name = tidy(value, 40) if isinstance(value, str) else type(value).__name__
         logger.warning("unknown task status, read as processing: %r", name)
