@@ -1,13 +1,44 @@
-"""Texts of others as they may be shown and logged."""
+"""Texts of others as they may be shown and logged: without what gives access."""
 
 import re
+from urllib.parse import unquote
 
-_QUERY = re.compile(r"(https?://[^\s?#\"<>]+)[?#][^\s\"<>]*", re.IGNORECASE)
+_WORD = re.compile(r"[^\s\"<>]+")
+_QUERY = re.compile("[?#]")
+_HOST_OR_PATH = re.compile(r"/|\w\.\w")
 
 
 def tidy(text: str, limit: int = 400) -> str:
-    """Upstream text as it may be shown and logged: one bounded line, without the queries of addresses."""
-    # Cut first: on a very long text the pattern would take very long.
-    bare = _QUERY.sub(r"\1?…", text[: 10 * limit])
+    """Upstream text as it may be shown and logged: one bounded line, without queries and passwords."""
+    bare = _WORD.sub(lambda word: _bare(word[0]), text[: 10 * limit])
     line = " ".join("".join(char if char.isprintable() else " " for char in bare).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _bare(word: str) -> str:
+    """A word without the query, the fragment, the user and the password of an address in it."""
+    plain = word
+    for _ in range(3):  # an address inside of another one is encoded, and so on
+        plain = unquote(plain)
+    bare = _without_query(_without_user(plain))
+    return word if bare == plain else bare
+
+
+def _without_user(word: str) -> str:
+    first, *others = word.split("//")
+    user = first.partition("/")[0].rpartition("@")[0]
+    bare = first[len(user) + 1 :] if ":" in user else first  # the user of an e-mail address has no colon
+    authorities = ((other, other.partition("/")[0].rpartition("@")) for other in others)
+    return "//".join([bare, *(other[len(user) + len(at) :] for other, (user, at, _) in authorities)])
+
+
+def _without_query(word: str) -> str:
+    found = _QUERY.search(word)
+    if found is None:
+        return word
+    address, query = word[: found.start()], word[found.end() :]
+    # "Is it a cat?Yes" and "cats#2" are no addresses.
+    is_address = "=" in query or (
+        _HOST_OR_PATH.search(address) if found[0] == "?" else "/" in address and "." in address
+    )
+    return f"{address}?…" if is_address and any(map(str.isalnum, query)) else word
