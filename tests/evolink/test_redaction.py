@@ -1,11 +1,20 @@
-"""What others say is shown without what gives access."""
+"""What others say is shown without the key and without what gives access; what is used stays as it is."""
 
+import json
+import logging
+from pathlib import Path
+
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from tests.calls import ARGUMENTS, call, text
-from tests.world import World
+from tests.evolink.gateway import reply
+from tests.world import KEY, World
+from wan_mcp.errors import EvolinkError
+from wan_mcp.evolink import Connections, Evolink, Task
 from wan_mcp.evolink.redaction import tidy
 from wan_mcp.sandbox import Fault
 
@@ -74,3 +83,56 @@ def test_any_text_becomes_one_bounded_line(upstream: str, limit: int) -> None:
     shown = tidy(upstream, limit)
     assert len(shown) <= limit
     assert not shown or shown.isprintable()
+
+
+def evolink(key: str, payload: object, status: int = 200, **headers: str) -> Evolink:
+    answer = httpx2.MockTransport(lambda _: reply(payload, status, **headers))
+    return Evolink(SecretStr(key), Connections(answer))
+
+
+@pytest.mark.parametrize("key", ["k", "task", "unified", "tas", KEY])
+async def test_the_key_is_masked_in_texts_and_never_in_an_id_or_a_link(key: str) -> None:
+    """An id that is altered is a paid task that is lost."""
+    task_id, link = f"task-unified-1757169743-{key}", f"https://media.evolink.ai/{key}/v.mp4?k={key}"
+    payload = {
+        "id": task_id,
+        "status": "completed",
+        "model": f"model of {key}",
+        "results": [link, {"url": link}],
+    }
+    task = await evolink(key, payload).task(task_id)
+    assert task == Task(id=task_id, status="completed", model="model of [the key]", results=(link, link))
+    listing = await evolink(key, {"data": [payload]}).tasks()
+    assert listing.tasks == (task,)
+
+
+async def test_a_short_key_is_masked_as_a_word_only(caplog: pytest.LogCaptureFixture) -> None:
+    """The text around it stays readable, and ids in it stay ids."""
+    caplog.set_level(logging.DEBUG)
+    error = {"code": "bad_tas", "message": "tas: no task-unified-1-tas for 'tas'. Wrong key tas."}
+    with pytest.raises(EvolinkError) as caught:
+        await evolink("tas", {"error": error}, 400, **{"x-request-id": "tas 7"}).task("task-unified-1-tas")
+    assert "[the key]: no task-unified-1-tas for '[the key]'. Wrong key [the key]." in str(caught.value)
+    assert caught.value.request_id == "[the key] 7"
+    assert caught.value.code == "bad_tas"
+
+
+async def test_a_key_that_is_repeated_anywhere_is_in_no_error_log_or_ledger(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the JSON spells it with escapes, and as a status that nobody knows."""
+    caplog.set_level(logging.DEBUG)
+    escaped = KEY.replace("-", "\\u002d")
+    body = {"id": "task-unified-1757169743-a", "status": "KEY", "model": "KEY", "usage": {"KEY": "KEY"}}
+    failed = body | {"status": "failed", "error": {"code": "KEY", "message": "KEY", "KEY": ["KEY"]}}
+    for payload in (body, failed):
+        content = json.dumps(payload).replace("KEY", escaped).encode()
+        world.transport = httpx2.MockTransport(
+            lambda _, content=content: httpx2.Response(200, stream=httpx2.ByteStream(content))
+        )
+        async with world.client(WAN_MCP_LOG_LEVEL="DEBUG") as client:
+            told = str(await call(client, "get_task", task_id=body["id"]))
+        assert "[the key]" in told
+        assert KEY not in told
+    assert KEY not in caplog.text
+    assert not any(KEY.encode() in path.read_bytes() for path in (tmp_path / "data").iterdir())

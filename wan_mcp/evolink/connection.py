@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from wan_mcp import __version__
 from wan_mcp.errors import LostAnswer, Unreachable
 from wan_mcp.evolink.http_errors import Reply, error_of
-from wan_mcp.evolink.redaction import tidy
+from wan_mcp.evolink.redaction import tidy, without_key
 from wan_mcp.evolink.responses import ASK_LATER
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,8 @@ class Connections:
                 async with self._open().stream(method, url, headers=sent, **body) as response:
                     content = await _bounded(response)
         logger.debug("%s %s: HTTP %d", method, response.url.path, response.status_code)
-        reply = _without_key(response, content, key.get_secret_value())
+        secret = key.get_secret_value()
+        reply = Reply(response.status_code, without_key(dict(response.headers), secret), content, secret)
         if not reply.ok:
             raise error_of(reply, paid=paid)
         return reply
@@ -127,13 +128,6 @@ async def _bounded(response: httpx2.Response) -> bytes:
         if len(content) > MAX_ANSWER:
             raise httpx2.RemoteProtocolError("the answer is too long")
     return bytes(content)
-
-
-def _without_key(response: httpx2.Response, content: bytes, key: str) -> Reply:
-    """Some gateways repeat a wrong key to the client that sent it; from here on it could reach a log."""
-    mark = "[the key]"
-    headers = {name: value.replace(key, mark) for name, value in response.headers.items()}
-    return Reply(response.status_code, headers, content.replace(key.encode(), mark.encode()))
 
 
 @contextmanager

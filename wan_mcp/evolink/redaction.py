@@ -1,8 +1,16 @@
-"""Texts of others as they may be shown and logged: without what gives access."""
+"""Texts of others as they may be shown and logged: without the key, and without what gives access."""
 
 import re
+from typing import Any
 from urllib.parse import unquote
 
+MARK = "[the key]"
+SHORT = 8
+"""Characters from which a key is not found inside other words by chance."""
+NOT_TEXT = frozenset(
+    ("id", "task_id", "url", "video_url", "results", "result_data", "file_url", "download_url")
+)
+"""Properties that are used and not only shown: one that is altered is a paid task that is lost."""
 _WORD = re.compile(r"[^\s\"<>]+")
 _QUERY = re.compile("[?#]")
 _HOST_OR_PATH = re.compile(r"/|\w\.\w")
@@ -13,6 +21,20 @@ def tidy(text: str, limit: int = 400) -> str:
     bare = _WORD.sub(lambda word: _bare(word[0]), text[: 10 * limit])
     line = " ".join("".join(char if char.isprintable() else " " for char in bare).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def without_key(value: Any, key: str) -> Any:
+    """A JSON value in whose texts the key is masked: some gateways repeat a wrong one.
+
+    Ids and links stay as they are. A short key is masked only where it is a word of its own.
+    """
+    if isinstance(value, str):
+        if len(key) >= SHORT:
+            return value.replace(key, MARK)
+        return re.sub(rf"(?<![\w-]){re.escape(key)}(?!\.?[\w-])", MARK, value)
+    if isinstance(value, dict):
+        return {name: part if name in NOT_TEXT else without_key(part, key) for name, part in value.items()}
+    return [without_key(part, key) for part in value] if isinstance(value, list) else value
 
 
 def _bare(word: str) -> str:
