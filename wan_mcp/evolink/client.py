@@ -1,5 +1,6 @@
 """The endpoints of the Evolink API that a video needs, and when a request is made again."""
 
+import io
 import logging
 import random
 import re
@@ -22,7 +23,7 @@ from wan_mcp.errors import (
     UnreadableAnswer,
     WanError,
 )
-from wan_mcp.evolink.connection import Connections
+from wan_mcp.evolink.connection import MAX_CALL, Connections
 from wan_mcp.evolink.http_errors import Reply
 from wan_mcp.evolink.requests import MODEL, VideoRequest
 from wan_mcp.evolink.responses import ASK_LATER, Credits, Listing, Task, Upload
@@ -43,6 +44,8 @@ REPEAT_SAFELY = (
     "Make exactly the same request again in a minute: that is safe, it continues this request instead of "
     "making a second one."
 )
+SLOWEST_UPLOAD = 20_000
+"""Bytes a second that an upload needs at least, over its whole length."""
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _WORTH_REPEATING = (Unreachable, LostAnswer, Busy, ServerFault, UnreadableAnswer)
 
@@ -102,10 +105,15 @@ class Evolink:
 
     async def upload(self, file_name: str, content: bytes, media_type: str) -> Upload:
         """Put a file into the file service, where it lives 72 hours. Free; retried within bounds."""
-        files = {"file": (file_name, content, media_type)}
         url = f"{self._files_url}/api/v1/files/upload/stream"
-        reply = await _persist(lambda: self._json("POST", url, files=files), _WORTH_REPEATING)
-        return Upload.read(reply.payload)
+        seconds = MAX_CALL + len(content) / SLOWEST_UPLOAD
+
+        async def post() -> Reply:
+            # As a file it is sent in pieces, each of which may take as long as a silence may.
+            files = {"file": (file_name, io.BytesIO(content), media_type)}
+            return await self._json("POST", url, seconds=seconds, files=files)
+
+        return Upload.read((await _persist(post, _WORTH_REPEATING)).payload)
 
     async def submit(
         self, request: VideoRequest, *, idempotency_key: str, find_task: FindTask | None = None

@@ -22,7 +22,7 @@ USER_AGENT = f"wan-mcp/{__version__}"
 MAX_ANSWER = 1024 * 1024
 """The longest answer that is read, in bytes; real ones have a few hundred."""
 MAX_CALL = 30.0
-"""Seconds that one request may take in all, as in the vendor's own client."""
+"""Seconds that one request may take in all, as in the vendor's own client; an upload gets more."""
 _NOT_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -68,6 +68,7 @@ class Connections:
         *,
         paid: bool = False,
         headers: Mapping[str, str] | None = None,
+        seconds: float = MAX_CALL,
         **body: Any,
     ) -> Reply:
         """Make a request: key, time-outs, bounded reading, errors.
@@ -78,6 +79,7 @@ class Connections:
             url: the whole address.
             paid: whether the request costs credits when it is accepted.
             headers: sent besides the key.
+            seconds: how long it may take in all; it also ends when nothing moves for 20 seconds.
             body: ``json=`` or ``files=``, as HTTPX takes them.
 
         Raises:
@@ -85,7 +87,7 @@ class Connections:
         """
         sent = {"Authorization": f"Bearer {key.get_secret_value()}", **(headers or {})}
         with _network_errors(paid):
-            with anyio.fail_after(MAX_CALL):
+            with anyio.fail_after(seconds):
                 async with self._open().stream(method, url, headers=sent, **body) as response:
                     content = await _bounded(response)
         logger.debug("%s %s: HTTP %d", method, response.url.path, response.status_code)
