@@ -15,6 +15,7 @@ from wan_mcp.errors import LostAnswer, Unreachable
 from wan_mcp.evolink.http_errors import Reply, error_of
 from wan_mcp.evolink.redaction import tidy, without_key
 from wan_mcp.evolink.responses import ASK_LATER
+from wan_mcp.net.addresses import is_this_machine
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,14 @@ _NOT_SENT = (
 )
 
 
+_LIMITS = httpx2.Limits(max_connections=40, max_keepalive_connections=20)
+
+
 class Connections:
-    """A connection pool, opened when it is first needed: reading the trust store takes tens of milliseconds.
+    """Connection pools, opened when first needed: reading the trust store takes tens of milliseconds.
+
+    The proxy that the environment names is used by one of them. The other one is for this machine itself:
+    neither the sandbox nor the key on its way there is a proxy's business.
 
     Use it as an async context manager, or call ``aclose``.
 
@@ -44,7 +51,7 @@ class Connections:
 
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._transport = transport
-        self._pool: httpx2.AsyncClient | None = None
+        self._pools: dict[bool, httpx2.AsyncClient] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,9 +63,8 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close the connections; a later call opens them again."""
-        if self._pool is not None:
-            await self._pool.aclose()
-            self._pool = None
+        while self._pools:
+            await self._pools.popitem()[1].aclose()
 
     async def call(
         self,
@@ -88,7 +94,7 @@ class Connections:
         sent = {"Authorization": f"Bearer {key.get_secret_value()}", **(headers or {})}
         with _network_errors(paid):
             with anyio.fail_after(seconds):
-                async with self._open().stream(method, url, headers=sent, **body) as response:
+                async with self._open(url).stream(method, url, headers=sent, **body) as response:
                     content = await _bounded(response)
         logger.debug("%s %s: HTTP %d", method, response.url.path, response.status_code)
         secret = key.get_secret_value()
@@ -97,12 +103,15 @@ class Connections:
             raise error_of(reply, paid=paid)
         return reply
 
-    def _open(self) -> httpx2.AsyncClient:
-        if self._pool is not None:
-            return self._pool
+    def _open(self, url: str) -> httpx2.AsyncClient:
+        here = is_this_machine(httpx2.URL(url).host)
+        if here in self._pools:
+            return self._pools[here]
         try:
-            self._pool = httpx2.AsyncClient(
-                transport=self._transport,
+            # A client that is given its transport uses no proxy.
+            direct = httpx2.AsyncHTTPTransport(limits=_LIMITS) if here else None
+            self._pools[here] = httpx2.AsyncClient(
+                transport=self._transport or direct,
                 # A compressed answer could not be bounded before it is unpacked.
                 headers={
                     "User-Agent": USER_AGENT,
@@ -110,17 +119,15 @@ class Connections:
                     "Accept-Encoding": "identity",
                 },
                 timeout=httpx2.Timeout(20, connect=10),
-                limits=httpx2.Limits(max_connections=40, max_keepalive_connections=20),
+                limits=_LIMITS,
                 follow_redirects=False,
-                # The proxy that the environment names is never used for this machine itself.
-                mounts=dict.fromkeys(("all://127.0.0.0/8", "all://localhost", "all://[::1]")),
             )
         except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
             raise Unreachable(
                 "The proxy or the certificates that the environment names cannot be used.",
                 next_step="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
             ) from error
-        return self._pool
+        return self._pools[here]
 
 
 async def _bounded(response: httpx2.Response) -> bytes:
