@@ -1,6 +1,6 @@
 """Text for the model: what happened, whether anything was charged, what to do next."""
 
-from wan_mcp.errors import Charged, NotSent, WanError
+from wan_mcp.errors import Charged, NotFound, NotKnownYet, NotSent, WanError
 from wan_mcp.evolink import Credits
 from wan_mcp.evolink.values import utc
 from wan_mcp.generation.status import TaskSnapshot
@@ -92,6 +92,11 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
 
 
 def _while_running(snapshot: TaskSnapshot) -> str:
+    if isinstance(snapshot.read_error, NotFound) and not isinstance(snapshot.read_error, NotKnownYet):
+        return (
+            "Evolink does not know this task any more, so waiting for it does not help. Tell the user; "
+            "the Evolink dashboard may show what became of it."
+        )
     said = ""
     if snapshot.task.status == "completed":
         said = "The video is made, but its link is not available yet; do not request it again. "
