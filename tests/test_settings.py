@@ -45,6 +45,12 @@ def test_a_mangled_key_is_reported_without_showing_it(value: str) -> None:
     "value",
     [
         "http://api.evolink.ai",
+        "http://127.0.0.1.evolink.ai",
+        "http://localhost.evolink.ai",
+        "http://127.0.0.1\\.evolink.ai",
+        "http://[::ffff:10.0.0.1]",
+        "http://128.1",
+        "http://0.0.0.0",
         "ftp://x.example",
         "api.evolink.ai",
         "https://",

@@ -24,6 +24,7 @@ WanError
     ├── ContentRefused       moderation
     ├── Refused              any other refusal of the request
     ├── NotFound             no such task, or none any more
+    │   └── NotKnownYet      no such task, but it may be too new to be known
     ├── Busy                 rate limit or no capacity: not accepted, try later
     ├── ServerFault          a fault on their side
     └── OutcomeUnknown       it is not known whether a paid request was accepted
@@ -160,6 +161,10 @@ class Refused(EvolinkError):
 
 class NotFound(EvolinkError):
     """Raised when the API knows no such task, or none any more."""
+
+
+class NotKnownYet(NotFound):
+    """Raised when the API knows no such task, but a task so new may become known in a moment."""
 
 
 class Busy(EvolinkError):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from wan_mcp.errors import SettingsError
-from wan_mcp.net.addresses import parse_ip
+from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.validation import plain_schema, problems_of
 
 KEYS_PAGE = "https://evolink.ai/dashboard/keys"
@@ -34,7 +34,7 @@ def _host(value: str) -> str:
     parts = urlsplit(value)
     if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
         raise ValueError("is not the address of a server; write it like https://api.evolink.ai")
-    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)):
+    if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname)):
         return value.rstrip("/")
     raise ValueError("must begin with https:// (http:// only for this machine, as in http://127.0.0.1:8787)")
 
@@ -65,12 +65,6 @@ def _default_output_dir() -> Path:
 
 def _default_image_dirs() -> tuple[Path, ...]:
     return (Path.home(), Path.cwd())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or IP address is this machine itself."""
-    address = parse_ip(host)
-    return host.lower() == "localhost" or (address is not None and address.is_loopback)
 
 
 ServerAddress = Annotated[str, BeforeValidator(_host)]

@@ -26,6 +26,7 @@ from wan_mcp.errors import EvolinkError, LostAnswer, OutcomeUnknown, Unreachable
 from wan_mcp.evolink import Connections, Credits, Evolink, Upload, VideoRequest
 from wan_mcp.evolink import client as client_module
 from wan_mcp.sandbox import Fault, Sandbox, running
+from wan_mcp.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -449,6 +450,29 @@ def is_ours(host: str) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("127.1", "2130706433", "0x7f.1", "0177.0.0.1", "127.0.0.1.", "LOCALHOST", "localhost."),
+        *("[::ffff:127.0.0.1]", "[::ffff:7f00:1]"),
+    ],
+)
+async def test_this_machine_is_itself_in_every_spelling(
+    monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    """Where the settings take http because it is this machine, the key does not go to a proxy in clear."""
+    async with listening(OKAY) as proxy, listening(OKAY) as api:
+        url = f"http://{spelling}:{api.port}"
+        settings = Settings.load({"EVOLINK_API_KEY": KEY, "EVOLINK_BASE_URL": url})
+        assert settings.base_url == url
+        for name in ("HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        async with client(url) as evolink:
+            with suppress(Unreachable):  # not every system reads every spelling
+                assert await evolink.credits() == Credits(remaining=7)
+    assert proxy.connections == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "::1"])

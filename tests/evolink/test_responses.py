@@ -116,6 +116,25 @@ async def test_completed_without_a_link_is_not_over() -> None:
     assert not (await saying({"id": ID, "status": "completed"}).task(ID)).is_over
 
 
+SAID = {
+    "completed": "succeeded SUCCESS complete Done finished succeed",
+    "failed": "failure error Rejected expired timeout timed_out Timed-Out TimedOut",
+    "cancelled": "canceled CANCELLED aborted",
+    "pending": "queued submitted created Not_Started",
+    "processing": "running in_progress IN-PROGRESS inProgress started polishing",
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(status, said) for status in SAID for said in SAID[status].split()]
+)
+async def test_other_words_for_a_status_are_understood(status: str, said: str) -> None:
+    """In any case and however their parts are joined; a link then means what it means elsewhere."""
+    for spelled in (said, f" {said}\n", said.replace("_", " ")):
+        task = await saying({"id": ID, "status": spelled, "results": [LINK]}).task(ID)
+        assert (task.status, task.is_over) == (status, status in ("completed", "failed", "cancelled"))
+
+
 ODD = st.text(st.sampled_from("aé猫 \n\u2028\x1b\ud800"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ODD | st.just(LINK),

@@ -122,6 +122,18 @@ async def test_no_proxy_is_asked_for_a_name_that_is_excepted(monkeypatch: pytest
     assert proxy.connections == 0
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1"])
+async def test_no_proxy_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    fetcher = PublicFetcher(allow_private=True, resolve=Names(localhost="127.0.0.1"))
+    async with site(proxied) as proxy, site(showing(b"direct")) as here:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        async with fetcher.stream(f"http://{host}:{here.port}/") as response:
+            assert await response.aread() == b"direct"
+        await fetcher.aclose()
+
+    assert proxy.connections == 0
+
+
 async def test_a_proxy_that_refuses_or_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(visit: Visit) -> None:
         await visit.answer(403)

@@ -1,10 +1,10 @@
 """``wan-mcp tasks``: the ledger for a person."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 from wan_mcp.errors import InvalidRequest
+from wan_mcp.evolink.values import utc
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 
@@ -44,19 +44,20 @@ async def forget(folder: Path, task_id_or_number: str) -> None:
 
 
 def _row(entry: Entry) -> str:
-    asked = f"{datetime.fromtimestamp(entry.asked_at, UTC):%Y-%m-%d %H:%M}"
+    date = utc(entry.asked_at)
+    asked = f"{date:%Y-%m-%d %H:%M}" if date else "-"
     task_id = entry.task.id if entry.task else "-"
     prompt = " ".join(entry.prompt.split())[:60] + (f" (take {entry.take})" if entry.take > 1 else "")
     return f"{f'#{entry.number}':>5} {asked:<16} {entry.status:<10} {entry.cost:>7g}  {task_id:<40} {prompt}"
 
 
 def _facts(entry: Entry) -> dict[str, object]:
-    task = entry.task
+    task, asked = entry.task, utc(entry.asked_at)
     return {
         "number": entry.number,
         "id": task.id if task else None,
         "status": entry.status,
-        "asked_at": datetime.fromtimestamp(entry.asked_at, UTC).isoformat(timespec="seconds"),
+        "asked_at": asked.isoformat(timespec="seconds") if asked else None,
         "prompt": entry.prompt,
         "duration": entry.duration,
         "quality": entry.quality,

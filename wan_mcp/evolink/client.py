@@ -1,5 +1,6 @@
 """The endpoints of the Evolink API that a video needs."""
 
+import io
 import re
 import time
 from collections.abc import Callable
@@ -19,17 +20,20 @@ from wan_mcp.errors import (
     Unreachable,
     UnreadableAnswer,
 )
-from wan_mcp.evolink.connection import Connections
+from wan_mcp.evolink.connection import MAX_CALL, Connections
 from wan_mcp.evolink.http_errors import Reply, error_of
 from wan_mcp.evolink.requests import MODEL, VideoRequest
-from wan_mcp.evolink.responses import ASK_LATER, Credits, Listing, Task, Upload, http_date
+from wan_mcp.evolink.responses import ASK_LATER, Credits, Listing, Task, Upload
 from wan_mcp.evolink.retries import persist
+from wan_mcp.evolink.values import http_date
 
 API_URL = "https://api.evolink.ai"
 FILES_URL = "https://files-api.evolink.ai"
 PAGE_SIZE = 50
 MAX_DRIFT = 2.0
 """Seconds by which this machine's clock may run apart from the event loop's, until it counts as changed."""
+SLOWEST_UPLOAD = 20_000
+"""Bytes a second that an upload needs at least, over its whole length."""
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _WORTH_REPEATING = (Unreachable, LostAnswer, Busy, ServerFault, UnreadableAnswer)
 
@@ -112,10 +116,15 @@ class Evolink:
 
     async def upload(self, file_name: str, content: bytes, media_type: str) -> Upload:
         """Put a file into the file service, where it lives 72 hours. Free; retried within bounds."""
-        files = {"file": (file_name, content, media_type)}
         url = f"{self._files_url}/api/v1/files/upload/stream"
-        reply = await persist(lambda: self._json("POST", url, files=files), _WORTH_REPEATING)
-        return Upload.read(reply.payload)
+        seconds = MAX_CALL + len(content) / SLOWEST_UPLOAD
+
+        async def post() -> Reply:
+            # As a file it is sent in pieces, each of which may take as long as a silence may.
+            files = {"file": (file_name, io.BytesIO(content), media_type)}
+            return await self._json("POST", url, seconds=seconds, files=files)
+
+        return Upload.read((await persist(post, _WORTH_REPEATING)).payload)
 
     async def submit(
         self, request: VideoRequest, *, idempotency_key: str, writing: Callable[[], None] = lambda: None

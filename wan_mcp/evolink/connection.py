@@ -1,6 +1,7 @@
 """HTTP to the API: the connection pool that all keys share, and the one function that makes a request."""
 
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -13,7 +14,9 @@ from pydantic import SecretStr
 from wan_mcp import __version__
 from wan_mcp.errors import LostAnswer, Unreachable
 from wan_mcp.evolink.http_errors import Reply
-from wan_mcp.evolink.responses import ASK_LATER, tidy
+from wan_mcp.evolink.redaction import tidy, without_key
+from wan_mcp.evolink.responses import ASK_LATER
+from wan_mcp.net.addresses import is_this_machine
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +24,7 @@ USER_AGENT = f"wan-mcp/{__version__}"
 MAX_ANSWER = 1024 * 1024
 """The longest answer that is read, in bytes; real ones have a few hundred."""
 MAX_CALL = 30.0
-"""Seconds that one request may take in all, as in the vendor's own client."""
+"""Seconds that one request may take in all, as in the vendor's own client; an upload gets more."""
 MAX_CONNECTING = 10.0
 MAX_PAID_CALL = 60.0
 """Seconds from the writing of a paid request to the end of its answer."""
@@ -37,8 +40,15 @@ _NOT_SENT = (
 )
 
 
+_LIMITS = httpx2.Limits(max_connections=40, max_keepalive_connections=20)
+_PAID = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+
+
 class Connections:
-    """A connection pool, opened when it is first needed: reading the trust store takes tens of milliseconds.
+    """Connection pools, opened when first needed: reading the trust store takes tens of milliseconds.
+
+    The proxy that the environment names is used by one of them. The other one is for this machine itself:
+    neither the sandbox nor the key on its way there is a proxy's business.
 
     Use it as an async context manager, or call ``aclose``.
 
@@ -48,8 +58,10 @@ class Connections:
 
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._transport = transport
-        self._pool: httpx2.AsyncClient | None = None
-        self._paid: httpx2.AsyncClient | None = None
+        self._pools: dict[tuple[bool, bool], httpx2.AsyncClient] = {}
+        """By whether they are for paid requests, and for this machine."""
+        self._trust: ssl.SSLContext | None = None
+        """Shared by them: it takes tens of milliseconds to read."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,13 +73,18 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close the connections; a later call opens them again."""
-        pools, self._pool, self._paid = (self._paid, self._pool), None, None
-        for pool in pools:
-            if pool is not None:
-                await pool.aclose()
+        while self._pools:
+            await self._pools.popitem()[1].aclose()
 
     async def call(
-        self, key: SecretStr, method: str, url: str, *, headers: Mapping[str, str] | None = None, **body: Any
+        self,
+        key: SecretStr,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = MAX_CALL,
+        **body: Any,
     ) -> Reply:
         """Make a free request: key, time-outs, bounded reading.
 
@@ -76,14 +93,14 @@ class Connections:
             method: the HTTP method.
             url: the whole address.
             headers: sent besides the key.
+            seconds: how long it may take in all; it also ends when nothing moves for 20 seconds.
             body: ``json=`` or ``files=``, as HTTPX takes them.
 
         Raises:
             EvolinkError: the one that kept an answer from coming.
         """
-        with _network_errors(paid=False), anyio.fail_after(MAX_CALL):
-            self._pool = self._pool or self._open(40, kept=20)
-            return await self._exchange(self._pool, key, method, url, headers or {}, **body)
+        with _network_errors(paid=False), anyio.fail_after(seconds):
+            return await self._exchange(self._open(url), key, method, url, headers or {}, **body)
 
     async def call_paid(
         self,
@@ -119,11 +136,10 @@ class Connections:
                 scope.deadline = anyio.current_time() + MAX_PAID_CALL
 
         with _network_errors(paid=True):
-            self._paid = self._paid or self._open(None, kept=0)
             with scope:
-                extensions = {"trace": trace}
+                pool = self._open(url, paid=True)
                 return await self._exchange(
-                    self._paid, key, "POST", url, headers, extensions=extensions, **body
+                    pool, key, "POST", url, headers, extensions={"trace": trace}, **body
                 )
             raise TimeoutError
 
@@ -141,29 +157,40 @@ class Connections:
             arrived = anyio.current_time()
             content = await _bounded(response)
         logger.debug("%s %s: HTTP %d", method, response.url.path, response.status_code)
-        return _without_key(response, content, key.get_secret_value(), arrived)
+        secret = key.get_secret_value()
+        shown = without_key(dict(response.headers), secret)
+        return Reply(response.status_code, shown, content, secret, arrived)
 
-    def _open(self, connections: int | None, *, kept: int) -> httpx2.AsyncClient:
+    def _open(self, url: str, *, paid: bool = False) -> httpx2.AsyncClient:
+        here = is_this_machine(httpx2.URL(url).host)
+        if (paid, here) in self._pools:
+            return self._pools[paid, here]
+        limits = _PAID if paid else _LIMITS
         try:
-            return httpx2.AsyncClient(
-                transport=self._transport,
+            if self._transport is None and self._trust is None:
+                self._trust = httpx2.create_ssl_context()
+            trust = self._trust or True
+            # A client that is given its transport uses no proxy.
+            direct = httpx2.AsyncHTTPTransport(verify=trust, limits=limits) if here else None
+            self._pools[paid, here] = httpx2.AsyncClient(
+                transport=self._transport or direct,
+                verify=trust,
                 # A compressed answer could not be bounded before it is unpacked.
                 headers={
                     "User-Agent": USER_AGENT,
                     "Accept": "application/json",
                     "Accept-Encoding": "identity",
                 },
-                timeout=httpx2.Timeout(20 if kept else MAX_PAID_CALL, connect=MAX_CONNECTING),
-                limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=kept),
+                timeout=httpx2.Timeout(MAX_PAID_CALL if paid else 20, connect=MAX_CONNECTING),
+                limits=limits,
                 follow_redirects=False,
-                # The proxy that the environment names is never used for this machine itself.
-                mounts=dict.fromkeys(("all://127.0.0.0/8", "all://localhost", "all://[::1]")),
             )
         except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
             raise Unreachable(
                 "The proxy or the certificates that the environment names cannot be used.",
                 next_step="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
             ) from error
+        return self._pools[paid, here]
 
 
 async def _bounded(response: httpx2.Response) -> bytes:
@@ -173,13 +200,6 @@ async def _bounded(response: httpx2.Response) -> bytes:
         if len(content) > MAX_ANSWER:
             raise httpx2.RemoteProtocolError("the answer is too long")
     return bytes(content)
-
-
-def _without_key(response: httpx2.Response, content: bytes, key: str, arrived: float) -> Reply:
-    """Some gateways repeat a wrong key to the client that sent it; from here on it could reach a log."""
-    mark = "[the key]"
-    headers = {name: value.replace(key, mark) for name, value in response.headers.items()}
-    return Reply(response.status_code, headers, content.replace(key.encode(), mark.encode()), arrived)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ one a word. Codes arrive in either case, capacity problems arrive as 400, and ``
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -26,7 +26,8 @@ from wan_mcp.errors import (
     Unauthorized,
     UnreadableAnswer,
 )
-from wan_mcp.evolink.responses import ASK_LATER, tidy
+from wan_mcp.evolink.redaction import tidy, without_key
+from wan_mcp.evolink.responses import ASK_LATER
 
 BALANCE = frozenset(
     ("insufficient_quota", "insufficient_user_quota", "quota_not_enough", "account_balance_insufficient")
@@ -52,18 +53,26 @@ _REQUEST_ID = re.compile(r"\(request id: ([^()]{1,100})\)\s*$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP answer, read whole within bounds. ``payload`` is None where the body is no JSON."""
+    """An HTTP answer, read whole within bounds. ``payload`` is None where the body is no JSON.
+
+    Args:
+        status: the HTTP status.
+        headers: its headers.
+        body: as it came; it may repeat the key, as ``payload`` does not outside of ids and links.
+        key: the key with which it was asked for.
+    """
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
+    key: str = field(default="", repr=False)
     arrived: float = 0.0
-    """When its head arrived, by the event loop's clock."""
 
     @cached_property
     def payload(self) -> Any:
         try:
-            return json.loads(self.body)
+            payload = json.loads(self.body)
+            return without_key(payload, self.key) if self.key else payload
         except (ValueError, RecursionError):
             return None
 

@@ -129,7 +129,7 @@ class VideoService:
         try:
             waited = await self._poller.wait(task_id, seconds, on_poll)
         except UNREADABLE as error:
-            return replace(await self._tasks.remembered(task_id, error), waited=seconds)
+            return replace(await self._tasks.awaited(task_id, error), waited=seconds)
         snapshot = self._tasks.snapshot(waited.task, await self._tasks.entry(task_id))
         if waited.task.is_over:
             return await self._saved_automatically(snapshot)

@@ -1,6 +1,7 @@
 """The status of a task: read from the API, recorded in the ledger, and what follows from both."""
 
 import logging
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ from wan_mcp.errors import (
     LedgerError,
     LostAnswer,
     NotFound,
+    NotKnownYet,
     ServerFault,
     Unreachable,
     UnreadableAnswer,
     WanError,
 )
-from wan_mcp.evolink import Evolink, Task
+from wan_mcp.evolink import Evolink, Task, values
 from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.generation.schedule import expected_duration, next_poll
 from wan_mcp.ledger import Entry, Image, OwnerLedger, Saved
@@ -25,10 +27,15 @@ logger = logging.getLogger(__name__)
 
 LINK_LIFE = 24 * 3600.0
 """Seconds for which a result's links work, from the completion on: as documented."""
-PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault)
+PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault, NotKnownYet)
 """Errors of a read that say nothing about the task: another read may succeed."""
 UNREADABLE = (*PASSING, NotFound)
 """Errors of a read after which the ledger is asked: the API forgets finished tasks after some time."""
+NEW_FOR = 120.0
+"""Seconds after its creation in which a task may not be known to all of the API yet."""
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the API's clock may be ahead of ours."""
+_CREATED = re.compile(r"task-unified-(\d{10,13})-")
 MAX_LEARNED = 10_000
 """Tasks for which the durations of their kind are kept in memory at most."""
 
@@ -89,11 +96,28 @@ class TaskReader:
         self._clock = clock
         self._changed = changed
         self._durations: dict[str, list[float]] = {}
+        self._waited_since: dict[str, float] = {}
         self._last: dict[str, object] = {}
 
     async def read(self, task_id: str) -> TaskSnapshot:
-        """Read a task, and record its state."""
-        task = await self._evolink.task(task_id)
+        """Read a task, and record its state.
+
+        Raises:
+            NotKnownYet: when the API does not know it, but it may be too new.
+            EvolinkError: for everything else that can go wrong.
+        """
+        try:
+            task = await self._evolink.task(task_id)
+        except NotFound as error:
+            if not await self._is_new(task_id):
+                raise
+            raise NotKnownYet(
+                f"{error.message} A task can be unknown for two minutes after it was made.",
+                next_step="Ask again in a few seconds.",
+                status=error.status,
+                code=error.code,
+                request_id=error.request_id,
+            ) from error
         self._notice_change(task)
         try:
             entry = await self._ledger.observe(task, self._clock())
@@ -124,6 +148,17 @@ class TaskReader:
             raise error
         return replace(self.snapshot(entry.task, entry), read_error=error, known_at=entry.known_at)
 
+    async def awaited(self, task_id: str, error: EvolinkError) -> TaskSnapshot:
+        """What is known of a task that could not be read in the time of a wait.
+
+        Raises:
+            EvolinkError: the given one, where nothing is known of it and it is not new.
+        """
+        try:
+            return await self.remembered(task_id, error)
+        except NotKnownYet:
+            return TaskSnapshot(Task(id=task_id, status="pending"), read_error=error)
+
     async def entry(self, task_id: str) -> Entry | None:
         """The ledger's row of a task, if it has one and can be read."""
         with suppress(LedgerError):
@@ -131,9 +166,11 @@ class TaskReader:
         return None
 
     async def learn(self, task_id: str) -> None:
-        """Find out how long tasks like this one took, for the schedule and for the time left."""
-        if len(self._durations) >= MAX_LEARNED:
-            self._durations.clear()
+        """Begin to wait: find out how long tasks like this one took, for the schedule and the time left."""
+        for known in (self._durations, self._waited_since):
+            if len(known) >= MAX_LEARNED:
+                known.clear()
+        self._waited_since.setdefault(task_id, self._clock())
         with suppress(LedgerError):
             self._durations[task_id] = await self._ledger.durations(task_id)
 
@@ -159,6 +196,18 @@ class TaskReader:
             link_life=expires - self._clock() if expires else None,
             saved=entry.saved if entry else None,
         )
+
+    async def _is_new(self, task_id: str) -> bool:
+        """Whether a task may have been made so recently that the API does not know it yet."""
+        now, entry = self._clock(), await self.entry(task_id)
+        if entry is not None:
+            sent = (entry.asked_at, *(post.at for post in entry.posts))
+            return not (entry.task and entry.task.is_over) and abs(now - max(sent)) < NEW_FOR
+        found = _CREATED.match(task_id)
+        made = values.time(found[1]) if found else None
+        if made is None or made > now + CLOCKS_DIFFER:
+            made = self._waited_since.get(task_id)
+        return made is not None and now - made < NEW_FOR
 
     def _elapsed(self, task: Task) -> float | None:
         """Seconds since a task was created; None where the clocks differ too much to tell."""

@@ -210,6 +210,15 @@ def _read_as_decimal(host: str) -> IPAddress | None:
     return parse_ip(".".join(plain)) if all(part.isdigit() for part in plain) else None
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or IP address, in any spelling, is this machine itself."""
+    address = parse_ip(host)
+    if address is None:
+        return host.lower().removesuffix(".") == "localhost"
+    wrapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (wrapped or address).is_loopback
+
+
 def is_public_ip(address: IPAddress) -> bool:
     """Whether an address is globally reachable, and so is an IPv4 address wrapped inside it.
 

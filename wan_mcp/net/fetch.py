@@ -27,6 +27,7 @@ from wan_mcp.net.addresses import (
     canonical_host,
     is_public_ip,
     is_public_name,
+    is_this_machine,
     parse_ip,
     shown,
     split,
@@ -173,7 +174,7 @@ class PublicFetcher:
         return response
 
     def _proxy_for(self, url: httpx2.URL) -> str | None:
-        if self._given is not None:
+        if self._given is not None or is_this_machine(url.host):
             return None
         proxies = getproxies()
         proxy = proxies.get(url.scheme) or proxies.get("all")

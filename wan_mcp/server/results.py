@@ -1,6 +1,5 @@
 """What a client sees of tasks and credits: typed objects, and the same facts as a few lines of text."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +7,7 @@ from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic import BaseModel, Field
 
 from wan_mcp.evolink import Credits, Status, Task
+from wan_mcp.evolink.values import utc
 from wan_mcp.generation.outcomes import ASK_AGAIN
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, EntryStatus, Image, Saved
@@ -116,8 +116,9 @@ def _file(saved: Saved | None) -> FileView | None:
 
 
 def iso(moment: float | None) -> str | None:
-    """A moment in Unix seconds, as ISO 8601 in UTC."""
-    return None if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    """A moment in Unix seconds, as ISO 8601 in UTC; None where it is none."""
+    date = utc(moment)
+    return f"{date:%Y-%m-%dT%H:%M:%SZ}" if date else None
 
 
 def _credits(task: Task) -> CreditsView | None:
@@ -180,6 +181,7 @@ class LineView(BaseModel):
     id: Annotated[str | None, Field(description="Absent while unknown")] = None
     status: EntryStatus
     asked_at: Annotated[str, Field(description="ISO 8601, UTC")]
+    """Empty where the ledger holds no time that can be shown."""
     prompt: Annotated[str | None, Field(description="Its beginning; absent for tasks made elsewhere")] = None
     take: int | None = None
     progress: float | None = None
@@ -231,7 +233,7 @@ def _line(view: LineView) -> str:
     prompt = f' "{view.prompt}"' if view.prompt else ""
     prompt += f", take {view.take}" if (view.take or 1) > 1 else ""
     links = "".join(f"\n  {link}" for link in view.results or ())
-    task = f"{view.asked_at} {view.id or '(no id yet)'} {view.status}"
+    task = f"{view.asked_at} {view.id or '(no id yet)'} {view.status}".lstrip()
     return f"{task}{percent}{error}, {view.credits:g} credits{prompt}{links}"
 
 

@@ -1,9 +1,8 @@
 """Text for the model: what happened, whether anything was charged, what to do next."""
 
-from datetime import UTC, datetime
-
-from wan_mcp.errors import Charged, NotSent, WanError
+from wan_mcp.errors import Charged, NotFound, NotKnownYet, NotSent, WanError
 from wan_mcp.evolink import Credits
+from wan_mcp.evolink.values import utc
 from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.generation.status import TaskSnapshot
 
@@ -49,8 +48,7 @@ def _history(snapshot: TaskSnapshot) -> list[str]:
         said.append(f"{snapshot.asked_to_wait:g} s is more than one call may wait.")
     if snapshot.read_error is not None:
         said.append(f"The last read failed: {snapshot.read_error.message}")
-    if snapshot.known_at is not None:
-        known = datetime.fromtimestamp(snapshot.known_at, UTC)
+    if (known := utc(snapshot.known_at)) is not None:
         said.append(f"This is how the task was at {known:%Y-%m-%d %H:%M:%S} UTC.")
     return said
 
@@ -120,6 +118,11 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
 
 
 def _while_running(snapshot: TaskSnapshot) -> str:
+    if isinstance(snapshot.read_error, NotFound) and not isinstance(snapshot.read_error, NotKnownYet):
+        return (
+            "Evolink does not know this task any more, so waiting for it does not help. Tell the user; "
+            "the Evolink dashboard may show what became of it."
+        )
     said = ""
     if snapshot.task.status == "completed":
         said = "The video is made, but its link is not available yet; do not request it again. "

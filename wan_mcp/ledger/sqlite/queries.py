@@ -1,12 +1,18 @@
 """What is read and written in SQLite: each function is a few statements, inside the caller's transaction."""
 
 import json
+import logging
 import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
 from wan_mcp.ledger.base import Entry, EntryStatus, Fingerprints, Image, KeyUse, Post, Saved
 
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 REQUEST_AGAIN = "Make the same request once more."
 
 MAX_GAP = 30.0
@@ -26,26 +32,44 @@ def entry_of(row: sqlite3.Row) -> Entry:
         fingerprints=Fingerprints(row["reference"], row["content"], row["address"]) if is_request else None,
         idempotency_key=row["idempotency_key"],
         asked_at=row["asked_at"],
-        posts=tuple(Post(*post) for post in json.loads(row["posts"])),
+        posts=_readable(row, "posts", _posts) or (),
         guessed=row["guessed_at"] is not None,
-        body=json.loads(row["body"]) if row["body"] else None,
+        body=_readable(row, "body", json.loads),
         prompt=row["prompt"],
         duration=row["duration"],
         quality=row["quality"],
         estimate=row["estimate"],
         take=row["take"],
-        image=_image(row["image"]),
+        image=_readable(row, "image", _image),
         recovered=bool(row["recovered"]),
-        task=Task.model_validate_json(row["task"]) if row["task"] else None,
+        # A request that has an id is answered, whatever became of the rest: it must not be sent again.
+        task=_readable(row, "task", Task.model_validate_json) or _bare_task(row),
         known_at=row["known_at"],
         completed_at=row["completed_at"],
-        saved=Saved(**json.loads(row["saved"])) if row["saved"] else None,
+        saved=_readable(row, "saved", lambda text: Saved(**json.loads(text))),
     )
 
 
-def _image(text: str | None) -> Image | None:
-    if text is None:
+def _readable(row: sqlite3.Row, column: str, read: Callable[[str], T]) -> T | None:
+    """A column as it was written; None where it is empty or damaged."""
+    if not row[column]:
         return None
+    try:
+        return read(row[column])
+    except (ValueError, TypeError):
+        logger.warning("row #%d of the ledger has a %s that cannot be read", row["number"], column)
+        return None
+
+
+def _bare_task(row: sqlite3.Row) -> Task | None:
+    return Task(id=row["task_id"], status=row["status"]) if row["task_id"] else None
+
+
+def _posts(text: str) -> tuple[Post, ...]:
+    return tuple(Post(*post) for post in json.loads(text))
+
+
+def _image(text: str) -> Image:
     facts = json.loads(text)
     return Image(**(facts | {"adjusted": tuple(facts["adjusted"])}))
 
