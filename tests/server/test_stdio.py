@@ -79,6 +79,7 @@ async def serving(
     url: str = "http://127.0.0.1:9",
     *flags: str,
     stderr: IO[bytes] | None = None,
+    hello: bool = True,
     **environ: str,
 ) -> AsyncIterator[Server]:
     settings = {
@@ -96,9 +97,10 @@ async def serving(
     try:
         with anyio.fail_after(50):
             server = Server(process)
-            await server.send(HELLO)
-            await server.answer(0)
-            await server.send(READY)
+            if hello:
+                await server.send(HELLO)
+                await server.answer(0)
+                await server.send(READY)
             yield server
     finally:
         if process.returncode is None:
@@ -157,6 +159,84 @@ async def test_garbage_on_stdin_does_not_end_the_server(tmp_path: Path) -> None:
             await server.stdin.send(line)
         listed = await server.answer(await server.call("tools/list"))
     assert listed["result"]["tools"]
+
+
+META: dict[str, Any] = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+CALL = (
+    '{"jsonrpc": "2.0", "id": 7, "method": "tools/call",'
+    ' "params": {"name": "generate_video", "arguments": %s}}'
+)
+UNREADABLE: dict[str, tuple[str, int | str | None, int, str]] = {
+    "half a character": (CALL % r'{"prompt": "a cat \ud83d"}', 7, -32600, "half a character"),
+    "the other half": (CALL % r'{"prompt": "\ude00 a cat"}', 7, -32600, "half a character"),
+    "half in a name": (CALL % r'{"\ud83d": 1}', 7, -32600, "half a character"),
+    "many digits": (CALL % ('{"duration": %s}' % ("1" * 5000)), 7, -32600, "too many digits"),
+    "many digits, negative": (CALL % ('{"duration": -%s}' % ("1" * 5000)), 7, -32600, "too many digits"),
+    "deep": (CALL % ("[" * 500 + "]" * 500), 7, -32600, "nested too deeply"),
+    "a text as id": (r'{"jsonrpc": "2.0", "id": "a", "method": "ping", "x": "\ud83d"}', "a", -32600, "half"),
+    "a character as id": (
+        r'{"jsonrpc": "2.0", "id": "🐱", "method": "ping", "x": "\ud83d"}',
+        "🐱",
+        -32600,
+        "half",
+    ),
+    "half an id": (r'{"jsonrpc": "2.0", "id": "\ud83d", "method": "ping"}', None, -32600, "half a character"),
+    "a long id": ('{"jsonrpc": "2.0", "id": %s, "method": "ping"}' % ("1" * 5000), None, -32600, "digits"),
+    "no id": ('{"jsonrpc": "2.0", "id": null, "method": "ping"}', None, -32600, "not a valid JSON-RPC"),
+    "half a number": ('{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', None, -32600, "not a valid"),
+    "true": ('{"jsonrpc": "2.0", "id": true, "method": "ping"}', None, -32600, "not a valid JSON-RPC"),
+    "no method": ('{"jsonrpc": "2.0", "id": 7}', 7, -32600, "not a valid JSON-RPC"),
+    "a list of parameters": (
+        '{"jsonrpc": "2.0", "id": 7, "method": "ping", "params": [1]}',
+        7,
+        -32600,
+        "not a",
+    ),
+    "another version": ('{"jsonrpc": "1.0", "id": 7, "method": "ping"}', 7, -32600, "not a valid JSON-RPC"),
+    "a batch": ("[%s]" % (CALL % "{}"), None, -32600, "not a valid JSON-RPC"),
+    "half a line": ('{"jsonrpc": "2.0", "id": 7, ', None, -32700, "not JSON"),
+}
+
+
+@pytest.mark.parametrize("era", ["2025-11-25", "2026-07-28"])
+async def test_a_request_that_cannot_be_read_is_answered(tmp_path: Path, era: str) -> None:
+    """With an error under its id, or under none where that cannot be told; the server goes on."""
+    modern = era == "2026-07-28"
+    async with imitation() as (sandbox, url), serving(tmp_path, url, hello=not modern) as server:
+        for _ in range(2):  # before the first request, and after one
+            for name, (line, number, code, said) in UNREADABLE.items():
+                await server.stdin.send(line.encode() + b"\n")
+                answer = await server.read()
+                assert (answer["id"], answer["error"]["code"]) == (number, code), name
+                assert said in answer["error"]["message"], name
+                assert "Nothing was sent or charged." in answer["error"]["message"], name
+            listed = await server.answer(await server.call("tools/list", {"_meta": META} if modern else {}))
+            assert listed["result"]["tools"]
+        assert ("resultType" in listed["result"]) == modern
+    assert sandbox.records.calls == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r'{"jsonrpc": "2.0", "method": "notifications/x", "params": {"a": "\ud83d"}}',
+        '{"jsonrpc": "2.0", "method": "notifications/x", "params": [1]}',
+        r'{"jsonrpc": "2.0", "id": 1, "result": {"a": "\ud83d"}}',
+        '{"jsonrpc": "2.0", "id": 1, "result": 5}',
+        '{"jsonrpc": "2.0", "id": 1, "error": {}}',
+        " ",
+    ],
+)
+async def test_what_expects_no_answer_gets_none(tmp_path: Path, line: str) -> None:
+    """A notification, and the answer to a question: an error under its id would be of another request."""
+    async with serving(tmp_path) as server:
+        await server.stdin.send(line.encode() + b"\n")
+        number = await server.call("tools/list")
+        assert (await server.read())["id"] == number
 
 
 async def test_closing_stdin_in_the_middle_of_a_wait_ends_the_server(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ def serve() -> None:
     gc.disable()  # the imports create many objects that stay: a collection meanwhile finds nothing
     wire, sys.stdout = sys.stdout, sys.stderr  # a library that prints must not reach the client
     import anyio
+    from mcp.server.stdio import stdio_server
 
     from wan_mcp import logs
     from wan_mcp.server.app import create_server
+    from wan_mcp.server.lines import Lines
     from wan_mcp.settings import Settings
 
     settings = Settings.load()
@@ -27,6 +29,8 @@ def serve() -> None:
 
     async def run() -> None:
         sys.stdout = wire  # from here on only the SDK uses it
-        await server.run_stdio_async()
+        lines, low = Lines(), server._lowlevel_server
+        async with stdio_server(stdin=lines) as (incoming, lines.answers):
+            await low.run(incoming, lines.answers, low.create_initialization_options())
 
     anyio.run(run)
