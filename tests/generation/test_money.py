@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.clock import now
-from tests.generation.gateway import gateway, generate, key_use, paid_for
+from tests.generation.gateway import gateway, generate, key_use
 from tests.world import World, picture
 from wan_mcp.errors import OutcomeUnknown, WanError
 from wan_mcp.generation.service import VideoService
@@ -43,10 +43,10 @@ class Scene:
 
     async def run(self, *prompts: str, patience: float = float("inf"), **arguments: Any) -> None:
         """A process with one call for each prompt, which ends when all are answered."""
-        async with self.world.service({"clock": lambda: now() + self.shift}) as service:
-            async with anyio.create_task_group() as group:
-                for prompt in prompts:
-                    group.start_soon(self._ask, service, prompt, patience, arguments)
+        clock = {"clock": lambda: now() + self.shift}
+        async with self.world.service(clock) as service, anyio.create_task_group() as group:
+            for prompt in prompts:
+                group.start_soon(self._ask, service, prompt, patience, arguments)
 
     async def _ask(
         self, service: VideoService, prompt: str, patience: float, arguments: dict[str, Any]
@@ -136,8 +136,8 @@ async def foreign(scene: Scene) -> None:
 
 Event = Callable[[Scene], Awaitable[None]]
 FOUND, TOLD, TWICE, OPEN, OFFERED = "found", "told", "twice", "open", "offered"
-"""Found in the list; answered by a task; answered, and told that two were paid; not known, and nothing more is
-sent; the same, and another take is offered."""
+"""Found in the list; answered by a task; answered, and told that two were paid; not known, and nothing more
+is sent; the same, and another take is offered."""
 EVENTS: dict[str, tuple[Event, list[tuple[int, str]]]] = {
     # What is charged and what is said, at each of the gateways in their order.
     "lost before": (lost_before, [(1, TOLD)] * 6),

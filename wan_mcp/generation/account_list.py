@@ -7,6 +7,7 @@ import anyio
 
 from wan_mcp.errors import EvolinkError, NotFound, Refused, Unauthorized
 from wan_mcp.evolink import MODEL, Evolink, Task
+from wan_mcp.evolink.client import PAGE_SIZE
 from wan_mcp.ledger import OwnerLedger, Post
 from wan_mcp.ledger.policy import CREATED_BEFORE, MAX_SKEW_CHANGE, Listed
 
@@ -95,10 +96,11 @@ class AccountList:
             listing = await self._evolink.tasks(page=page)
             new = {task.id: task for task in listing.tasks if task.id not in found}
             found |= new
-            if not listing.tasks:
+            is_all = listing.total is not None and len(found) >= listing.total
+            if not listing.tasks or (is_all and len(listing.tasks) < PAGE_SIZE):
                 return True
             if not new:  # a gateway that answers with the same page for ever
-                return listing.total is not None and len(found) >= listing.total
+                return is_all
             skew = self._evolink.skew() or 0
             first = min(post.at + ahead for post in posts for ahead in (post.skew, skew) if ahead is not None)
             oldest = listing.tasks[-1].created
