@@ -1,251 +1,259 @@
-"""The account's own list tells what became of a submission without an answer."""
+"""What the account's own list can tell of a submission without an answer, and what it cannot."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
 
 from tests.calls import PROMPT
 from tests.clock import now
-from tests.generation.gateway import gateway, generate, listed, make_elsewhere, paid_for, refusal
+from tests.generation.gateway import gateway, generate, key_use, make_elsewhere, paid_for
 from tests.world import KEY, World
 from wan_mcp.errors import OutcomeUnknown
-from wan_mcp.evolink import Task
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.ledger import ClaimRules, Intent
-from wan_mcp.ledger.sqlite.store import SqliteLedger, SqliteOwnerLedger
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_several_tasks_that_may_be_it_are_named_and_nothing_is_sent(world: World) -> None:
-    """Who cannot tell does not pay; the answer says which they are, and how to go on."""
-    world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
-    async with world.client() as client:
-        await refusal(client)
-        other = await make_elsewhere(world)
-        posts = world.records.posts
-        for arguments in ({}, {"new_take": True}):
-            said = await refusal(client, **arguments)
-            assert "Nothing was sent now." in said
-            assert {
-                name for name in said.replace(",", " ").replace(".", " ").split() if "task-unified" in name
-            } == {
-                other,
-                *paid_for(world, PROMPT),
-            }
-            assert "wan-mcp tasks --forget '#1'" in said
-        assert world.records.posts == posts
-        assert [row["status"] for row in await listed(client)] == ["unknown"]
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    """A gateway that ignores the key, as the ledger knows: only the list can help."""
+    world = gateway(tmp_path, "list", credits=10_000.0)
+    await key_use(world, "ignored")
+    return world
 
 
-async def test_a_request_that_was_forgotten_is_a_new_one(world: World) -> None:
-    """As the answer advises, where it cannot be told which task it is."""
-    world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
-    async with world.service() as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service)
-        await make_elsewhere(world)
-        with pytest.raises(OutcomeUnknown, match="cannot be told which"):
-            await generate(service)
-        assert await world.forget("#1")
-        snapshot = await generate(service)
-    assert snapshot.task.id in paid_for(world, PROMPT)
+async def lose(world: World, prompt: str = PROMPT, kind: str = "lost", **options: Any) -> None:
+    """A process that sends a request, and ends before anything is known of its answer."""
+    world.sandbox.faults.add(Fault("submit", kind))
+    async with world.service(options) as service:
+        with anyio.move_on_after(1):
+            await generate(service, prompt)
 
 
-async def test_two_requests_lost_together_are_not_mistaken_for_one_another(world: World) -> None:
-    """Either task may be either's: both are named, and nothing is sent."""
-    world.sandbox.faults.add(Fault("submit", "status", times=2, status=500, carried_out=True))
-    prompts = ("The cat yawns.", "The dog yawns.")
-    async with world.service() as service:
-        for prompt in prompts:
-            with pytest.raises(OutcomeUnknown):
-                await generate(service, prompt)
-        for prompt in prompts:
-            with pytest.raises(OutcomeUnknown) as raised:
-                await generate(service, prompt)
-            assert all(payment.task_id in raised.value.message for payment in world.records.paid)
-    assert world.records.posts == 2
+async def ask(world: World, prompt: str = PROMPT, **options: Any) -> TaskSnapshot | OutcomeUnknown:
+    async with world.service(options) as service:
+        try:
+            return await generate(service, prompt)
+        except OutcomeUnknown as error:
+            return error
 
 
-async def test_a_task_that_may_be_another_lost_request_s_is_not_taken(world: World) -> None:
-    """One of two lost requests arrived, and it cannot be told which: nothing is sent, nothing guessed."""
-    world.sandbox.faults.add(
-        Fault("submit", "status", status=500), Fault("submit", "status", status=500, carried_out=True)
-    )
-    async with world.service() as service:
-        for prompt in (PROMPT, "The dog yawns."):
-            with pytest.raises(OutcomeUnknown):
-                await generate(service, prompt)
-        with pytest.raises(OutcomeUnknown, match=world.records.paid[0].task_id):
-            await generate(service)
-    assert world.records.posts == 2
+async def found(world: World, prompt: str = PROMPT, **options: Any) -> bool:
+    """Whether the task of a lost request is found; if not, nothing is sent."""
+    posts = world.records.posts
+    answer = await ask(world, prompt, **options)
+    assert world.records.posts == posts
+    if isinstance(answer, OutcomeUnknown):
+        assert "could be paid twice" in answer.message
+        return False
+    assert {answer.task.id} == paid_for(world, prompt)
+    assert answer.recovered
+    return True
 
 
-async def test_a_task_of_another_key_of_the_account_is_not_taken(world: World) -> None:
-    """The list is the whole account's, and the ledger knows whose task it is."""
-    world.sandbox.faults.add(Fault("submit", "status", status=500))
-    async with world.service() as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service)
-    world.sandbox.key = f"{KEY}-two"
+@pytest.mark.parametrize(
+    ("dates", "readable"), [("seconds", True), ("milliseconds", True), ("iso", True), ("local", False)]
+)
+async def test_times_in_every_form_that_tells_the_moment_are_read(
+    world: World, dates: Any, readable: bool
+) -> None:
+    """A local time without a zone may be hours away from what it seems."""
+    world.sandbox.dates = dates
+    await lose(world)
+    assert await found(world) is readable
+
+
+@pytest.mark.parametrize("ahead", [0, 1, -1, 130, -130, 3600, -3600])
+async def test_a_gateway_whose_clock_is_wrong_is_understood(world: World, ahead: float) -> None:
+    """Its dates and its Date header are wrong by the same."""
+    world.sandbox.clock = lambda: now() + ahead
+    await lose(world)
+    assert await found(world)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "later"),
+    [(130, 130), (-130, -130), (3600, 3600), (-3600, -3600), (None, None), (0, None), (0, 20), (0, 3600)],
+)
+async def test_a_date_header_that_does_not_fit_the_dates_is_never_a_reason_to_pay(
+    world: World, ahead: float | None, later: float | None
+) -> None:
+    """Wrong, missing, or changed meanwhile: nothing is taken, and nothing is sent."""
+    world.sandbox.date_offset = ahead
+    await lose(world)
+    world.sandbox.date_offset = later
+    posts = world.records.posts
+    answer = await ask(world)
+    assert isinstance(answer, OutcomeUnknown)
+    assert world.records.paid[0].task_id in answer.message
+    assert world.records.posts == posts
+
+
+@pytest.mark.parametrize("shift", [600, -600, 3600, -3600])
+async def test_a_clock_that_was_changed_meanwhile_is_never_a_reason_to_pay(
+    world: World, shift: float
+) -> None:
+    """Nor to wait for longer than a look needs."""
+    await lose(world)
+    began = now()
+    assert not await found(world, clock=lambda: now() + shift)
+    assert now() - began <= 101
+
+
+async def test_a_process_that_cannot_learn_the_time_before_it_pays_does_not_guess_later(world: World) -> None:
+    """The skew of the moment of the POST is what counts."""
+    world.sandbox.date_offset = None
+    await lose(world)
+    world.sandbox.date_offset = 0.0
+    assert not await found(world)
+
+
+async def test_a_task_of_another_model_is_not_taken(world: World) -> None:
+    """Also where the list ignores what it is asked for."""
+    world.sandbox.filters_list = False
+    await lose(world, kind="dropped")
+    world.sandbox.add_foreign(model="wan2.5-text-to-video")
+    answer = await ask(world)
+    assert isinstance(answer, TaskSnapshot)
+    assert paid_for(world, PROMPT) == {answer.task.id}
+
+
+async def test_two_keys_of_one_account_do_not_take_each_others_tasks(world: World) -> None:
+    """The list is the whole account's: a request of the other key may be it, whether lost or answered."""
+    world.sandbox.other_keys = (f"{KEY}-two",)
+    await lose(world, kind="dropped")
     async with world.service(EVOLINK_API_KEY=f"{KEY}-two") as service:
         other = await generate(service)
-    world.sandbox.key = KEY
+    mine = await ask(world)
+    assert isinstance(mine, TaskSnapshot)
+    assert mine.task.id != other.task.id
+
+    await lose(world, "A dog.", kind="dropped")
+    world.sandbox.faults.add(Fault("submit", "lost"))
+    async with world.service(EVOLINK_API_KEY=f"{KEY}-two") as service:
+        with anyio.move_on_after(1):
+            await generate(service, "A dog.")
+    assert not await found(world, "A dog.")
+
+
+async def test_a_task_that_was_read_by_its_id_meanwhile_is_still_a_candidate(world: World) -> None:
+    """The user checked the task that an answer named: that must not make it anybody else's."""
+    await lose(world)
     async with world.service() as service:
-        snapshot = await generate(service)
-    assert snapshot.task.id != other.task.id
-    assert world.records.posts == 3
+        await service.get_task(world.records.paid[0].task_id)
+    assert await found(world)
 
 
-async def test_a_search_waits_for_the_requests_that_are_under_way(world: World) -> None:
-    """When the other one has its answer, what is left is ours."""
-    world.sandbox.faults.add(
-        Fault("submit", "status", status=500, carried_out=True), Fault("submit", "slow", seconds=5)
-    )
-    found: dict[str, TaskSnapshot] = {}
+async def test_several_tasks_that_may_be_it_are_named_and_nothing_is_sent(world: World) -> None:
+    """Who cannot tell does not pay; the answer says which they are."""
+    await lose(world)
+    other = world.sandbox.add_foreign()
+    answer = await ask(world)
+    assert isinstance(answer, OutcomeUnknown)
+    assert other in answer.message
+    assert world.records.paid[0].task_id in answer.message
+    assert "Check them with get_task." in answer.next_step
+    assert world.records.posts == 1
 
-    async def ask(service: VideoService, prompt: str) -> None:
-        found[prompt] = await generate(service, prompt)
 
-    async with world.service() as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service, "The cat yawns.")
-        async with anyio.create_task_group() as group:
-            group.start_soon(ask, service, "The dog yawns.")
-            await anyio.sleep(1)
-            group.start_soon(ask, service, "The cat yawns.")
-    for prompt, snapshot in found.items():
+async def test_a_look_that_is_asked_for_waits_for_what_is_under_way(world: World) -> None:
+    """When the other request has its answer, what is left is ours."""
+    await lose(world)
+    results: dict[str, TaskSnapshot] = {}
+
+    async def request(service: VideoService, prompt: str) -> None:
+        results[prompt] = await generate(service, prompt)
+
+    world.sandbox.faults.add(Fault("submit", "slow", seconds=8))
+    async with world.service() as service, anyio.create_task_group() as group:
+        group.start_soon(request, service, "The dog yawns.")
+        await anyio.sleep(1)
+        group.start_soon(request, service, PROMPT)
+    for prompt, snapshot in results.items():
         assert paid_for(world, prompt) == {snapshot.task.id}
-        assert snapshot.recovered is (prompt == "The cat yawns.")
+        assert snapshot.recovered is (prompt == PROMPT)
 
 
-async def test_a_task_that_finds_its_request_during_the_search_is_not_taken(world: World) -> None:
-    """The other request is answered between two readings of the ledger: its task is its own."""
-    ledger = Overtaken(world)
-    world.sandbox.faults.add(Fault("submit", "status", status=500))
-    async with world.service({"ledger": ledger}) as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service)
-        ledger.foreign = await make_elsewhere(world)
-        await ledger.post_another()
-        snapshot = await generate(service)
-    assert snapshot.task.id != ledger.foreign
-    assert paid_for(world, PROMPT) == {snapshot.task.id}
-
-
-async def test_a_list_that_breaks_off_after_a_find_is_no_empty_list(tmp_path: Path) -> None:
-    """A task that may be ours was seen on the first page: it is not paid for again."""
-    world = gateway(tmp_path, "list", credits=10_000.0)
-    world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
-    async with world.service() as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service)
-        await anyio.sleep(200)
-        for _ in range(49):
-            await make_elsewhere(world)
-        posts = world.records.posts
-        world.sandbox.faults.add(Fault("tasks", "status", times=None, after=1, status=500))
-        with pytest.raises(OutcomeUnknown, match="list of tasks failed"):
-            await generate(service)
-        assert world.records.posts == posts
-        world.sandbox.faults.clear()
+async def test_a_request_that_is_lost_while_another_is_under_way_is_not_told_to_pay_again(
+    world: World,
+) -> None:
+    """Nobody is told to change the prompt or to forget a row."""
+    await lose(world)
+    world.sandbox.faults.add(Fault("submit", "slow", seconds=58))
+    async with world.service() as service, anyio.create_task_group() as group:
+        group.start_soon(generate, service, "The dog yawns.")
+        await anyio.sleep(1)
         snapshot = await generate(service)
     assert paid_for(world, PROMPT) == {snapshot.task.id}
+
+
+async def test_every_page_of_the_time_is_read(world: World) -> None:
+    """Sixty newer tasks of another program do not hide ours; an hour later it stands alone."""
+    await lose(world)
+    await anyio.sleep(300)
+    for _ in range(60):
+        await make_elsewhere(world)
+    assert await found(world)
+
+
+async def test_a_list_that_breaks_off_is_not_a_list_without_the_task(world: World) -> None:
+    """On which page it would have been is not known."""
+    await lose(world)
+    await anyio.sleep(300)
+    for _ in range(60):
+        await make_elsewhere(world)
+    world.sandbox.faults.add(Fault("tasks", "status", times=None, after=1, status=500))
+    assert not await found(world)
+    world.sandbox.faults.clear()
+    assert await found(world)
+
+
+async def test_a_gateway_that_answers_every_page_with_the_first_one_is_not_believed(world: World) -> None:
+    """Older tasks are never seen, and may be ours."""
+    await lose(world)
+    foreign = [
+        {"id": f"task-unified-{number}", "created_at": int(now()) + 50, "status": "processing"}
+        for number in range(50)
+    ]
+    world.sandbox.faults.add(Fault("tasks", "body", times=None, body={"data": foreign, "total": 51}))
+    assert not await found(world)
 
 
 async def test_a_task_that_moves_to_the_next_page_is_one_task(world: World) -> None:
     """The list grows while it is read: what stands on two pages is not two candidates."""
-    world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
-    async with world.service() as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service)
-        [payment] = world.records.paid
-        page = {"data": [{"id": payment.task_id, "status": "processing", "created_at": int(payment.time)}]}
-        world.sandbox.faults.add(Fault("tasks", "body", times=2, body=page))
-        snapshot = await generate(service)
-    assert (snapshot.task.id, snapshot.recovered) == (payment.task_id, True)
+    await lose(world)
+    [payment] = world.records.paid
+    line = {"id": payment.task_id, "status": "processing", "created_at": int(payment.time)}
+    world.sandbox.faults.add(Fault("tasks", "body", times=2, body={"data": [line]}))
+    assert await found(world)
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "offered"),
     [
-        Fault("tasks", "status", times=None, status=404),
-        Fault("tasks", "status", times=None, status=500),
-        Fault("tasks", "html", times=None),
-        Fault("tasks", "body", times=None, body={"tasks": []}),
-        Fault("tasks", "lost", times=None),
+        (Fault("tasks", "status", times=None, status=404), False),
+        (Fault("tasks", "status", times=None, status=403), False),
+        (Fault("tasks", "status", times=None, status=400), False),
+        (Fault("tasks", "status", times=None, status=500), True),
+        (Fault("tasks", "html", times=None), True),
+        (Fault("tasks", "body", times=None, body={"tasks": []}), True),
+        (Fault("tasks", "lost", times=None), True),
     ],
-    ids=lambda fault: f"{fault.kind}{fault.details.get('status', '')}",
+    ids=lambda fault: f"{fault.kind}{fault.details.get('status', '')}" if isinstance(fault, Fault) else "",
 )
-async def test_where_the_list_is_not_available_the_key_has_to_suffice(world: World, fault: Fault) -> None:
-    """Another status, another shape: the same request under the same key, once."""
-    world.sandbox.faults.add(Fault("submit", "lost"), fault)
+async def test_a_list_that_is_not_offered_is_not_waited_for(
+    tmp_path: Path, fault: Fault, offered: bool
+) -> None:
+    """A refusal is at once as good as no list; one that fails may be there in a while."""
+    world = gateway(tmp_path, "both", faults=[Fault("submit", "lost"), fault])
     async with world.service() as service:
+        began = now()
         snapshot = await generate(service)
-    assert (world.records.posts, snapshot.recovered) == (2, False)
+    assert (now() - began > 90) is offered
     assert paid_for(world, PROMPT) == {snapshot.task.id}
-
-
-async def test_a_clock_that_was_set_back_makes_nobody_wait(world: World) -> None:
-    """The pause before a search is two seconds, whatever the time of day has become."""
-    world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
-    async with world.service() as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service)
-    began = now()
-    async with world.service({"clock": lambda: now() - 4000}) as service:
-        snapshot = await generate(service)
-    assert now() - began < 10
-    assert paid_for(world, PROMPT) == {snapshot.task.id}
-
-
-async def test_a_recovery_ends_when_the_task_turns_out_to_be_another_requests(world: World) -> None:
-    """The request that guessed wrong is unknown again, and its next call gets a task of its own."""
-    world.sandbox.faults.add(Fault("submit", "status", status=500))
-    async with world.service() as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service)
-        foreign = await make_elsewhere(world, "The dog yawns.")
-        assert (await generate(service)).task.id == foreign
-        its_answer = {"id": foreign, "status": "processing", "usage": {"credits_reserved": 25.5}}
-        world.sandbox.faults.add(Fault("submit", "body", body=its_answer, carried_out=False))
-        dog = await generate(service, "The dog yawns.")
-        assert (dog.task.id, dog.recovered) == (foreign, False)
-        assert [entry.status for entry in await world.rows()] == ["processing", "unknown"]
-        cat = await generate(service)
-    assert paid_for(world, PROMPT) == {cat.task.id}
-
-
-class Overtaken(SqliteLedger):
-    """A ledger in which another request gets its task right after it was asked which ones are taken."""
-
-    foreign, number = "", 0
-
-    def __init__(self, world: World) -> None:
-        super().__init__(Path(world.environ["WAN_MCP_DATA_DIR"]))
-
-    def for_owner(self, *identity: str) -> SqliteOwnerLedger:
-        owned: Any = super().for_owner(*identity)
-        taken_ids = owned.taken_ids
-
-        async def overtaken(task_ids: list[str]) -> set[str]:
-            taken: set[str] = await taken_ids(task_ids)
-            if self.number:
-                await owned.mark_answered(self.number, Task(id=self.foreign, status="pending"), now())
-                self.number = 0
-            return taken
-
-        owned.taken_ids = overtaken
-        return cast(SqliteOwnerLedger, owned)
-
-    async def post_another(self) -> None:
-        """A request of the same owner that is sent and has no answer yet."""
-        owned = super().for_owner("https://api.evolink.ai", KEY)
-        claim = await owned.claim(
-            Intent("print of dog", "The dog yawns.", 5, "720p", 25.5), ClaimRules(now(), 3600)
-        )
-        self.number = (await owned.mark_posted(claim.entry.number, {}, now())).number
+    assert world.records.posts == 2
+    assert await key_use(world) == "honoured"

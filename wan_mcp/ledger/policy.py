@@ -114,16 +114,16 @@ def assign(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
     """
     if not listed.offered:
         return Verdict("no list")
-    undated = [task for task in listed.tasks if task.created is None]
-    found = tuple(task for task in listed.tasks if _fits(task, entry.posts, listed.skew, delays))
-    certain = listed.complete and not undated and _is_steady(entry.posts, listed.skew)
-    if not certain:
-        return Verdict("cannot tell", (*found, *undated))
-    if not found:
+    possible = tuple(task for task in listed.tasks if _could_be(task, entry, listed, delays))
+    undated = any(task.created is None for task in listed.tasks)
+    if undated or not listed.complete or not _is_steady(entry.posts, listed.skew):
+        return Verdict("cannot tell", possible)
+    if not possible:
         return Verdict("none")
-    others = [other for other in rivals if other.number != entry.number]
-    alone = len(found) == 1 and not any(_could_be(found[0], other, listed, delays) for other in others)
-    return Verdict("ours" if alone else "cannot tell", found)
+    [first, *more] = possible
+    alone = not more and not _rivals_for([first], entry, rivals, listed, delays)
+    fits = _fits(first, entry.posts, delays, [listed.skew or 0.0])
+    return Verdict("ours" if alone and fits else "cannot tell", possible)
 
 
 def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays) -> tuple[Task, ...]:
@@ -132,13 +132,25 @@ def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: D
     It did where the list has more tasks that belong to no request than there are requests without an
     answer to which they could belong.
     """
-    found = [task for task in listed.tasks if _fits(task, entry.posts, listed.skew, delays)]
-    others = [
+    dated = [task for task in listed.tasks if task.created is not None]
+    found = [task for task in dated if _could_be(task, entry, listed, delays)]
+    others = _rivals_for(found, entry, rivals, listed, delays)
+    return tuple(found) if len(found) > len(others) else ()
+
+
+def _rivals_for(
+    tasks: Sequence[Task], entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
+) -> list[Entry]:
+    """The other requests to which one of the tasks may belong; any, where the clock was another one then."""
+    return [
         other
         for other in rivals
-        if other.number != entry.number and any(_could_be(task, other, listed, delays) for task in found)
+        if other.number != entry.number
+        and (
+            not _is_steady(other.posts, listed.skew)
+            or any(_could_be(task, other, listed, delays) for task in tasks)
+        )
     ]
-    return tuple(found) if len(found) > len(others) else ()
 
 
 def _is_steady(posts: Sequence[Post], skew: float | None) -> bool:
@@ -148,19 +160,18 @@ def _is_steady(posts: Sequence[Post], skew: float | None) -> bool:
     )
 
 
-def _could_be(task: Task, other: Entry, listed: Listed, delays: Delays) -> bool:
-    if task.created is None or not _is_steady(other.posts, listed.skew):
-        return True
-    return _fits(task, other.posts, listed.skew, delays)
-
-
-def _fits(task: Task, posts: Sequence[Post], skew: float | None, delays: Delays) -> bool:
-    """Whether a task was created when one of the POSTs can have made it, by the gateway's clock."""
+def _could_be(task: Task, request: Entry, listed: Listed, delays: Delays) -> bool:
+    """Whether a task may be a request's: by either clock, since a ``Date`` header can be wrong, too."""
     if task.created is None:
-        return False
-    moments = [post.at + ahead for post in posts for ahead in (post.skew, skew) if ahead is not None]
-    moments = moments or [post.at for post in posts]
-    return any(moment - CREATED_BEFORE <= task.created <= moment + delays.listed_within for moment in moments)
+        return True
+    return _fits(task, request.posts, delays, [0.0] if listed.skew is None else [0.0, listed.skew])
+
+
+def _fits(task: Task, posts: Sequence[Post], delays: Delays, skews: Sequence[float]) -> bool:
+    """Whether a task was created when one of the POSTs can have made it."""
+    made = task.created or 0.0
+    moments = [post.at + skew for post in posts for skew in (post.skew, *skews) if skew is not None]
+    return any(moment - CREATED_BEFORE <= made <= moment + delays.listed_within for moment in moments)
 
 
 # After a lost answer.
