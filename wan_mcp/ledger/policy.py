@@ -141,13 +141,13 @@ def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: D
 def _rivals_for(
     tasks: Sequence[Task], entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
 ) -> list[Entry]:
-    """The other requests to which one of the tasks may belong; any, where the clock was another one then."""
+    """The other requests to which one of the tasks may belong; all whose time by the gateway is not known."""
     return [
         other
         for other in rivals
         if other.number != entry.number
         and (
-            not _is_steady(other.posts, listed.skew)
+            any(post.skew is None for post in other.posts)
             or any(_could_be(task, other, listed, delays) for task in tasks)
         )
     ]
