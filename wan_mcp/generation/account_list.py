@@ -102,10 +102,7 @@ class AccountList:
             if not new:  # a gateway that answers with the same page for ever
                 return is_all
             skew = self._evolink.skew() or 0
-            aheads = (
-                post.at + ahead for post in posts for ahead in (post.skew, skew, 0.0) if ahead is not None
-            )
-            first = min(aheads)
+            first = min(post.at + ahead for post in posts for ahead in (post.skew or 0.0, skew, 0.0))
             oldest = listing.tasks[-1].created
             if oldest is not None and oldest < first - CREATED_BEFORE - MAX_SKEW_CHANGE:
                 return True

@@ -31,6 +31,7 @@ from wan_mcp.ledger import Entry, KeyUse, OwnerLedger, Post
 from wan_mcp.ledger.policy import (
     REPEATED_FOR,
     Delays,
+    Listed,
     Verdict,
     age,
     assign,
@@ -151,7 +152,7 @@ class Submission:
         async for last_look in times_to_look(passed, self._delays.looks):
             if await self._ledger.key_use() != use:
                 return False
-            verdict = await self._look()
+            verdict = assign(self._entry, *await self._look(), self._delays)
             step = next_step(use, verdict, self._entry, self._clock(), last_look=last_look)
             if step == "wait":
                 continue
@@ -168,11 +169,10 @@ class Submission:
             return accepted is not None and await self._accept(accepted)
         raise AssertionError("unreachable")
 
-    async def _look(self) -> Verdict:
-        # The rivals first: one that gets its task meanwhile still counts, or its task is taken.
-        rivals = await self._ledger.unanswered()
-        listed = await self._list.look(self._entry.posts)
-        return assign(self._entry, rivals, listed, self._delays)
+    async def _look(self) -> tuple[list[Entry], Listed]:
+        """The requests without an answer, and what the list shows."""
+        # In this order: a request that gets its task meanwhile still counts, or its task is taken.
+        return await self._ledger.unanswered(), await self._list.look(self._entry.posts)
 
     def _undecided(self, use: KeyUse, verdict: Verdict) -> OutcomeUnknown:
         old = age(self._entry.posts, self._clock()) >= REPEATED_FOR
@@ -190,7 +190,6 @@ class Submission:
             if anyio.current_time() >= deadline or await self._ledger.key_use() != "unknown":
                 return False
             await anyio.sleep(4 * self._delays.joining)
-        self._entry = replace(self._entry, guessed=True)
         return True
 
     async def _post(self, *, guess: bool = False) -> Accepted | None:
@@ -286,12 +285,10 @@ class Submission:
         try:
             if await self._ledger.key_use() == "honoured":
                 return ()
-            rivals = await self._ledger.unanswered()
-            listed = await self._list.look(self._entry.posts)
+            others = paid_beside(self._entry, *await self._look(), self._delays)
         except LedgerError as error:
             logger.warning("the ledger could not be read: %s", error)
             return ()
-        others = paid_beside(self._entry, rivals, listed, self._delays)
         if others:
             logger.warning("the gateway ignores the idempotency key: a request was paid twice")
             await self._learn("ignored")

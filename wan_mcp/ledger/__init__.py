@@ -1,12 +1,10 @@
 """What was requested, under which idempotency key, and with which answer."""
 
 from wan_mcp.ledger.base import (
-    DEFAULTS,
     Claim,
     ClaimRules,
     Entry,
     EntryStatus,
-    Fingerprints,
     Image,
     Intent,
     KeyUse,
@@ -14,8 +12,8 @@ from wan_mcp.ledger.base import (
     OwnerLedger,
     Post,
     Saved,
-    fingerprint,
 )
+from wan_mcp.ledger.fingerprints import DEFAULTS, Fingerprints, fingerprint
 
 __all__ = [
     "DEFAULTS",

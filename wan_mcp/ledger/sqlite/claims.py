@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from wan_mcp.errors import TakenOver
-from wan_mcp.ledger.base import Claim, ClaimRules, Entry, Fingerprints, Intent, KeyUse, Post
+from wan_mcp.ledger.base import Claim, ClaimRules, Entry, Intent, KeyUse, Post
+from wan_mcp.ledger.fingerprints import Fingerprints
 from wan_mcp.ledger.lease import Lease
 from wan_mcp.ledger.policy import COUNTED_FOR, Spending, check_caps, judge
 from wan_mcp.ledger.sqlite.queries import REQUEST_AGAIN, by_number, entry_of, key_use
@@ -58,7 +59,7 @@ def _existing_task(
 
 
 def _equal_rows(
-    database: sqlite3.Connection, owner: str, prints: Fingerprints, condition: str
+    database: sqlite3.Connection, owner: str, prints: condition: str
 ) -> list[sqlite3.Row]:
     """The rows of equal requests; those of equal content come first, then the newest."""
     wanted = {"content": prints.content, "address": prints.address}
@@ -141,8 +142,8 @@ def post(
     entry = held(database, number, lease, made.at)
     _write_posts(database, number, [*(entry.posts[:-1] if instead else entry.posts), made])
     database.execute(
-        "UPDATE entries SET body = ?, guessed_at = CASE WHEN ? THEN ? ELSE guessed_at END WHERE number = ?",
-        (json.dumps(body), guess, made.at, number),
+        "UPDATE entries SET body = ?, guessed = max(guessed, ?) WHERE number = ?",
+        (json.dumps(body), guess, number),
     )
     return by_number(database, number)
 
@@ -152,7 +153,7 @@ def drop_post(database: sqlite3.Connection, number: int, *, guessed: bool) -> En
     entry = by_number(database, number)
     _write_posts(database, number, list(entry.posts[:-1]))
     if guessed:
-        end_guess(database, number)
+        database.execute("UPDATE entries SET guessed = 0, guessing_at = NULL WHERE number = ?", (number,))
     return by_number(database, number)
 
 
@@ -170,19 +171,19 @@ def begin_guess(
     """Let one row at a time be repeated by a guess, while that can teach something."""
     held(database, number, lease, now)
     other = database.execute(
-        "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessed_at > ? AND guessed_at <= ?"
+        "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessing_at > ? AND guessing_at <= ?"
         # Without an answer nobody works on it any more: then it teaches nothing.
         " AND (holder IS NOT NULL OR task_id IS NOT NULL)",
         (gateway, number, now - within, now),
     ).fetchone()
     if other is not None or key_use(database, gateway) != "unknown":
         return False
-    database.execute("UPDATE entries SET guessed_at = ? WHERE number = ?", (now, number))
+    database.execute("UPDATE entries SET guessing_at = ? WHERE number = ?", (now, number))
     return True
 
 
 def end_guess(database: sqlite3.Connection, number: int) -> None:
-    database.execute("UPDATE entries SET guessed_at = NULL WHERE number = ?", (number,))
+    database.execute("UPDATE entries SET guessing_at = NULL WHERE number = ?", (number,))
 
 
 def held(database: sqlite3.Connection, number: int, lease: Lease, now: float) -> Entry:

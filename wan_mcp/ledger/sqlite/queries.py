@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.base import Entry, EntryStatus, Fingerprints, Image, KeyUse, Post, Saved
+from wan_mcp.ledger.base import Entry, EntryStatus, Image, KeyUse, Post, Saved
+from wan_mcp.ledger.fingerprints import Fingerprints
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         idempotency_key=row["idempotency_key"],
         asked_at=row["asked_at"],
         posts=_readable(row, "posts", _posts) or (),
-        guessed=row["guessed_at"] is not None,
+        guessed=bool(row["guessed"]),
         body=_readable(row, "body", json.loads),
         prompt=row["prompt"],
         duration=row["duration"],

@@ -73,7 +73,9 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE entries ADD COLUMN take INTEGER NOT NULL DEFAULT 1",
         "ALTER TABLE entries ADD COLUMN image TEXT",
         "ALTER TABLE entries ADD COLUMN posts TEXT NOT NULL DEFAULT '[]'",
-        "ALTER TABLE entries ADD COLUMN guessed_at REAL",
+        "ALTER TABLE entries ADD COLUMN guessed INTEGER NOT NULL DEFAULT 0",
+        # While others wait for what the guess teaches.
+        "ALTER TABLE entries ADD COLUMN guessing_at REAL",
         "ALTER TABLE entries ADD COLUMN answered_at REAL",
         # A row that gets no answer any more: too old, or its answer was the task of another row.
         "ALTER TABLE entries ADD COLUMN closed INTEGER NOT NULL DEFAULT 0",
@@ -95,7 +97,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE UNIQUE INDEX open_by_address ON entries (owner, address)"
         " WHERE task_id IS NULL AND closed = 0 AND address IS NOT NULL",
         "CREATE INDEX entries_open ON entries (gateway) WHERE task_id IS NULL AND closed = 0",
-        "CREATE INDEX entries_guessed ON entries (gateway, guessed_at) WHERE guessed_at IS NOT NULL",
+        "CREATE INDEX entries_guessing ON entries (gateway, guessing_at) WHERE guessing_at IS NOT NULL",
         "CREATE TABLE gateways (address TEXT PRIMARY KEY, key_use TEXT NOT NULL)",
     ),
 )

@@ -1,0 +1,54 @@
+"""When two requests are the same."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULTS: Mapping[str, Any] = {"duration": 5, "quality": "720p", "prompt_extend": True}
+"""What the endpoint takes where nothing is given: a request that gives it explicitly is the same request."""
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """What two requests are compared by; each includes all that makes a request but its picture.
+
+    Equal pictures have equal content. A web picture is also the same by its address, since some hosts
+    encode it anew for each reader.
+    """
+
+    reference: str
+    """Of the picture as the caller named it: it counts where the picture cannot be read any more."""
+    content: str | None = None
+    """Of the picture's bytes as they were read; None where they were not."""
+    address: str | None = None
+    """Of a web picture's address, without a signature; None for any other picture."""
+
+    def same(self, other: "Fingerprints") -> bool:
+        """Whether both are of the same request."""
+        if self.content is None and self.address is None:
+            return self.reference == other.reference
+        by_content = self.content is not None and self.content == other.content
+        return by_content or (self.address is not None and self.address == other.address)
+
+    def changed_since(self, earlier: "Fingerprints | None") -> bool:
+        """Whether the picture was another one in an equal request, at the same address."""
+        known = self.content is not None and earlier is not None and earlier.content is not None
+        return known and earlier is not None and self.content != earlier.content
+
+
+def fingerprint(body: Mapping[str, Any], picture: str) -> str:
+    """A digest of a request's body and the identity of its picture.
+
+    Equal for requests that mean the same: whether or not a default is given explicitly, however the
+    prompt's letters are composed and its white space is written, and wherever the picture was found.
+    """
+    meaning = {**DEFAULTS, **body, "image_urls": [picture]}
+    if "prompt" in meaning:
+        meaning["prompt"] = " ".join(unicodedata.normalize("NFC", meaning["prompt"]).split())
+    if meaning.get("take") == 1:  # as in ledgers that know no takes
+        del meaning["take"]
+    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
