@@ -123,9 +123,12 @@ class Submission:
             raise outcomes.unknown(f"An earlier POST had no answer; now: {error.message}") from error
 
     async def _try_on(self, use: KeyUse) -> bool:
-        if use == "honoured" and age(self._entry.posts, self._clock()) < REPEATED_FOR:
+        if use == "honoured" and not self._is_old():
             return await self._repeat_under_the_key()
         return await self._look_and_act(use)
+
+    def _is_old(self) -> bool:
+        return age(self._entry.posts, self._clock()) >= REPEATED_FOR
 
     async def _repeat_under_the_key(self) -> bool:
         """Send the request again and again: the gateway answers with the task that it made."""
@@ -175,9 +178,8 @@ class Submission:
         return await self._ledger.unanswered(), await self._list.look(self._entry.posts)
 
     def _undecided(self, use: KeyUse, verdict: Verdict) -> OutcomeUnknown:
-        old = age(self._entry.posts, self._clock()) >= REPEATED_FOR
         take = self._entry.take + 1 if use == "ignored" else None
-        return outcomes.undecided(self._progress.reason, verdict.candidates, take=take, old=old)
+        return outcomes.undecided(self._progress.reason, verdict.candidates, take=take, old=self._is_old())
 
     async def _may_guess(self) -> bool:
         """Whether it is this request that is sent again, though its POST may have arrived.
@@ -213,7 +215,7 @@ class Submission:
         return accepted
 
     async def _post_once(self, *, guess: bool) -> Accepted:
-        assert self._entry.idempotency_key is not None
+        key = self._entry.idempotency_key or ""
         async with self._slots:
             if self._evolink.skew() is None and await self._ledger.key_use() != "honoured":
                 await self._list.learn_skew()
@@ -221,9 +223,7 @@ class Submission:
             while True:
                 writing = await self._record_post(instead=late, guess=guess)
                 try:
-                    return await self._evolink.submit(
-                        self._request, idempotency_key=self._entry.idempotency_key, writing=writing
-                    )
+                    return await self._evolink.submit(self._request, idempotency_key=key, writing=writing)
                 except _Late:
                     late = True
                 except LostAnswer:
@@ -266,9 +266,8 @@ class Submission:
         entry = None
         while entry is None:
             try:
-                entry = await self._ledger.mark_answered(
-                    self._entry.number, task, self._clock(), recovered=recovered
-                )
+                number, now = self._entry.number, self._clock()
+                entry = await self._ledger.mark_answered(number, task, now, recovered=recovered)
             except LedgerError as error:
                 logger.error("task %s could not be recorded yet: %s", task.id, error)
                 self._found(Submitted(replace(self._entry, task=task, recovered=recovered)))

@@ -59,7 +59,7 @@ def _existing_task(
 
 
 def _equal_rows(
-    database: sqlite3.Connection, owner: str, prints: condition: str
+    database: sqlite3.Connection, owner: str, prints: Fingerprints, condition: str
 ) -> list[sqlite3.Row]:
     """The rows of equal requests; those of equal content come first, then the newest."""
     wanted = {"content": prints.content, "address": prints.address}
