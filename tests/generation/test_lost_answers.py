@@ -64,7 +64,7 @@ async def test_an_answer_that_is_lost_once_costs_nobody_a_thing(tmp_path: Path, 
         found = await generate(service)
         again = await generate(service)
         rows = await world.rows()
-    assert (again.task.id, again.submitted and again.submitted.repeated) == (found.task.id, True)
+    assert (again.task.id, again.repeated) == (found.task.id, True)
     assert [entry.task and entry.task.id for entry in rows] == [found.task.id]
     assert found.task.id in paid_for(world, PROMPT)
     assert len(world.records.paid) == (2 if form == "neither" else 1)

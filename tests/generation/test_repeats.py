@@ -10,7 +10,6 @@ from mcp import Client
 from tests.calls import ARGUMENTS, answer, call, text
 from tests.generation.gateway import EVERY_FORM, gateway, generate
 from tests.world import World, picture
-from wan_mcp.errors import OutcomeUnknown
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.sandbox import Fault
@@ -31,7 +30,7 @@ async def test_the_same_request_has_its_task_and_says_so(world: World) -> None:
     assert again.structured_content["status"] == "processing"
     assert "An equal request was made before" in text(again)
     assert "nothing was charged again" in text(again)
-    assert "new_take" in text(again)
+    assert "For another version set take to 2." in text(again)
     assert world.records.posts == len(world.records.paid) == 1
 
 
@@ -86,43 +85,6 @@ async def test_what_ended_without_a_video_may_be_requested_again(world: World, s
         second = await answer(client, "generate_video", **ARGUMENTS)
     assert second["id"] != first["id"]
     assert "repeated" not in second
-
-
-async def test_a_new_take_is_another_task(world: World) -> None:
-    """Said so, the same request is paid again; the repeat of a later call is the newest."""
-    async with world.client() as client:
-        first = await answer(client, "generate_video", **ARGUMENTS)
-        second = await answer(client, "generate_video", **ARGUMENTS, new_take=True)
-        third = await answer(client, "generate_video", **ARGUMENTS)
-    assert second["id"] != first["id"]
-    assert "repeated" not in second
-    assert (third["id"], third["repeated"]) == (second["id"], True)
-    assert world.records.posts == len(world.records.paid) == 2
-
-
-async def test_a_new_take_joins_one_that_is_still_unanswered(world: World) -> None:
-    """A client that repeats a call which took too long repeats new_take, too: it is one take."""
-    world.sandbox.faults.add(Fault("submit", "slow", seconds=5))
-    found: list[str] = []
-
-    async def ask(client: Client) -> None:
-        found.append((await answer(client, "generate_video", **ARGUMENTS, new_take=True))["id"])
-
-    async with world.client() as client, anyio.create_task_group() as group:
-        for _ in range(3):
-            group.start_soon(ask, client)
-    assert len(found) == 3
-    assert len(set(found)) == world.records.posts == 1
-
-
-async def test_a_new_take_goes_on_with_one_whose_answer_was_lost(world: World) -> None:
-    """The lost one is the take that was asked for."""
-    world.sandbox.faults.add(Fault("submit", "status", status=500, carried_out=True))
-    async with world.service() as service:
-        with pytest.raises(OutcomeUnknown):
-            await generate(service, new_take=True)
-        found = await generate(service, new_take=True)
-    assert [payment.task_id for payment in world.records.paid] == [found.task.id]
 
 
 @pytest.mark.slow
@@ -189,21 +151,3 @@ async def test_fifty_different_requests_are_fifty_requests(tmp_path: Path) -> No
         rows = {entry.prompt: entry.task.id for entry in await world.rows() if entry.task}
     assert world.records.posts == 50
     assert rows == found == {payment.prompt: payment.task_id for payment in world.records.paid}
-
-
-async def test_whoever_waited_for_a_lost_request_is_told_so(tmp_path: Path) -> None:
-    """Equal calls at once share the bad news, and send nothing of their own."""
-    world = gateway(tmp_path, "key")
-    world.sandbox.faults.add(Fault("submit", "lost", times=None))
-    told: list[str] = []
-
-    async def ask(service: VideoService) -> None:
-        with pytest.raises(OutcomeUnknown) as raised:
-            await generate(service)
-        told.append(raised.value.charged)
-
-    async with world.service() as service, anyio.create_task_group() as group:
-        for _ in range(5):
-            group.start_soon(ask, service)
-    assert told == ["unknown"] * 5
-    assert (world.records.posts, len(world.records.paid)) == (2, 1)

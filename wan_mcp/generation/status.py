@@ -77,6 +77,11 @@ class TaskSnapshot:
     save_error: WanError | None = None
     """Why automatic saving failed."""
 
+    @property
+    def repeated(self) -> bool:
+        """Whether an equal request had this task before, so that nothing new was paid."""
+        return self.submitted is not None and self.submitted.repeated
+
 
 class TaskReader:
     """Reads the tasks of one owner, and keeps the ledger current.

@@ -81,7 +81,7 @@ class TaskView(BaseModel):
             error=_error(task),
             take=snapshot.take,
             image=_image(snapshot.image),
-            repeated=True if snapshot.submitted and snapshot.submitted.repeated else None,
+            repeated=True if snapshot.repeated else None,
             next=next_step(snapshot),
         )
 
