@@ -81,7 +81,7 @@ async def test_the_ledger_holds_neither_key_nor_picture(world: World, tmp_path: 
     async with world.client() as client:
         asked = await call(client, "generate_video", prompt="go", image_urls=f"data:image/png;base64,{data}")
         assert not asked.is_error
-        files = list((tmp_path / "data").iterdir())
+        files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
         raw = b"".join(path.read_bytes() for path in files)
     assert len(files) >= 1
     assert b"SQLite format 3" in raw

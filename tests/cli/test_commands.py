@@ -219,7 +219,7 @@ class TestOverRealSockets:
     async def test_a_picture_becomes_a_video_file(self, tmp_path: Path) -> None:
         """Asked for, waited for, and saved under the name that was given."""
         (tmp_path / "cat.png").write_bytes(picture())
-        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", "10", "480p")
+        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", "10", "480p", 1)
         with anyio.fail_after(30):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render)) as url:
                 saved = await generate(self.settings(url, tmp_path), request, tmp_path / "cat.mp4")
@@ -230,7 +230,7 @@ class TestOverRealSockets:
         """In whatever folder it is; the folders are for what a model asks for."""
         (tmp_path / "else").mkdir()
         (tmp_path / "else" / "Cat.png").write_bytes(picture())
-        request = request_of(f"file:{tmp_path}/else/cat.png", "The cat yawns.", None, None)
+        request = request_of(f"file:{tmp_path}/else/cat.png", "The cat yawns.", None, None, 1)
         with anyio.fail_after(30):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render)) as url:
                 settings = self.settings(url, tmp_path).model_copy(
@@ -241,7 +241,7 @@ class TestOverRealSockets:
     async def test_a_failed_generation_is_an_error_here(self, tmp_path: Path) -> None:
         """The reason is said, and that it was not charged."""
         (tmp_path / "cat.png").write_bytes(picture())
-        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", None, None)
+        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", None, None, 1)
         faults = [Fault("submit", "fail", code="content_policy_violation")]
         with anyio.fail_after(30):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render, faults=faults)) as url:

@@ -123,7 +123,7 @@ async def test_neither_key_nor_picture_is_in_the_ledgers_files(world: World, tmp
     secrets = [KEY.encode(), piece, base64.b64encode(content)[600:640], piece.hex().encode()]
 
     def search() -> int:
-        files = list((tmp_path / "data").iterdir())
+        files = [path for path in (tmp_path / "data").iterdir() if path.is_file()]
         assert not [path for path in files for secret in secrets if secret in path.read_bytes()]
         return len(files)
 

@@ -135,7 +135,7 @@ async def test_a_dead_link_is_replaced_by_a_fresh_one(cinema: Cinema) -> None:
 
 @pytest.mark.parametrize("fresh", [LINK, f"{LINK}&again"], ids=["no other", "dead, too"])
 @pytest.mark.parametrize(
-    ("hours", "advice"), [(1, "again in a few minutes"), (25, "generate_video with new_take")]
+    ("hours", "advice"), [(1, "again in a few minutes"), (25, "generate_video with another take")]
 )
 async def test_a_link_that_is_dead_for_good_is_said(
     cinema: Cinema, fresh: str, hours: float, advice: str

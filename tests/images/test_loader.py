@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -70,7 +71,8 @@ async def test_a_web_picture_that_fits_is_passed_on_by_its_own_address(
 
     address = f"http://pics.example:{public.port}/a/cat?size=5"
     assert picture == Picture(
-        identity=digest(address.encode()),
+        digest=digest(content),
+        place=digest(address.encode()),
         address=address,
         file_name=f"picture.{kind}",
         media_type=f"image/{kind}",
@@ -96,7 +98,7 @@ async def test_a_web_picture_that_does_not_fit_is_read_whole_and_made_to_fit(
 
     assert picture.address is None
     assert picture.content
-    assert picture.identity == digest(content)
+    assert picture.digest == digest(content)
     assert picture.adjusted[: len(adjusted)] == adjusted
 
 
@@ -295,11 +297,11 @@ async def test_a_local_picture_is_the_same_picture_wherever_it_comes_from(
         await pictures.open(str(tmp_path / "one.jpg")),
         await pictures.open((tmp_path / "two words.png").as_uri()),
         await pictures.open(f"data:image/png;base64,{data}"),
-        (await shown(pictures, showing(content)))[0],
+        replace((await shown(pictures, showing(content)))[0], place=None),
     ]
 
     assert opened == [opened[0]] * 4
-    assert opened[0].identity == digest(content)
+    assert opened[0].digest == digest(content)
     assert (opened[0].file_name, opened[0].media_type) == ("picture.jpeg", "image/jpeg")
 
 

@@ -8,9 +8,9 @@ from mcp.server.mcpserver import Context
 
 from wan_mcp.errors import CapReached, LostAnswer, OutcomeUnknown, SettingsError, VideoError, WanError
 from wan_mcp.evolink import Credits, Task
+from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.images import Picture
-from wan_mcp.ledger import Saved
+from wan_mcp.ledger import Entry, Saved
 from wan_mcp.server.results import TaskView
 from wan_mcp.server.text import balance_text, error_text, next_step
 from wan_mcp.server.timeouts import KNOWN, UNKNOWN, wait_limits
@@ -23,6 +23,30 @@ def snapshot(status: str, **facts: Any) -> TaskSnapshot:
     results = [LINK] if status == "completed" else []
     upstream = {"id": "task-unified-1-a", "status": status, "results": results}
     return replace(TaskSnapshot(Task.read(upstream | facts.pop("upstream", {}))), **facts)
+
+
+def entry(take: int) -> Entry:
+    """The row of a request, of which only its take counts here."""
+    return Entry(
+        number=1,
+        fingerprints=None,
+        idempotency_key="wan-mcp-0123456789abcdef",
+        asked_at=0.0,
+        posts=(),
+        guessed=False,
+        body=None,
+        prompt="The cat yawns.",
+        duration=5,
+        quality="720p",
+        estimate=25.5,
+        take=take,
+        image=None,
+        recovered=False,
+        task=None,
+        known_at=None,
+        completed_at=None,
+        saved=None,
+    )
 
 
 DONE = snapshot("completed", link_life=86400.0)
@@ -47,12 +71,12 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
         (snapshot("failed", upstream=FAILED), "not charged; reserved credits go back. It may work later"),
         (snapshot("failed"), "probably fail again: change the prompt or the picture"),
         (
-            snapshot("pending", repeated=True),
-            "nothing was charged again. For another version set new_take to true.",
+            snapshot("pending", submitted=Submitted(entry(take=3), repeated=True)),
+            "nothing was charged again. For another version set take to 4.",
         ),
         (snapshot("pending", recovered=True), "was found in the account's list"),
         (
-            snapshot("pending", picture=Picture("x", notes=("The address looks signed.",))),
+            snapshot("pending", notes=("The address looks signed.",)),
             "The address looks signed.",
         ),
         (DONE, "Its link works for about 24 h more. Call save_video"),
