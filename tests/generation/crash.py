@@ -9,8 +9,10 @@ not, until there is an answer. At the end the records of the accounts are compar
 the answers.
 
 An account is a sandbox in one of four forms: it honours the idempotency key or not, and offers the list of
-tasks or not. Most of the processes are forked, with a `VideoService` and nothing else in them; some are the
-real server on its standard streams. Some requests are made by two processes at once, one of which dies.
+tasks or not. Most of the processes are forked, with a `VideoService` and nothing else in them; some are
+servers on standard streams. Some requests are made by two processes at once, one of which dies; some are
+several takes, or several requests at once; some processes have a clock that is wrong by minutes or hours. The
+waiting that the rules of paying once ask for is shortened by one factor for all.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -44,6 +47,7 @@ from wan_mcp.errors import WanError
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import Services
+from wan_mcp.ledger.policy import Delays
 from wan_mcp.ledger.sqlite.store import FILE_NAME
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
@@ -52,10 +56,17 @@ KEY = "sk-sandbox"
 FORMS = {"both": (True, True), "key": (True, False), "list": (False, True), "neither": (False, False)}
 """Whether the key is honoured, and whether the list is offered."""
 PROMISED = ("both", "key", "list")
-"""The forms in which every request is paid once; where a gateway had neither, nobody could promise it."""
-SLOWEST = 0.08
+"""The forms for which something is promised: every request is paid once, but for one in each ledger by which it
+is learned that the key is ignored; and none is lost."""
+FACTOR = 0.05
+"""By which the waiting is shortened: five seconds instead of a hundred until a task must be listed."""
+SHIFTS = (600, -600, 3600, -3600, 45, -45)
+"""Seconds by which a clock is wrong."""
+WRONG_CLOCKS = 0.08
+"""The share of processes with a wrong clock."""
+SLOWEST = 0.16
 """Seconds by which an answer to a submission is late, at most."""
-LATEST = 0.12
+LATEST = 0.2
 """Seconds for which a process lives on, at most, when it has begun to pay and is to die."""
 LINGER = 5.0
 """Seconds after which a forked process that has answered ends by itself."""
@@ -65,8 +76,13 @@ ATTEMPTS = 4
 """How often the same is asked at most after the last kill."""
 TWINS = 0.15
 """The share of requests that two processes are asked for at once."""
+SEVERAL = 0.1
+"""The share of requests that are made together with others."""
+TAKES = 0.15
+"""The share of requests of which there are two takes."""
 POLL = 0.015
 CROWD = 8
+TASK_ID = re.compile("task-unified-[0-9a-z-]+")
 """Processes with the same request at the same time."""
 
 Steps = Iterator[float]
@@ -128,6 +144,14 @@ def _books_of(sandbox: Sandbox) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for."""
+
+    prompt: str
+    take: int = 1
+
+
 @dataclass
 class Account:
     """What a customer knows of its account, and where its ledger is."""
@@ -148,10 +172,10 @@ class Account:
             "WAN_MCP_LOG_LEVEL": "ERROR",
         }
 
-    def request(self, prompt: str) -> dict[str, Any]:
-        return {"prompt": prompt, "image_urls": [self.picture]}
+    def request(self, wanted: Wanted) -> dict[str, Any]:
+        return {"prompt": wanted.prompt, "image_urls": [self.picture], "take": wanted.take}
 
-    def entry(self, prompt: str) -> tuple[float | None, str | None]:
+    def entry(self, wanted: Wanted) -> tuple[float | None, str | None]:
         """When a request was last about to be sent, and its task, as the ledger has it.
 
         Read in a copy: whoever opens the file itself mends what the killed process left half done, and
@@ -163,18 +187,18 @@ class Account:
                     with suppress(FileNotFoundError):  # another process may have done with it
                         shutil.copy(path, name)
             rows = _rows(Path(name) / FILE_NAME)
-        mine = [row[1:] for row in rows if row[0] == prompt]
+        mine = [row[2:] for row in rows if row[:2] == (wanted.prompt, wanted.take)]
         return mine[-1] if mine else (None, None)
 
     def known_tasks(self) -> set[str | None]:
-        return {row[2] for row in _rows(self.folder / FILE_NAME)}
+        return {row[3] for row in _rows(self.folder / FILE_NAME)}
 
 
-def _rows(path: Path) -> list[tuple[str, float | None, str | None]]:
+def _rows(path: Path) -> list[tuple[str, int, float | None, str | None]]:
     if not path.exists():
         return []
     with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as database:
-        return list(database.execute("SELECT prompt, reposted_at, task_id FROM entries"))
+        return list(database.execute("SELECT prompt, take, reposted_at, task_id FROM entries"))
     return []
 
 
@@ -266,22 +290,23 @@ class Doom:
     """Whether the seconds count from the moment at which it begins to pay, rather than from its start."""
 
 
-def fork(account: Account, prompt: str, doom: Doom | None = None) -> Asked:
+def fork(account: Account, wanted: Wanted, doom: Doom | None = None) -> Asked:
     """A process with a service, asked at once."""
+    shift = random.choice(SHIFTS) if random.random() < WRONG_CLOCKS else 0
     output, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            _answer_in_child(account, prompt, writer, doom)
+            _answer_in_child(account, wanted, writer, doom, shift)
         finally:
             os._exit(0)
     os.close(writer)
     return Asked(pid, output)
 
 
-def _answer_in_child(account: Account, prompt: str, writer: int, doom: Doom | None) -> None:
+def _answer_in_child(account: Account, wanted: Wanted, writer: int, doom: Doom | None, shift: float) -> None:
     try:
-        answer = anyio.run(_generate, account, prompt, doom)
+        answer = anyio.run(_generate, account, wanted, doom, shift)
     except WanError as error:
         answer = f"!{error.message} {error.next_step}"
     except BaseException as error:
@@ -290,13 +315,19 @@ def _answer_in_child(account: Account, prompt: str, writer: int, doom: Doom | No
     time.sleep(LINGER)
 
 
-async def _generate(account: Account, prompt: str, doom: Doom | None) -> str:
+async def _generate(account: Account, wanted: Wanted, doom: Doom | None, shift: float) -> str:
     transport = Network(doom if doom and doom.after_sending else None)
     if doom and not doom.after_sending:
         _die_in(doom.seconds)
-    async with Runtime(Settings.load(account.environ), transport=transport) as runtime:
-        request = GenerationRequest.model_validate(account.request(prompt))
-        return (await Services(runtime).own().generate(request)).task.id
+    runtime = Runtime(
+        Settings.load(account.environ),
+        transport=transport,
+        clock=lambda: time.time() + shift,
+        delays=Delays().scaled(FACTOR),
+    )
+    async with runtime:
+        request = GenerationRequest.model_validate(account.request(wanted))
+        return (await Services(runtime).own().generate(request, PATIENCE - 5)).task.id
 
 
 class Network(httpx2.AsyncHTTPTransport):
@@ -320,14 +351,22 @@ def _die_in(seconds: float) -> None:
     threading.Thread(target=die, daemon=True).start()
 
 
+def serve() -> None:
+    """A server on the standard streams, whose rules wait for less."""
+    from wan_mcp.server.app import create_server
+
+    make_runtime = functools.partial(Runtime, delays=Delays().scaled(FACTOR))
+    create_server(Settings.load(), make_runtime=make_runtime).run()
+
+
 class Server(Asked):
-    """The real server, asked over its standard streams when it is ready."""
+    """A server, asked over its standard streams when it is ready."""
 
     def __init__(self, account: Account) -> None:
         foreign = ("EVOLINK_", "WAN_MCP_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "wan_mcp"],
+            [sys.executable, __file__, "server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -420,8 +459,14 @@ class Run:
     deadline: float
     kills: list[Kill] = field(default_factory=list)
     requests: int = 0
-    answers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    unanswered: list[str] = field(default_factory=list)
+    wanted: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """How many takes of each prompt there are."""
+    answers: dict[Wanted, set[str]] = field(default_factory=lambda: defaultdict(set))
+    named: set[str] = field(default_factory=set)
+    """Tasks that an error named, since it could not be told which one is the request's."""
+    undecided: int = 0
+    """Requests whose last answer was such an error."""
+    unanswered: list[Wanted] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     aims: dict[tuple[bool, bool], Aim] = field(default_factory=_aims)
     """By whether it is the server, and whether it goes on with an earlier request."""
@@ -438,13 +483,14 @@ class Run:
 
 def crowd(run: Run, account: Account) -> Steps:
     """Many processes at once that have the same request, and that nobody kills."""
-    prompt = run.crowd
+    wanted = Wanted(run.crowd)
     run.requests += 1
-    server = yield from _served(account, prompt)
-    processes: list[Asked] = [server, *(fork(account, prompt) for _ in range(CROWD - 1))]
+    run.wanted[wanted.prompt] += 1
+    server = yield from _served(account, wanted)
+    processes: list[Asked] = [server, *(fork(account, wanted) for _ in range(CROWD - 1))]
     for process in processes:
-        if not (yield from _answered(run, prompt, process)):
-            run.unanswered.append(prompt)
+        if not (yield from _answered(run, wanted, process)):
+            run.unanswered.append(wanted)
 
 
 def customer(run: Run, account: Account, name: str) -> Steps:
@@ -453,81 +499,109 @@ def customer(run: Run, account: Account, name: str) -> Steps:
         if run.is_enough:
             return
         prompt = f"{name}.{number}"
-        run.requests += 1
-        if random.random() < TWINS:
-            yield from _with_a_twin(run, account, prompt)
+        if random.random() < TAKES:
+            requests = [Wanted(prompt, take) for take in (1, 2)]
+        elif random.random() < SEVERAL:
+            requests = [Wanted(f"{prompt}.{letter}") for letter in "abc"]
         else:
-            yield from _with_kills(run, account, prompt, random.choice((1, 1, 1, 2, 3)))
-        yield from until_answered(run, account, prompt)
+            requests = [Wanted(prompt)]
+        for wanted in requests:
+            run.requests += 1
+            run.wanted[wanted.prompt] += 1
+        if len(requests) > 1:
+            yield from _at_once(run, account, requests)
+        elif random.random() < TWINS:
+            yield from _with_a_twin(run, account, requests[0])
+        else:
+            yield from _with_kills(run, account, requests[0], random.choice((1, 1, 1, 2, 3)))
+        for wanted in requests:
+            yield from until_answered(run, account, wanted)
 
 
-def _with_kills(run: Run, account: Account, prompt: str, times: int) -> Steps:
+def _with_kills(run: Run, account: Account, wanted: Wanted, times: int) -> Steps:
     for _ in range(times):
-        sent_at, task_id = account.entry(prompt)
+        sent_at, task_id = account.entry(wanted)
         if task_id is None:
-            yield from _ask_and_kill(run, account, prompt, again=sent_at is not None)
+            yield from _ask_and_kill(run, account, wanted, again=sent_at is not None)
 
 
-def _with_a_twin(run: Run, account: Account, prompt: str) -> Steps:
+def _with_a_twin(run: Run, account: Account, wanted: Wanted) -> Steps:
     """Two processes at once, one of which dies: the other one has to answer."""
-    survivor = yield from _asked(run, account, prompt)
-    yield from _ask_and_kill(run, account, prompt, again=False)
-    yield from _answered(run, prompt, survivor)
+    survivor = yield from _asked(run, account, wanted)
+    yield from _ask_and_kill(run, account, wanted, again=False)
+    yield from _answered(run, wanted, survivor)
 
 
-def _asked(run: Run, account: Account, prompt: str) -> Generator[float, None, Asked]:
+def _at_once(run: Run, account: Account, requests: list[Wanted]) -> Steps:
+    """Several requests in as many processes, each of which dies soon after it has begun to pay."""
+    dooms = [Doom(random.uniform(0, LATEST), after_sending=True) for _ in requests]
+    processes = [fork(account, wanted, doom) for wanted, doom in zip(requests, dooms, strict=True)]
+    for wanted, process in zip(requests, processes, strict=True):
+        yield from until(lambda process=process: process.has_ended or process.answer() is not None)  # type: ignore[misc]
+        moment = process.kill()
+        run.kills.append(Kill(wanted.prompt, process.began, moment, account.entry(wanted)[1] is not None))
+
+
+def _asked(run: Run, account: Account, wanted: Wanted) -> Generator[float, None, Asked]:
     if random.random() >= run.servers:
-        return fork(account, prompt)
-    return (yield from _served(account, prompt))
+        return fork(account, wanted)
+    return (yield from _served(account, wanted))
 
 
-def _served(account: Account, prompt: str) -> Generator[float, None, Server]:
+def _served(account: Account, wanted: Wanted) -> Generator[float, None, Server]:
     server = Server(account)
     yield from until(lambda: server.is_ready or server.has_ended)
-    server.ask(account.request(prompt))
+    server.ask(account.request(wanted))
     return server
 
 
-def _ask_and_kill(run: Run, account: Account, prompt: str, *, again: bool) -> Steps:
+def _ask_and_kill(run: Run, account: Account, wanted: Wanted, *, again: bool) -> Steps:
     by_server, after_sending = random.random() < run.servers, random.random() < 0.6
     aim = run.aims[by_server, again]
     shot = aim.shot()
     process: Asked
     if by_server:
-        process = yield from _served(account, prompt)
+        process = yield from _served(account, wanted)
         yield shot
     elif after_sending:
-        process = fork(account, prompt, Doom(random.uniform(0, LATEST), after_sending=True))
+        process = fork(account, wanted, Doom(random.uniform(0, LATEST), after_sending=True))
         yield from until(lambda: process.has_ended or process.answer() is not None)
     else:
-        process = fork(account, prompt, Doom(shot, after_sending=False))
+        process = fork(account, wanted, Doom(shot, after_sending=False))
         yield from until(lambda: process.has_ended)
     moment = process.kill()
-    sent_at, task_id = account.entry(prompt)
+    sent_at, task_id = account.entry(wanted)
     if by_server or not after_sending:
         aim.learn(too_early=(sent_at or 0) < process.began, too_late=task_id is not None)
-    run.kills.append(Kill(prompt, process.began, moment, task_id is not None))
+    run.kills.append(Kill(wanted.prompt, process.began, moment, task_id is not None))
 
 
-def until_answered(run: Run, account: Account, prompt: str) -> Steps:
+def until_answered(run: Run, account: Account, wanted: Wanted) -> Steps:
     """Ask, and ask again while there is an error, without any more kills."""
-    for _ in range(ATTEMPTS):
-        process = yield from _asked(run, account, prompt)
-        if (yield from _answered(run, prompt, process)):
+    for attempt in range(ATTEMPTS):
+        process = yield from _asked(run, account, wanted)
+        if (yield from _answered(run, wanted, process, last=attempt == ATTEMPTS - 1)):
             return
         yield 1.0
-    run.unanswered.append(prompt)
 
 
-def _answered(run: Run, prompt: str, process: Asked) -> Generator[float, None, bool]:
+def _answered(
+    run: Run, wanted: Wanted, process: Asked, *, last: bool = False
+) -> Generator[float, None, bool]:
     yield from until(lambda: process.answer() is not None or process.has_ended)
     answer = process.answer() or "!no answer"
     process.kill()
-    if answer.startswith("!"):
-        run.errors[answer[1:]] += 1
-        return False
-    run.answers[prompt].add(answer)
-    return True
+    if not answer.startswith("!"):
+        run.answers[wanted].add(answer)
+        return True
+    named = set(TASK_ID.findall(answer))
+    run.errors[TASK_ID.sub("task-…", answer[1:])] += 1
+    run.named |= named
+    if last and named:
+        run.undecided += 1
+    elif last:
+        run.unanswered.append(wanted)
+    return False
 
 
 def until(condition: Callable[[], bool]) -> Steps:
@@ -565,17 +639,22 @@ class Verdict:
     paid: int
     crowd: int
     """Requests that the crowd made: one."""
+    ledgers: int
     twice: int
-    """Requests that were paid more than once."""
+    """Payments beyond one for each request."""
     missing: int
-    """Paid tasks that are not in the ledger although the request was asked for again."""
+    """Paid tasks that are in no ledger, and that no error named."""
     wrong: int
     """Requests that were answered with a task that is not theirs, or not with one task."""
+    undecided: int
+    """Requests without an answer, whose candidates an error names."""
     unanswered: int
+    """Requests without an answer that nobody knows anything of."""
 
     @property
     def is_good(self) -> bool:
-        broken = self.twice or self.missing or self.wrong or self.unanswered
+        allowed = {"both": 0, "key": 0, "list": self.ledgers}.get(self.form, self.paid)
+        broken = self.twice > allowed or self.missing or self.wrong or self.unanswered
         return self.crowd == 1 and not (broken and self.form in PROMISED)
 
 
@@ -587,7 +666,7 @@ def judge(run: Run, accounts: list[Account], records: list[dict[str, Any]]) -> V
             moments[prompt].append(moment)
         for prompt, task_id in book["paid"]:
             paid[prompt].add(task_id)
-    known = set().union(*(account.known_tasks() for account in accounts))
+    known = run.named.union(*(account.known_tasks() for account in accounts))
     falls = Counter(_fall(kill, moments[kill.prompt]) for kill in run.kills)
     return Verdict(
         form=run.form,
@@ -599,9 +678,13 @@ def judge(run: Run, accounts: list[Account], records: list[dict[str, Any]]) -> V
         posts=sum(map(len, moments.values())),
         paid=sum(map(len, paid.values())),
         crowd=len(moments[run.crowd]),
-        twice=sum(len(tasks) > 1 for tasks in paid.values()),
-        missing=len(set().union(*paid.values()) - known),
-        wrong=sum(len(answers) > 1 or not answers <= paid[prompt] for prompt, answers in run.answers.items()),
+        ledgers=len(accounts),
+        twice=sum(max(len(tasks) - run.wanted[prompt], 0) for prompt, tasks in paid.items()),
+        missing=len(set().union(*paid.values()) - known) if run.form in PROMISED else 0,
+        wrong=sum(
+            len(answers) > 1 or not answers <= paid[wanted.prompt] for wanted, answers in run.answers.items()
+        ),
+        undecided=run.undecided,
         unanswered=len(run.unanswered),
     )
 
@@ -680,5 +763,7 @@ def _print(verdicts: list[Verdict], *, as_json: bool) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["accounts"]:
         anyio.run(keep_accounts, sys.argv[2:])
+    elif sys.argv[1:2] == ["server"]:
+        serve()
     else:
         sys.exit(main())
