@@ -56,8 +56,8 @@ KEY = "sk-sandbox"
 FORMS = {"both": (True, True), "key": (True, False), "list": (False, True), "neither": (False, False)}
 """Whether the key is honoured, and whether the list is offered."""
 PROMISED = ("both", "key", "list")
-"""The forms for which something is promised: every request is paid once, but for one in each ledger by which it
-is learned that the key is ignored; and none is lost."""
+"""The forms for which something is promised: every request is paid once, but for one in each ledger by which
+it is learned that the key is ignored; and none is lost."""
 FACTOR = 0.05
 """By which the waiting is shortened: five seconds instead of a hundred until a task must be listed."""
 SHIFTS = (600, -600, 3600, -3600, 45, -45)

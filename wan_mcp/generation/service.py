@@ -35,6 +35,8 @@ OnProgress = Callable[[TaskSnapshot | None], Awaitable[None]]
 """Told what is known of a task that is waited for: at once, at least every ten seconds, at each change."""
 
 
+FRESH = 5.0
+"""Seconds for which a task that was just recorded is not read again for an equal request."""
 MIN_PATIENCE = 1.0
 """Seconds that are left for the ledger's answer, however long the reading of the picture took."""
 
@@ -101,7 +103,8 @@ class VideoService:
         submitted = await self._submitter.submit(request, picture, left, on_stage)
         assert submitted.entry.task is not None
         snapshot = self._tasks.snapshot(submitted.entry.task, submitted.entry)
-        if submitted.repeated and not snapshot.task.is_over:
+        age = self._runtime.clock() - (submitted.entry.known_at or 0)
+        if submitted.repeated and not snapshot.task.is_over and age > FRESH:
             with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
                 snapshot = await self.get_task(snapshot.task.id)
         notes = picture.notes if isinstance(picture, Picture) else ()
