@@ -207,7 +207,7 @@ async def test_at_most_one_open_row_has_a_content_or_an_address(ledger: OwnerLed
 
 
 async def test_a_task_that_an_earlier_request_has_closes_the_row(ledger: OwnerLedger) -> None:
-    """A gateway that answers equal requests with one task: it is the earlier one's, and costs nothing more."""
+    """A gateway that answers equal requests with one task: only one of them costs anything."""
     entry = await make(ledger, credits_reserved=25.5)
     later = EPOCH + 2 * HOUR
     again = await posted(ledger, now=later)

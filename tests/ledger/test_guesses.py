@@ -50,7 +50,7 @@ async def test_that_a_key_is_honoured_overrules_that_it_is_ignored(
 async def test_one_request_guesses_and_the_others_wait(
     ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
 ) -> None:
-    """Of all owners at the gateway; when all is learned from it, or nothing came for long, it is the next's turn."""
+    """Of all owners at the gateway; until all is learned from it, or nothing came of it for long."""
     cat, dog, cow = await posted(ledger), await posted(ledger, "dog"), await posted(other, "cow")
     assert await may_guess(ledger, cat.number)
     assert await may_guess(ledger, cat.number, 1)

@@ -241,21 +241,19 @@ def test_delays_are_scaled_together() -> None:
     assert (faster.listed_within, faster.repeating, faster.joining) == (10, 60, DELAYS.joining)
 
 
-@pytest.mark.parametrize(
-    ("cap", "estimate", "refused"),
-    [(None, 85.17, False), (25.5, 25.5, False), (25.49, 25.5, True), (0, 0.1, True)],
-)
-def test_one_request_has_a_cap_of_its_own(cap: float | None, estimate: float, refused: bool) -> None:
+@pytest.mark.parametrize(("cap", "estimate"), [(25.49, 25.5), (0, 0.1)])
+def test_one_request_has_a_cap_of_its_own(cap: float, estimate: float) -> None:
     """Whatever was spent before; the refusal names the setting and what to do."""
-    try:
+    with pytest.raises(CapReached, match="WAN_MCP_REQUEST_CREDITS") as raised:
         check_caps([], intent(estimate=estimate), rules(request_credits=cap))
-    except CapReached as error:
-        assert refused
-        assert "WAN_MCP_REQUEST_CREDITS" in error.message
-        assert f"estimated at {estimate:g}" in error.message
-        assert "shorter or smaller" in error.next_step
-    else:
-        assert not refused
+    assert f"estimated at {estimate:g}" in raised.value.message
+    assert "shorter or smaller" in raised.value.next_step
+
+
+@pytest.mark.parametrize(("cap", "estimate"), [(None, 85.17), (25.5, 25.5), (0.3, 0.1 + 0.2)])
+def test_one_request_may_cost_as_much_as_its_cap(cap: float | None, estimate: float) -> None:
+    """And any sum where there is none; what decimals are in a computer does not matter."""
+    check_caps([], intent(estimate=estimate), rules(request_credits=cap))
 
 
 @pytest.mark.parametrize(
