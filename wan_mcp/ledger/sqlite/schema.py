@@ -95,6 +95,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE UNIQUE INDEX open_by_address ON entries (owner, address)"
         " WHERE task_id IS NULL AND closed = 0 AND address IS NOT NULL",
         "CREATE INDEX entries_open ON entries (gateway) WHERE task_id IS NULL AND closed = 0",
+        # Ids of the account's list are looked up for all owners.
+        "CREATE INDEX entries_taken ON entries (task_id) WHERE idempotency_key IS NOT NULL",
         "CREATE INDEX entries_guessed ON entries (gateway, guessed_at) WHERE guessed_at IS NOT NULL",
         "CREATE TABLE gateways (address TEXT PRIMARY KEY, key_use TEXT NOT NULL)",
     ),
