@@ -114,7 +114,8 @@ class Connections:
         scope = anyio.CancelScope(deadline=anyio.current_time() + MAX_CONNECTING + MAX_PAID_CALL)
 
         async def trace(event: str, details: Mapping[str, Any]) -> None:
-            if event in _TRACED:
+            # A proxy's CONNECT belongs to connecting.
+            if event in _TRACED and details["request"].method != b"CONNECT":
                 writing()
                 scope.deadline = anyio.current_time() + MAX_PAID_CALL
 
