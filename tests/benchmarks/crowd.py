@@ -83,9 +83,7 @@ def measure(folder: Path) -> None:
     last = max(moment for _, moment in answers) - begin
     posted = min(call["time"] for call in records["calls"] if call["at"] == "submit") - begin
     print(f"{PROCESSES * CALLS} calls, {records['posts']} POST, {len(tasks)} task (aim: 1 and 1)")
-    print(
-        f"POST sent after {posted:.2f} s, answered {POST_SECONDS:.0f} s later; the last call after {last:.2f} s"
-    )
+    print(f"POST sent after {posted:.2f} s, answered {POST_SECONDS:g} s later; last call after {last:.2f} s")
     print(f"beyond the POST: {last - POST_SECONDS:+.2f} s (aim: < +2 s)")
 
 

@@ -23,14 +23,17 @@ import anyio
 from pydantic import SecretStr
 
 from wan_mcp.evolink import Connections, Evolink, Task
+from wan_mcp.generation.jobs import Submitter
 from wan_mcp.generation.request import GenerationRequest
-from wan_mcp.generation.submission import Submitter
+from wan_mcp.generation.runtime import DELAYS, POSTS_AT_ONCE
+from wan_mcp.generation.submission import Means
 from wan_mcp.images import Picture
-from wan_mcp.ledger import ClaimRules, Intent, OwnerLedger
+from wan_mcp.ledger import ClaimRules, Entry, Fingerprints, Image, Intent, OwnerLedger, Post
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 from wan_mcp.settings import Settings
 
 KEY = "sk-sandbox"
+API = "https://api.evolink.ai"
 DEADLINE = 110
 """Seconds after which the run is given up."""
 SUBMISSIONS = 300
@@ -64,11 +67,12 @@ numbers = itertools.count()
 
 
 def intent(name: object) -> Intent:
-    return Intent(f"print of {name}", "The cat yawns.", 5, "720p", 25.5)
+    prints = Fingerprints(f"name of {name}", f"content of {name}", f"address of {name}")
+    return Intent(prints, "The cat yawns.", 5, "720p", 25.5, image=Image(800, 600, "PNG"))
 
 
 def rules(**rules: float) -> ClaimRules:
-    return ClaimRules(time(), repeat_seconds=2 * YEAR, **rules)  # type: ignore[arg-type]  # numbers where they belong
+    return ClaimRules(time(), repeat_seconds=2 * YEAR, **rules)
 
 
 @asynccontextmanager
@@ -101,17 +105,19 @@ async def timed(call: Call) -> float:
 async def compare_submissions(folder: Path) -> None:
     """One request with all that the ledger writes for it, beside nothing but its request."""
     ledger = SqliteLedger(folder)
-    picture = Picture("a picture", address=REQUEST.image_urls[0])
+    picture = Picture("a picture", "a place", address=REQUEST.image_urls[0])
 
-    async with api() as evolink:
-        submitter = Submitter(evolink, ledger.for_owner("me"), Settings.load({}), time)
+    async with api() as evolink, anyio.create_task_group() as background:
+        slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
+        means = Means(evolink, ledger.for_owner(API, KEY), time, slots, DELAYS)
+        submitter = Submitter(means, Settings.load({}), background)
 
         async def bare() -> None:
             await evolink.submit(REQUEST, idempotency_key=f"bare-submission-{next(numbers)}")
 
         async def kept() -> None:
             request = REQUEST.model_copy(update={"prompt": f"The cat yawns {next(numbers)} times."})
-            await submitter.submit(request, picture)
+            await submitter.submit(request, picture, DEADLINE, unheard)
 
         ours, plain = await in_turns(kept, bare, SUBMISSIONS)
     await ledger.aclose()
@@ -119,18 +125,27 @@ async def compare_submissions(folder: Path) -> None:
     row("one submission", medians(ours, plain), f"{median(more):+.2f} ms", "< +5 ms")
 
 
+async def unheard(stage: str) -> None:
+    """What is being done, which nobody wants to know here."""
+
+
+async def posted(ledger: OwnerLedger, name: str, now: float) -> Entry:
+    """A request that was sent."""
+    entry = (await ledger.claim(intent(name), ClaimRules(now, HOUR))).entry
+    assert entry is not None
+    return await ledger.mark_posted(entry.number, Post(now, 0.0), REQUEST.body())
+
+
 async def filled(folder: Path, rows: int) -> SqliteLedger:
     """A ledger with tasks of a year, some of which failed, and one of which has no answer."""
     shared = SqliteLedger(folder)
-    ledger = shared.for_owner("me")
+    ledger = shared.for_owner(API, KEY)
     began = time() - YEAR
-    claim = await ledger.claim(intent("first"), ClaimRules(began, HOUR))
-    await ledger.mark_posted(claim.entry.number, REQUEST.body(), began)
+    first = await posted(ledger, "first", began)
     task = Task(id="task-unified-first", status="completed", results=("https://a.example/b.mp4",))
-    await ledger.mark_answered(claim.entry.number, task, began)
-    lost = await ledger.claim(intent("lost"), ClaimRules(time() - HOUR, HOUR))
-    await ledger.mark_posted(lost.entry.number, REQUEST.body(), time() - HOUR)
-    await ledger.release(lost.entry.number, sent=True)
+    await ledger.mark_answered(first.number, task, began)
+    lost = await posted(ledger, "lost", time() - HOUR)
+    await ledger.release(lost.number)
     await shared.aclose()
     _multiply(folder, rows - 2)
     return shared
@@ -139,7 +154,9 @@ async def filled(folder: Path, rows: int) -> SqliteLedger:
 def _multiply(folder: Path, times: int) -> None:
     changed = {
         "number": "NULL",
-        "fingerprint": "'print of ' || n",
+        "reference": "'name of ' || n",
+        "content": "'content of ' || n",
+        "address": "'address of ' || n",
         "idempotency_key": "'wan-mcp-' || n",
         "task_id": "'task-unified-' || n",
         "task": "replace(task, 'task-unified-first', 'task-unified-' || n)",
@@ -147,6 +164,7 @@ def _multiply(folder: Path, times: int) -> None:
         "asked_at": f"asked_at + n * {YEAR / times}",
         "posted_at": f"asked_at + n * {YEAR / times}",
         "reposted_at": f"asked_at + n * {YEAR / times}",
+        "answered_at": f"asked_at + n * {YEAR / times}",
     }
     with closing(connect(folder / FILE_NAME)) as database, database:
         columns = [name for _, name, *_ in database.execute("PRAGMA table_info(entries)")]
@@ -161,23 +179,35 @@ def _multiply(folder: Path, times: int) -> None:
 async def compare_sizes(folder: Path) -> None:
     """The same questions to a full ledger and to a nearly empty one."""
     ledgers = await filled(folder / "many", MANY), await filled(folder / "few", FEW)
-    many, few = (ledger.for_owner("me") for ledger in ledgers)
+    many, few = (ledger.for_owner(API, KEY) for ledger in ledgers)
     assert (len(await many.entries(limit=2 * MANY)), len(await few.entries())) == (MANY, FEW)
 
     async def repeat(ledger: OwnerLedger) -> None:
         claim = await ledger.claim(intent(FEW - 3), rules())
         assert claim.kind == "repeat"
 
-    async def new(ledger: OwnerLedger) -> None:
-        claim = await ledger.claim(intent("new"), rules(daily_credits=1e9))
-        await ledger.release(claim.entry.number, sent=False)
+    async def new(ledger: OwnerLedger, **caps: float) -> None:
+        claim = await ledger.claim(intent("new"), rules(**caps))
+        assert claim.kind == "fresh"
+        assert claim.entry is not None
+        await ledger.release(claim.entry.number)
+
+    async def resume(ledger: OwnerLedger) -> None:
+        claim = await ledger.claim(intent("lost"), rules())
+        assert claim.kind == "resume"
+        assert claim.entry is not None
+        await ledger.release(claim.entry.number)
 
     questions: dict[str, Callable[[OwnerLedger], Awaitable[object]]] = {
         "list": lambda ledger: ledger.entries(limit=10),
         "list of what failed": lambda ledger: ledger.entries(status="failed", limit=2),
         "list of what is unknown": lambda ledger: ledger.entries(status="unknown", limit=10),
         "repeat check": repeat,
-        "new request under a cap": new,
+        "claim of a new request": new,
+        "new request under a cap": lambda ledger: new(ledger, daily_credits=1e9),
+        "claim of an open request": resume,
+        "all open requests": lambda ledger: ledger.unanswered(),
+        "50 ids of a list": lambda ledger: ledger.taken_ids([f"task-{n}" for n in range(50)]),
         "one task": lambda ledger: ledger.find(f"task-unified-{FEW - 3}"),
         "durations of its kind": lambda ledger: ledger.durations(f"task-unified-{FEW - 3}"),
     }

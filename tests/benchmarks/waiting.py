@@ -64,7 +64,7 @@ async def submit_all(sandbox: Sandbox, world: World) -> list[str]:
     evolink, ids = world.evolink(), []
     for number in range(TASKS):
         request = VideoRequest(prompt=f"{number}", image_urls=["https://pictures.example.com/a.png"])
-        ids.append((await evolink.submit(request, idempotency_key=f"benchmark-{number:012}")).id)
+        ids.append((await evolink.submit(request, idempotency_key=f"benchmark-{number:012}")).task.id)
     return ids
 
 

@@ -9,11 +9,9 @@ import httpx2
 from hypothesis import HealthCheck, settings
 from pydantic import SecretStr
 
+from tests.clock import now
 from tests.world import KEY, World, picture
-from wan_mcp.errors import (
-    EvolinkError,
-    OutcomeUnknown,
-)
+from wan_mcp.errors import EvolinkError, LostAnswer
 from wan_mcp.evolink import Connections, Evolink, VideoRequest
 
 ARGUMENTS: dict[str, Any] = {
@@ -49,6 +47,11 @@ def saying(payload: object, status: int = 200, **headers: str) -> Evolink:
     return answering(lambda _: reply(payload, status, **headers))
 
 
+def clocked(world: World, clock: Callable[[], float] = now) -> Evolink:
+    """A client whose clock is the test's own."""
+    return Evolink(SecretStr(KEY), Connections(world.transport), clock=clock)
+
+
 def moments(world: World, at: str) -> list[float]:
     return [call.time for call in world.records.calls if call.at == at]
 
@@ -66,11 +69,11 @@ async def read(world: World, at: str) -> object:
 
 
 Outcome = str | tuple[type[EvolinkError], str]
-UNKNOWN = (OutcomeUnknown, "unknown")
+LOST = (LostAnswer, "unknown")
 
 
 async def submit(evolink: Evolink, **options: Any) -> Outcome:
     try:
-        return (await evolink.submit(REQUEST, idempotency_key=ONCE, **options)).status
+        return (await evolink.submit(REQUEST, idempotency_key=ONCE, **options)).task.status
     except EvolinkError as error:
         return type(error), error.charged

@@ -11,17 +11,14 @@ from tests.evolink.gateway import (
     ID,
     ONCE,
     REQUEST,
-    UNKNOWN,
     account,
     reply,
     saying,
-    submit,
 )
 from tests.world import KEY, World
 from wan_mcp.errors import (
     EvolinkError,
     LostAnswer,
-    OutcomeUnknown,
     Unauthorized,
     Unreachable,
 )
@@ -81,37 +78,11 @@ async def test_every_failure_of_the_network_is_one_of_our_errors(kind: type[Exce
     with pytest.raises(EvolinkError) as paid:
         await evolink.submit(REQUEST, idempotency_key=ONCE)
     told = (type(paid.value), paid.value.charged, transport.attempts)
-    assert told == ((Unreachable, "no", 3) if expected is Unreachable else (OutcomeUnknown, "unknown", 2))
+    assert told == (expected, "no" if expected is Unreachable else "unknown", 1)
     for error in (read.value, paid.value):
         assert error.next_step
         assert "secret" not in error.message
         assert "\n" not in error.message
-
-
-async def test_a_connection_that_is_refused_twice_costs_one_request() -> None:
-    """What was never sent is sent again, and paid once."""
-    world = account(honours_idempotency_key=False)
-    evolink, transport = broken(world, httpx2.ConnectError, 2)
-    assert (await evolink.submit(REQUEST, idempotency_key=ONCE)).status == "pending"
-    assert (transport.attempts, world.records.posts, len(world.records.paid)) == (3, 1, 1)
-
-
-async def test_no_connection_after_a_lost_answer_is_still_unknown() -> None:
-    """The later failure says nothing of the earlier request."""
-    world = account(faults=[Fault("submit", "lost")])
-    attempts = 0
-
-    class Sometimes(httpx2.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            nonlocal attempts
-            attempts += 1
-            if attempts > 1:
-                raise httpx2.ConnectError("refused")
-            return await world.transport.handle_async_request(request)
-
-    evolink = Evolink(SecretStr(KEY), Connections(Sometimes()))
-    assert await submit(evolink) == UNKNOWN
-    assert (attempts, len(world.records.paid)) == (4, 1)
 
 
 async def test_a_key_that_is_repeated_to_us_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
@@ -133,9 +104,9 @@ async def test_the_log_holds_no_query_of_an_address(caplog: pytest.LogCaptureFix
     """Paths and outcomes only."""
     caplog.set_level(logging.DEBUG, logger="wan_mcp")
     signed = "https://pictures.example.com/cat.png?signature=secret"
-    world = account(faults=[Fault("submit", "status", 2, status=503, message=f"No picture at {signed}.")])
+    world = account(faults=[Fault("submit", "status", status=503, message=f"No picture at {signed}.")])
     request = VideoRequest.model_validate(ARGUMENTS | {"image_urls": [signed]})
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(LostAnswer):
         await world.evolink().submit(request, idempotency_key=ONCE)
     await world.evolink().tasks()
     assert "HTTP 503" in caplog.text
@@ -153,7 +124,7 @@ async def test_closed_connections_have_closed_their_transport() -> None:
             closed += 1
 
     transport = Counting(lambda _: reply({"id": ID}))
-    async with Connections(transport) as connections:
+    async with Connections(transport) as connections:  # the paid ones are opened apart
         await Evolink(SecretStr(KEY), connections).task(ID)
         await Evolink(SecretStr(KEY), connections).task(ID)
     await connections.aclose()

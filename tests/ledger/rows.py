@@ -5,6 +5,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,25 @@ import pytest
 
 from tests.clock import EPOCH
 from wan_mcp.evolink import Task
-from wan_mcp.ledger import ClaimRules, Entry, Intent, OwnerLedger
+from wan_mcp.ledger import ClaimRules, Entry, Fingerprints, Image, Intent, OwnerLedger, Post
 from wan_mcp.ledger.sqlite import schema
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="the rights of files are other ones there")
 DAY, HOUR = 86_400.0, 3_600.0
+API, OTHER_API = "https://api.evolink.ai", "http://127.0.0.1:8787"
 BODY = {"prompt": "The cat yawns.", "image_urls": ["https://pictures.example.com/cat.png"]}
+PICTURE = Image(800, 600, "PNG")
 
 
-def intent(name: str = "cat", estimate: float = 25.5) -> Intent:
-    return Intent(f"print of {name}", f"A {name} yawns.", 5, "720p", estimate)
+def prints(name: str = "cat", content: str | None = "", address: str | None = None) -> Fingerprints:
+    """Of a local picture, unless something else is given."""
+    return Fingerprints(f"name of {name}", f"content of {name}" if content == "" else content, address)
+
+
+def intent(name: str = "cat", estimate: float = 25.5, **facts: Any) -> Intent:
+    made = Intent(prints(name), f"A {name} yawns.", 5, "720p", estimate, image=PICTURE)
+    return replace(made, **facts)
 
 
 def rules(now: float = EPOCH, **rules: Any) -> ClaimRules:
@@ -33,20 +42,33 @@ def task(name: str = "cat", status: Any = "pending", **facts: Any) -> Task:
     return Task(id=f"task-unified-{name}", status=status, **facts)
 
 
+async def claimed(ledger: OwnerLedger, name: str = "cat", now: float = EPOCH, **facts: Any) -> Entry:
+    """A new request that this process works on, not sent yet."""
+    claim = await ledger.claim(intent(name, **facts), rules(now))
+    assert claim.kind == "fresh"
+    assert claim.entry is not None
+    return claim.entry
+
+
+async def posted(
+    ledger: OwnerLedger, name: str = "cat", now: float = EPOCH, skew: float | None = 0.0, **facts: Any
+) -> Entry:
+    """A new request that this process works on, and whose POST may have arrived."""
+    entry = await claimed(ledger, name, now, **facts)
+    return await ledger.mark_posted(entry.number, Post(now, skew), BODY)
+
+
+async def lose(ledger: OwnerLedger, name: str = "cat", now: float = EPOCH, **facts: Any) -> Entry:
+    """A request that was sent, whose answer never came, and on which nobody works."""
+    entry = await posted(ledger, name, now, **facts)
+    await ledger.release(entry.number)
+    return entry
+
+
 async def make(ledger: OwnerLedger, name: str = "cat", now: float = EPOCH, **facts: Any) -> Entry:
     """A request that was paid for and has its task."""
-    claim = await ledger.claim(intent(name), rules(now))
-    assert claim.kind == "fresh"
-    await ledger.mark_posted(claim.entry.number, BODY, now)
-    return await ledger.mark_answered(claim.entry.number, task(name, **facts), now)
-
-
-async def lose(ledger: OwnerLedger, name: str = "cat", now: float = EPOCH) -> Entry:
-    """A request that was sent, and whose answer never came."""
-    claim = await ledger.claim(intent(name), rules(now))
-    entry = await ledger.mark_posted(claim.entry.number, BODY, now)
-    await ledger.release(entry.number, sent=True)
-    return entry
+    entry = await posted(ledger, name, now)
+    return await ledger.mark_answered(entry.number, task(name, **facts), now)
 
 
 @contextmanager
@@ -57,7 +79,7 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @asynccontextmanager
@@ -71,10 +93,10 @@ async def shared(folder: Path) -> AsyncIterator[SqliteLedger]:
 
 
 @asynccontextmanager
-async def owned(folder: Path, owner: str = "me") -> AsyncIterator[OwnerLedger]:
+async def owned(folder: Path, key: str = "me", gateway: str = API) -> AsyncIterator[OwnerLedger]:
     """The ledger in a folder, of one owner, opened anew."""
     async with shared(folder) as ledger:
-        yield ledger.for_owner(owner)
+        yield ledger.for_owner(gateway, key)
 
 
 async def make_and_close(folder: Path) -> None:
@@ -85,7 +107,7 @@ async def make_and_close(folder: Path) -> None:
 
 SALT = bytes(range(32))
 FIRST_COLUMNS: dict[str, object] = {
-    "owner": hashlib.blake2b(b"me", key=SALT, digest_size=16).hexdigest(),
+    "owner": hashlib.blake2b(f"{API}\nme".encode(), key=SALT, digest_size=16).hexdigest(),
     "fingerprint": "print of cat",
     "idempotency_key": "wan-mcp-0123456789abcdef",
     "asked_at": EPOCH,
@@ -104,14 +126,11 @@ FIRST_COLUMNS: dict[str, object] = {
     "known_at": EPOCH + 3,
     "completed_at": EPOCH + 4,
 }
+UNANSWERED = dict.fromkeys(("task_id", "status", "task", "cost", "known_at", "completed_at")) | {"adopted": 0}
+"""Columns of a first row whose answer never came."""
 
 
-def _renamed(columns: dict[str, object]) -> dict[str, object]:
-    """The columns as version 4 named them."""
-    return {{"adopted": "recovered"}.get(name, name): value for name, value in columns.items()}
-
-
-def build(folder: Path, version: int) -> None:
+def build(folder: Path, version: int, **changed: object) -> None:
     """A ledger as that version of the schema left it, with a row in it."""
     with opened(folder) as database:
         for step in schema.STEPS[:version]:
@@ -121,6 +140,14 @@ def build(folder: Path, version: int) -> None:
         if version:
             database.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
             database.execute("INSERT INTO meta VALUES ('salt', ?)", (SALT,))
-            columns = FIRST_COLUMNS if version < 4 else _renamed(FIRST_COLUMNS)
-            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-            database.execute(f"INSERT INTO entries ({names}) VALUES ({marks})", tuple(FIRST_COLUMNS.values()))
+            insert_old(database, version, **changed)
+
+
+def insert_old(database: sqlite3.Connection, version: int, **changed: object) -> None:
+    """Write another row as that version of the schema did; the names are those of the first version."""
+    renamed = {"adopted": "recovered"} if version >= 4 else {}
+    if version >= 5:
+        renamed["fingerprint"] = "content"
+    columns = {renamed.get(name, name): value for name, value in (FIRST_COLUMNS | changed).items()}
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    database.execute(f"INSERT INTO entries ({names}) VALUES ({marks})", tuple(columns.values()))

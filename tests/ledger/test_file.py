@@ -10,8 +10,11 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.clock import EPOCH
 from tests.ledger.rows import (
+    BODY,
     POSIX,
+    claimed,
     contents,
     intent,
     make,
@@ -19,8 +22,10 @@ from tests.ledger.rows import (
     opened,
     owned,
     rules,
+    task,
 )
 from wan_mcp.errors import LedgerError
+from wan_mcp.ledger import Post
 from wan_mcp.ledger.sqlite import schema
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 
@@ -33,7 +38,7 @@ async def test_folder_and_files_are_private(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "data"
     async with owned(folder) as ledger:
         await make(ledger)
-        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_file()}
     assert folder.stat().st_mode & 0o777 == 0o700
     assert set(modes) >= {FILE_NAME, f"{FILE_NAME}-wal"}
     assert set(modes.values()) == {0o600}
@@ -164,3 +169,47 @@ async def test_a_full_disk_is_refused_and_forgotten_when_there_is_room(tmp_path:
         assert "disk has room" in raised.value.next_step
         assert (tmp_path / FILE_NAME).read_bytes() == before
         assert (await ledger.claim(intent(), rules())).kind == "fresh"
+
+
+def _deleted(path: Path) -> None:
+    path.unlink()
+
+
+def _moved(path: Path) -> None:
+    path.rename(path.with_suffix(".old"))
+
+
+def _replaced(path: Path) -> None:
+    path.with_suffix(".new").write_bytes(path.read_bytes())
+    path.with_suffix(".new").replace(path)
+
+
+@POSIX
+@pytest.mark.parametrize("change", [_deleted, _moved, _replaced])
+async def test_a_file_that_is_gone_while_it_is_open_stops_paid_calls(tmp_path: Path, change: Any) -> None:
+    """Another process would not see what is claimed; what is known can still be read, until a restart."""
+    async with owned(tmp_path) as ledger:
+        entry = await make(ledger)
+        under_way = await claimed(ledger, "dog")
+        change(tmp_path / FILE_NAME)
+        with pytest.raises(LedgerError, match="deleted, moved or replaced") as raised:
+            await ledger.claim(intent("cow"), rules())
+        assert "Restart the server" in raised.value.next_step
+        with pytest.raises(LedgerError, match="deleted, moved or replaced"):
+            await ledger.mark_posted(under_way.number, Post(EPOCH, 0.0), BODY)
+        assert await ledger.entries() == [entry]
+        assert await ledger.find("task-unified-cat") == entry
+        seen = await ledger.observe(task(status="completed"), EPOCH + 60)
+        assert seen.status == "completed"
+    async with owned(tmp_path) as ledger:
+        assert (await ledger.claim(intent("cow"), rules())).kind == "fresh"
+
+
+@POSIX
+async def test_a_file_that_comes_back_is_the_same_one(tmp_path: Path) -> None:
+    """What counts is which file is at the path, not what happened meanwhile."""
+    async with owned(tmp_path) as ledger:
+        await make(ledger)
+        _moved(tmp_path / FILE_NAME)
+        (tmp_path / FILE_NAME).with_suffix(".old").rename(tmp_path / FILE_NAME)
+        assert (await ledger.claim(intent("cow"), rules())).kind == "fresh"

@@ -1,6 +1,7 @@
 """What holds for any request and any history."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -13,9 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.clock import EPOCH
-from tests.ledger.rows import BODY, DAY, HOUR, intent, lose, make, owned, rules, task
+from tests.ledger.rows import BODY, DAY, HOUR, claimed, intent, lose, make, owned, posted, rules, task
 from wan_mcp.errors import CapReached
-from wan_mcp.ledger import DEFAULTS, Intent, OwnerLedger, fingerprint
+from wan_mcp.ledger import DEFAULTS, Fingerprints, Intent, OwnerLedger, Post, fingerprint
 
 pytestmark = pytest.mark.anyio
 
@@ -28,13 +29,15 @@ bodies = st.fixed_dictionaries(
         "quality": st.sampled_from(["480p", "720p", "1080p"]),
         "prompt_extend": st.booleans(),
         "callback_url": st.sampled_from(["https://a.example/b", "https://a.example/c"]),
+        "take": st.sampled_from([1, 2]),
     },
 )
 pictures = st.sampled_from(["picture one", "picture two"])
 
 
 def meaning(body: dict[str, Any], picture: str) -> dict[str, Any]:
-    return {**DEFAULTS, **body, "picture": picture}
+    prompt = " ".join(unicodedata.normalize("NFC", body["prompt"]).split())
+    return {**DEFAULTS, "take": 1, **body, "prompt": prompt, "picture": picture}
 
 
 @patient
@@ -59,17 +62,67 @@ def test_two_requests_are_the_same_only_if_all_of_them_is(
 
 
 @patient
-@given(bodies, pictures, st.sampled_from(["prompt", "duration", "quality", "prompt_extend", "callback_url"]))
+@given(bodies, pictures, st.sampled_from([*DEFAULTS, "prompt", "callback_url", "take", "model"]))
 def test_each_field_counts(body: dict[str, Any], picture: str, field: str) -> None:
     """Changing one field makes another request."""
     others = {
-        "prompt": body["prompt"] + " ",
+        "prompt": body["prompt"] + "!",
         "duration": 15 - body.get("duration", 5),
         "quality": "480p" if body.get("quality", "720p") != "480p" else "1080p",
         "prompt_extend": not body.get("prompt_extend", True),
         "callback_url": "https://a.example/d",
+        "take": body.get("take", 1) + 1,
+        "model": "wan2.6",
     }
     assert fingerprint(body | {field: others[field]}, picture) != fingerprint(body, picture)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("caf\u00e9", "cafe\u0301", True),
+        ("A cat  yawns.", "A cat yawns.", True),
+        ("A cat\n\tyawns.", " A cat yawns. ", True),
+        ("A cat\u00a0yawns.", "A cat yawns.", True),
+        ("A cat yawns.", "A catyawns.", False),
+        ("A cat yawns.", "a cat yawns.", False),
+        ("\ufb01sh", "fish", False),
+    ],
+)
+def test_a_prompt_is_the_same_however_it_is_typed(one: str, other: str, same: bool) -> None:
+    """Composed or not, and with any white space between the words; nothing else is the same."""
+    prints = [fingerprint({"prompt": prompt}, "picture") for prompt in (one, other)]
+    assert (prints[0] == prints[1]) is same
+
+
+def test_the_first_take_is_that_of_ledgers_without_takes() -> None:
+    """Each other take is another request."""
+    plain, *takes = [fingerprint({"prompt": "a", **take}, "p") for take in ({}, {"take": 1}, {"take": 2})]
+    assert takes[0] == plain != takes[1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same", "changed"),
+    [
+        (Fingerprints("a", "content"), Fingerprints("b", "content"), True, False),
+        (Fingerprints("a", "content"), Fingerprints("a", "else"), False, True),
+        (Fingerprints("a", "content"), Fingerprints("a", "content", "address"), True, False),
+        (Fingerprints("a", "else", "address"), Fingerprints("b", "content", "address"), True, True),
+        (Fingerprints("a", "else", "address"), Fingerprints("a", "content", "another"), False, True),
+        (Fingerprints("a", None, "address"), Fingerprints("a", "content", "address"), True, False),
+        (Fingerprints("a", "content", "address"), Fingerprints("a", None, "another"), False, False),
+        (Fingerprints("a"), Fingerprints("a", "content"), True, False),
+        (Fingerprints("a"), Fingerprints("b", "content"), False, False),
+        (Fingerprints("a"), Fingerprints("a"), True, False),
+    ],
+)
+def test_a_picture_is_the_same_by_its_content_or_else_by_its_address(
+    one: Fingerprints, other: Fingerprints, same: bool, changed: bool
+) -> None:
+    """By its name only where it cannot be read; the same address may show another one by now."""
+    assert one.same(other) is same
+    assert one.changed_since(other) is changed
+    assert one.changed_since(None) is False
 
 
 gaps = st.sampled_from([0.0, 0.25, 1.0, HOUR, DAY / 2, DAY - 1, DAY - 0.25, DAY]) | st.integers(
@@ -85,14 +138,15 @@ async def live(ledger: OwnerLedger, history: list[tuple[float, float, str]]) -> 
     now, spent = EPOCH, []
     for number, (gap, estimate, outcome) in enumerate(history):
         now += gap
-        claim = await ledger.claim(intent(str(number), estimate=estimate), rules(now))
-        await ledger.mark_posted(claim.entry.number, BODY, now)
+        entry = await posted(ledger, str(number), now, estimate=estimate)
+        if outcome == "refused":
+            await ledger.drop_post(entry.number, guessed=False)
         if outcome in ("lost", "refused"):
-            await ledger.release(claim.entry.number, sent=outcome == "lost")
+            await ledger.release(entry.number)
         else:
             used = {"status": "completed", "credits_used": estimate / 2}
             facts = used if outcome == "used" else {"status": outcome, "credits_reserved": estimate}
-            await ledger.mark_answered(claim.entry.number, task(str(number), **facts), now)
+            await ledger.mark_answered(entry.number, task(str(number), **facts), now)
         cost = {"failed": 0.0, "cancelled": 0.0, "refused": 0.0, "used": estimate / 2}.get(outcome, estimate)
         spent.append((now, Fraction(str(cost))))
     return now, spent
@@ -104,7 +158,8 @@ async def is_allowed(ledger: OwnerLedger, request: Intent, now: float, cap: floa
         claim = await ledger.claim(request, rules(now, daily_credits=cap))
     except CapReached as refusal:
         return refusal.next_step
-    await ledger.release(claim.entry.number, sent=False)
+    assert claim.entry is not None
+    await ledger.release(claim.entry.number)
     return None
 
 
@@ -153,12 +208,23 @@ async def test_a_request_sent_again_counts_from_then_on(ledger: OwnerLedger) -> 
     await lose(ledger)
     later = EPOCH + 20 * HOUR
     claim = await ledger.claim(intent(), rules(later))
-    await ledger.mark_posted(claim.entry.number, BODY, later)
+    assert claim.entry is not None
+    await ledger.mark_posted(claim.entry.number, Post(later, 0.0), BODY)
     await ledger.mark_answered(claim.entry.number, task(credits_reserved=25.5), later)
     advice = await is_allowed(ledger, intent("dog"), EPOCH + DAY + 1, 30)
     assert advice is not None
     assert await is_allowed(ledger, intent("dog"), later + DAY - 1, 30) == advice
     assert await is_allowed(ledger, intent("dog"), later + DAY, 30) is None
+
+
+async def test_what_is_being_prepared_counts_already(ledger: OwnerLedger) -> None:
+    """Two requests at once cannot both have the last credits; a repeat and what is gone on with cost none."""
+    entry = await claimed(ledger)
+    assert await is_allowed(ledger, intent("dog"), EPOCH, 50) is not None
+    await ledger.release(entry.number)
+    assert await is_allowed(ledger, intent("dog"), EPOCH, 50) is None
+    await lose(ledger)
+    assert (await ledger.claim(intent(), rules(daily_credits=1, request_credits=1))).kind == "resume"
 
 
 async def test_a_refusal_says_the_numbers(ledger: OwnerLedger) -> None:

@@ -6,10 +6,27 @@ from pathlib import Path
 import pytest
 
 from tests.clock import EPOCH
-from tests.ledger.rows import BODY, HOUR, contents, intent, lose, make, opened, owned, rules, shared, task
+from tests.ledger.rows import (
+    API,
+    BODY,
+    HOUR,
+    OTHER_API,
+    claimed,
+    contents,
+    intent,
+    lose,
+    make,
+    opened,
+    owned,
+    posted,
+    prints,
+    rules,
+    shared,
+    task,
+)
 from tests.world import KEY
 from wan_mcp.errors import LedgerError
-from wan_mcp.ledger import OwnerLedger
+from wan_mcp.ledger import Claim, Image, OwnerLedger, Post
 
 pytestmark = pytest.mark.anyio
 
@@ -17,8 +34,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_row_without_an_answer_is_unknown_and_one_never_sent_is_gone(ledger: OwnerLedger) -> None:
     """What may have been sent is kept, what surely was not leaves no trace."""
     lost = await lose(ledger)
-    claim = await ledger.claim(intent("dog"), rules())
-    await ledger.release(claim.entry.number, sent=False)
+    await ledger.release((await claimed(ledger, "dog")).number)
     assert await ledger.entries() == await ledger.unanswered() == [lost]
     assert await ledger.entries(status="unknown") == [lost]
     assert lost.status == "unknown"
@@ -27,8 +43,7 @@ async def test_a_row_without_an_answer_is_unknown_and_one_never_sent_is_gone(led
 async def test_the_answer_stays_when_the_claim_is_given_up_after_it(ledger: OwnerLedger) -> None:
     """Whatever happens after the task is recorded, it is not lost again."""
     entry = await make(ledger)
-    await ledger.release(entry.number, sent=False)
-    await ledger.release(entry.number, sent=True)
+    await ledger.release(entry.number)
     assert await ledger.find("task-unified-cat") == entry
 
 
@@ -80,7 +95,7 @@ async def test_progress_alone_is_not_written_at_once(ledger: OwnerLedger) -> Non
 async def test_a_task_made_elsewhere_is_remembered_but_answers_no_request(ledger: OwnerLedger) -> None:
     """It has a row from then on, which costs nothing of the cap and belongs to no request."""
     seen = await ledger.observe(task("else", created=EPOCH - 60), EPOCH)
-    assert (seen.fingerprint, seen.asked_at, seen.estimate) == (None, EPOCH - 60, 0)
+    assert (seen.fingerprints, seen.asked_at, seen.estimate) == (None, EPOCH - 60, 0)
     assert await ledger.entries() == [seen]
     assert await ledger.taken_ids(["task-unified-else"]) == set()
     assert (await ledger.claim(intent(), rules(daily_credits=25.5))).kind == "fresh"
@@ -105,6 +120,53 @@ async def test_a_recovery_ends_when_the_task_is_another_requests(ledger: OwnerLe
     assert (await ledger.claim(intent("cat"), rules(EPOCH + 5))).kind == "resume"
 
 
+async def test_a_found_task_that_an_equal_request_is_answered_with_stays_where_it_is(
+    ledger: OwnerLedger,
+) -> None:
+    """The gateway deduplicates: what was found in the list was right, and only one was paid."""
+    lost = await lose(ledger)
+    found = await ledger.mark_answered(lost.number, task(), EPOCH + 60, recovered=True)
+    again = await posted(ledger, now=EPOCH + 2 * HOUR)
+    assert await ledger.mark_answered(again.number, task(), EPOCH + 2 * HOUR) == found
+    assert await ledger.entries() == [found]
+
+
+async def test_a_recovery_that_ends_beside_an_open_equal_request_is_closed(ledger: OwnerLedger) -> None:
+    """Of equal requests only one is open: the later one, which asks for the same."""
+    lost = await lose(ledger)
+    await ledger.mark_answered(lost.number, task("dog"), EPOCH + 60, recovered=True)
+    later = await lose(ledger, now=EPOCH + 2 * HOUR)
+    dog = await make(ledger, "dog", EPOCH + 2 * HOUR)
+    assert await ledger.unanswered() == [later]
+    assert await ledger.find("task-unified-dog") == dog
+    assert await ledger.claim(intent(), rules(EPOCH + 2 * HOUR)) == Claim("resume", later)
+
+
+async def test_the_open_rows_are_of_all_owners_at_the_same_gateway(
+    ledger: OwnerLedger, tmp_path: Path
+) -> None:
+    """One account can have several keys; another gateway's tasks are in another list."""
+    mine = await posted(ledger)
+    await claimed(ledger, "unsent")
+    await make(ledger, "answered")
+    async with owned(tmp_path / "data", "you") as yours, owned(tmp_path / "data", gateway=OTHER_API) as other:
+        theirs = await posted(yours)
+        elsewhere = await posted(other)
+        assert await ledger.unanswered() == await yours.unanswered() == [mine, theirs]
+        assert await other.unanswered() == [elsewhere]
+
+
+async def test_the_picture_that_was_sent_is_kept(ledger: OwnerLedger) -> None:
+    """The answer describes it, also when the picture at its address is another one by now."""
+    sent = Image(1280, 720, "JPEG", ("cropped", "turned"))
+    entry = await claimed(ledger, image=sent, fingerprints=prints(address="address"))
+    changed = prints(content="another", address="address")
+    claim = await ledger.claim(intent(image=Image(), fingerprints=changed), rules())
+    assert claim == Claim("busy", entry)
+    assert entry.image == sent
+    assert changed.changed_since(entry.fingerprints)
+
+
 @pytest.mark.parametrize("name", ["task-unified-cat", "#1", "1"])
 async def test_a_row_can_be_forgotten_by_either_name(ledger: OwnerLedger, tmp_path: Path, name: str) -> None:
     """By the task's id, or by the row's number where there is no task."""
@@ -118,27 +180,43 @@ async def test_a_row_can_be_forgotten_by_either_name(ledger: OwnerLedger, tmp_pa
 async def test_a_row_forgotten_in_the_middle_is_an_error_of_the_ledger(
     ledger: OwnerLedger, tmp_path: Path
 ) -> None:
-    """Whoever is at it learns of it, before and after the request is sent."""
-    before = await ledger.claim(intent(), rules())
-    after = await lose(ledger, "dog")
+    """Whoever is at it learns of it before the request is sent, and can give it up."""
+    entry = await claimed(ledger)
     async with shared(tmp_path / "data") as all_owners:
-        await all_owners.forget(f"#{before.entry.number}")
-        await all_owners.forget(f"#{after.number}")
-    with pytest.raises(LedgerError):
-        await ledger.mark_posted(before.entry.number, BODY, EPOCH)
-    with pytest.raises(LedgerError):
-        await ledger.mark_answered(after.number, task(), EPOCH)
+        await all_owners.forget(f"#{entry.number}")
+    with pytest.raises(LedgerError, match="#1 any more"):
+        await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY)
+    await ledger.release(entry.number)
+    assert await ledger.entries() == []
+
+
+async def test_an_answer_to_a_row_that_was_forgotten_is_kept(ledger: OwnerLedger, tmp_path: Path) -> None:
+    """The task was paid: it has a row of its own, of no request."""
+    entry = await posted(ledger)
+    async with shared(tmp_path / "data") as all_owners:
+        await all_owners.forget(f"#{entry.number}")
+    kept = await ledger.mark_answered(entry.number, task(), EPOCH + 1)
+    assert (kept.number, kept.task, kept.is_request) == (entry.number + 1, task(), False)
+    assert await ledger.entries() == [kept]
+
+
+async def test_a_second_answer_to_a_row_is_kept_beside_the_first(ledger: OwnerLedger) -> None:
+    """Whoever overtook it was faster: the row keeps its task, and the other one is not lost either."""
+    first = await make(ledger)
+    assert await ledger.mark_answered(first.number, task(), EPOCH) == first
+    second = await ledger.mark_answered(first.number, task("second"), EPOCH + 1)
+    assert (second.task, second.is_request) == (task("second"), False)
+    assert await ledger.entries() == [second, first]
 
 
 async def test_the_owner_is_a_digest_of_key_and_address(tmp_path: Path) -> None:
     """The same from process to process, another for another key, address or ledger; never the key."""
-    api = "https://api.evolink.ai"
-    identities = [(api, KEY), (api, KEY), ("http://127.0.0.1:8787", KEY), (api, f"{KEY}x")]
+    identities = [(API, KEY), (API, KEY), (OTHER_API, KEY), (API, f"{KEY}x")]
     for number, identity in enumerate(identities):
         async with shared(tmp_path / "data") as ledger:
             await make(ledger.for_owner(*identity), f"cat{number}", EPOCH + HOUR * number)
     async with shared(tmp_path / "other") as ledger:
-        await make(ledger.for_owner(api, KEY))
+        await make(ledger.for_owner(API, KEY))
     with opened(tmp_path / "data") as database:
         one, again, elsewhere, another = (
             owner for (owner,) in database.execute("SELECT owner FROM entries ORDER BY number")

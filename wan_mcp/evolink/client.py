@@ -155,7 +155,9 @@ class Evolink:
         try:
             task = Task.read(reply.payload)
         except UnreadableAnswer as error:  # probably accepted, but the answer is as good as lost
-            raise LostAnswer(error.message, charged="unknown", status=reply.status) from error
+            raise LostAnswer(
+                error.message, next_step=error.next_step, charged="unknown", status=reply.status
+            ) from error
         return Accepted(task, replayed=reply.headers.get("idempotency-replayed", "").lower() == "true")
 
     def skew(self) -> float | None:

@@ -204,6 +204,8 @@ def _charged(problem: _Problem) -> Charged:
     It surely has not where the code says so, at the rate limit, and where the API itself refuses the request.
     Anything else may come from a machine in between, after the request was accepted.
     """
+    if problem.code == STILL_OPEN:
+        return "unknown"
     if (
         problem.status == 429
         or any(problem.code in codes for codes, _, _ in _BY_CODE)

@@ -276,7 +276,7 @@ class Submission:
         if self._entry.guessed:
             with suppress(LedgerError):  # then the others wait for a while
                 await self._ledger.end_guess(self._entry.number)
-        self._found(Submitted(entry, shared=entry.number != self._entry.number, also_paid=also_paid))
+        self._found(Submitted(entry, shared=entry.number < self._entry.number, also_paid=also_paid))
         return True
 
     async def _learn_from_list(self) -> tuple[str, ...]:

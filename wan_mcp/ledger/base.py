@@ -209,6 +209,9 @@ class OwnerLedger(Protocol):
         Args:
             number: the row.
             guessed: whether that POST was a guess, which does not count then.
+
+        Raises:
+            TakenOver: when another process works on the row now.
         """
         ...
 

@@ -47,7 +47,7 @@ class Lease:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._remove_dead()
             lock = FileLock(self._folder / f"{secrets.token_hex(8)}{SUFFIX}", mode=0o600, thread_local=False)
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=1)  # for a moment, another process may take the new file for a dead one
             self._lock = lock
         path = Path(self._lock.lock_file)
         with suppress(OSError):

@@ -139,7 +139,8 @@ def post(
     guess: bool,
 ) -> Entry:
     """Record a POST that is about to be sent."""
-    entry = held(database, number, lease, made.at)
+    lease.name(made.at)
+    entry = held(database, number, lease)
     _write_posts(database, number, [*(entry.posts[:-1] if instead else entry.posts), made])
     database.execute(
         "UPDATE entries SET body = ?, guessed = max(guessed, ?) WHERE number = ?",
@@ -148,9 +149,9 @@ def post(
     return by_number(database, number)
 
 
-def drop_post(database: sqlite3.Connection, number: int, *, guessed: bool) -> Entry:
+def drop_post(database: sqlite3.Connection, number: int, lease: Lease, *, guessed: bool) -> Entry:
     """Remove the last POST, which was surely refused."""
-    entry = by_number(database, number)
+    entry = held(database, number, lease)  # else the last POST is another process's
     _write_posts(database, number, list(entry.posts[:-1]))
     if guessed:
         database.execute("UPDATE entries SET guessed = 0, guessing_at = NULL WHERE number = ?", (number,))
@@ -169,7 +170,8 @@ def begin_guess(
     database: sqlite3.Connection, gateway: str, number: int, now: float, within: float, lease: Lease
 ) -> bool:
     """Let one row at a time be repeated by a guess, while that can teach something."""
-    held(database, number, lease, now)
+    lease.name(now)
+    held(database, number, lease)
     other = database.execute(
         "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessing_at > ? AND guessing_at <= ?"
         # Without an answer nobody works on it any more: then it teaches nothing.
@@ -186,7 +188,7 @@ def end_guess(database: sqlite3.Connection, number: int) -> None:
     database.execute("UPDATE entries SET guessing_at = NULL WHERE number = ?", (number,))
 
 
-def held(database: sqlite3.Connection, number: int, lease: Lease, now: float) -> Entry:
+def held(database: sqlite3.Connection, number: int, lease: Lease) -> Entry:
     """A row that this process works on.
 
     Raises:
@@ -195,7 +197,7 @@ def held(database: sqlite3.Connection, number: int, lease: Lease, now: float) ->
     """
     entry = by_number(database, number)
     holder = database.execute("SELECT holder FROM entries WHERE number = ?", (number,)).fetchone()["holder"]
-    if holder != lease.name(now) or entry.task is not None:
+    if holder is None or holder != lease.own_name or entry.task is not None:
         raise TakenOver("Another process took over this request.", next_step=REQUEST_AGAIN)
     return entry
 

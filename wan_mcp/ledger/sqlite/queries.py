@@ -141,27 +141,42 @@ def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
 def answer(
     database: sqlite3.Connection, owner: str, number: int, task: Task, now: float, *, recovered: bool
 ) -> Entry:
-    """Give the task to this row; a row that had it by a guess loses it.
+    """Give the task to this row; a row of another request that had it by a guess loses it.
 
     A row that the user removed, or that another process gave another task, stays as it is: the task is
     recorded by itself.
     """
-    row = database.execute("SELECT task_id FROM entries WHERE number = ?", (number,)).fetchone()
+    row = database.execute(
+        "SELECT task_id, content, address FROM entries WHERE number = ?", (number,)
+    ).fetchone()
     if row is None or row["task_id"] not in (None, task.id):
-        return observe(database, owner, task, now)
+        entry = observe(database, owner, task, now)
+        # It was paid here: it counts towards the cap, and is no other request's.
+        database.execute(
+            "UPDATE entries SET idempotency_key = coalesce(idempotency_key, ''), posted_at = ?,"
+            " reposted_at = ? WHERE number = ?",
+            (now, now, entry.number),
+        )
+        return by_number(database, entry.number)
     database.execute(
         "DELETE FROM entries WHERE owner = ? AND task_id = ? AND idempotency_key IS NULL", (owner, task.id)
     )
     known = database.execute(
-        "SELECT number, recovered FROM entries WHERE owner = ? AND task_id = ? AND number <> ?",
-        (owner, task.id, number),
+        "SELECT number, recovered, content = ? OR address = ? AS equal FROM entries"
+        " WHERE owner = ? AND task_id = ? AND number <> ?",
+        (row["content"], row["address"], owner, task.id, number),
     ).fetchone()
-    if known and not recovered and known["recovered"]:
+    if known and not recovered and known["recovered"] and not known["equal"]:
         database.execute(
-            "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0"
+            "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0,"
+            # Of equal requests only one may be open.
+            " closed = EXISTS (SELECT 1 FROM entries AS other WHERE other.owner = entries.owner"
+            " AND other.number <> entries.number AND other.task_id IS NULL AND other.closed = 0"
+            " AND (other.content = entries.content OR other.address = entries.address))"
             " WHERE number = ?",
             (known["number"],),
         )
+        database.execute("UPDATE entries SET same_as = ? WHERE same_as = ?", (number, known["number"]))
     elif known:  # a gateway that answers equal requests with one task: only one was paid
         database.execute(
             "UPDATE entries SET closed = 1, same_as = ?, holder = NULL, answered_at = ? WHERE number = ?",

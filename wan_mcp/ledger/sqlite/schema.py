@@ -98,6 +98,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " WHERE task_id IS NULL AND closed = 0 AND address IS NOT NULL",
         "CREATE INDEX entries_open ON entries (gateway) WHERE task_id IS NULL AND closed = 0",
         "CREATE INDEX entries_guessing ON entries (gateway, guessing_at) WHERE guessing_at IS NOT NULL",
+        # Ids of the account's list are looked up for all owners.
+        "CREATE INDEX entries_taken ON entries (task_id) WHERE idempotency_key IS NOT NULL",
         "CREATE TABLE gateways (address TEXT PRIMARY KEY, key_use TEXT NOT NULL)",
     ),
 )

@@ -106,7 +106,8 @@ class SqliteOwnerLedger:
 
     async def drop_post(self, number: int, *, guessed: bool) -> Entry:
         return await self._write(
-            lambda database, owner: claims.drop_post(database, number, guessed=guessed), durable=False
+            lambda database, owner: claims.drop_post(database, number, self._lease, guessed=guessed),
+            durable=False,
         )
 
     async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:

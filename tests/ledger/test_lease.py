@@ -1,0 +1,168 @@
+"""Who works on a request: the lock of a living process, or nobody."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.clock import EPOCH
+from tests.ledger.rows import BODY, POSIX, claimed, intent, lose, opened, owned, posted, rules, shared, task
+from wan_mcp.errors import TakenOver
+from wan_mcp.ledger import Claim, OwnerLedger, Post
+from wan_mcp.ledger.lease import SIGN_OF_LIFE
+from wan_mcp.ledger.sqlite.store import LOCKS
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def other(tmp_path: Path) -> AsyncIterator[OwnerLedger]:
+    """The same ledger, opened once more: each holds a lock of its own, as two processes do."""
+    async with owned(tmp_path / "data") as other:
+        yield other
+
+
+def locks(folder: Path) -> set[str]:
+    return {path.name for path in (folder / LOCKS).iterdir()}
+
+
+def set_holder(folder: Path, holder: str | None) -> None:
+    with opened(folder) as database:
+        database.execute("UPDATE entries SET holder = ?", (holder,))
+
+
+def holder_of(folder: Path) -> str | None:
+    with opened(folder) as database:
+        (holder,) = database.execute("SELECT holder FROM entries").fetchone()
+    return holder if holder is None else str(holder)
+
+
+async def test_only_one_of_two_holders_works_on_a_request(ledger: OwnerLedger, other: OwnerLedger) -> None:
+    """For both it is busy until it is given up, and then whoever comes first has it."""
+    entry = await posted(ledger)
+    for either in (ledger, other):
+        assert await either.claim(intent(), rules()) == Claim("busy", entry)
+    await ledger.release(entry.number)
+    assert await other.claim(intent(), rules()) == Claim("resume", entry)
+    assert await ledger.claim(intent(), rules()) == Claim("busy", entry)
+
+
+async def test_a_claim_that_is_given_up_unsent_is_anybodys(ledger: OwnerLedger, other: OwnerLedger) -> None:
+    """It leaves no row."""
+    entry = await claimed(ledger)
+    assert (await other.claim(intent(), rules())).kind == "busy"
+    await ledger.release(entry.number)
+    assert await other.entries() == []
+    assert (await other.claim(intent(), rules())).kind == "fresh"
+
+
+async def test_a_ledger_that_is_closed_gives_up_what_it_held(tmp_path: Path, other: OwnerLedger) -> None:
+    """An orderly end leaves no lock, and its requests are gone on with."""
+    async with owned(tmp_path / "data") as ledger:
+        await posted(ledger)
+        assert len(locks(tmp_path / "data")) == 1
+    assert locks(tmp_path / "data") == set()
+    assert (await other.claim(intent(), rules())).kind == "resume"
+
+
+async def test_a_holder_without_a_sign_of_life_for_ten_minutes_is_overtaken(
+    ledger: OwnerLedger, other: OwnerLedger
+) -> None:
+    """A stopped process keeps its lock; what it writes is its sign of life."""
+    entry = await claimed(ledger)
+    assert (await other.claim(intent(), rules(EPOCH + SIGN_OF_LIFE))).kind == "busy"
+    later = EPOCH + SIGN_OF_LIFE
+    await ledger.mark_posted(entry.number, Post(later, 0.0), BODY)
+    for _ in range(2):  # a look is no sign of life
+        assert (await other.claim(intent(), rules(later + SIGN_OF_LIFE))).kind == "busy"
+    assert (await other.claim(intent(), rules(later + SIGN_OF_LIFE + 1))).kind == "resume"
+
+
+async def test_whoever_was_overtaken_can_no_longer_send_or_give_up(
+    ledger: OwnerLedger, other: OwnerLedger
+) -> None:
+    """It stops at the next thing that it wants to write, and changes nothing of the other one's."""
+    number = (await posted(ledger)).number
+    later = EPOCH + SIGN_OF_LIFE + 1
+    assert (await other.claim(intent(), rules(later))).kind == "resume"
+    theirs = await other.mark_posted(number, Post(later, 0.0), BODY)
+    with pytest.raises(TakenOver):
+        await ledger.mark_posted(number, Post(later, 0.0), BODY)
+    with pytest.raises(TakenOver):
+        await ledger.drop_post(number, guessed=False)
+    with pytest.raises(TakenOver):
+        await ledger.begin_guess(number, later, 100)
+    await ledger.release(number)
+    assert await ledger.claim(intent(), rules(later)) == Claim("busy", theirs)
+    assert await ledger.unanswered() == [theirs]
+
+
+async def test_whoever_was_overtaken_can_still_tell_its_answer(
+    ledger: OwnerLedger, other: OwnerLedger
+) -> None:
+    """The task is the request's; the other one finds that out when it wants to send."""
+    number = (await posted(ledger)).number
+    later = EPOCH + SIGN_OF_LIFE + 1
+    await other.claim(intent(), rules(later))
+    await ledger.mark_answered(number, task(), later)
+    with pytest.raises(TakenOver):
+        await other.mark_posted(number, Post(later, 0.0), BODY)
+    assert (await other.claim(intent(), rules(later))).kind == "repeat"
+
+
+@pytest.mark.parametrize("holder", ["0123456789abcdef.lock", "host|1|0123456789abcdef", "../ledger.sqlite3"])
+async def test_a_holder_that_has_no_lock_is_dead(ledger: OwnerLedger, tmp_path: Path, holder: str) -> None:
+    """Its lock is gone, or it is of a version that had no locks."""
+    entry = await lose(ledger)
+    set_holder(tmp_path / "data", holder)
+    assert await ledger.claim(intent(), rules()) == Claim("resume", entry)
+
+
+async def test_a_holder_whose_lock_is_free_is_dead(ledger: OwnerLedger, tmp_path: Path) -> None:
+    """A process that was killed leaves its file behind; however young that is, nobody holds it."""
+    entry = await lose(ledger)
+    (tmp_path / "data" / LOCKS / "0123456789abcdef.lock").touch()
+    set_holder(tmp_path / "data", "0123456789abcdef.lock")
+    assert await ledger.claim(intent(), rules()) == Claim("resume", entry)
+
+
+async def test_dead_locks_are_removed_and_living_ones_are_not(
+    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
+) -> None:
+    """By the next process that works on a request; other files are left alone."""
+    await claimed(ledger)
+    folder = tmp_path / "data" / LOCKS
+    (folder / "0123456789abcdef.lock").touch()
+    (folder / "notes.txt").touch()
+    alive = locks(tmp_path / "data") - {"0123456789abcdef.lock"}
+    await claimed(other, "dog")
+    assert locks(tmp_path / "data") > alive
+    assert len(locks(tmp_path / "data")) == 3
+    assert (await other.claim(intent(), rules())).kind == "busy"
+
+
+@POSIX
+async def test_locks_are_private(ledger: OwnerLedger, tmp_path: Path) -> None:
+    """Nobody else on the machine can hold them."""
+    await claimed(ledger)
+    folder = tmp_path / "data" / LOCKS
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600]
+
+
+async def test_a_row_that_we_hold_without_a_job_is_gone_on_with(ledger: OwnerLedger, tmp_path: Path) -> None:
+    """Giving it up could not be written: the row still names us, but nobody here works on it."""
+    entry = await posted(ledger)
+    own = holder_of(tmp_path / "data")
+    await ledger.release(entry.number)
+    set_holder(tmp_path / "data", own)
+    assert await ledger.claim(intent(), rules()) == Claim("resume", entry)
+    assert await ledger.claim(intent(), rules()) == Claim("busy", entry)
+
+
+async def test_owners_of_one_process_share_its_lock(tmp_path: Path) -> None:
+    """There is one for the process, however many keys it works for."""
+    async with shared(tmp_path / "data") as ledger:
+        for key in ("me", "you"):
+            await claimed(ledger.for_owner("https://api.example", key))
+        assert len(locks(tmp_path / "data")) == 1
