@@ -104,7 +104,8 @@ class TestInARealProcess:
         with (tmp_path / "stderr").open("wb") as stderr:
             async with imitation(seconds=0.2) as (sandbox, url):
                 flags, level = ("-X", "dev"), "DEBUG"
-                server = serving(tmp_path, url, *flags, stderr=stderr, WAN_MCP_LOG_LEVEL=level)
+                environ: Any = {"WAN_MCP_LOG_LEVEL": level, "WAN_MCP_MAX_WAIT_SECONDS": "1"}
+                server = serving(tmp_path, url, *flags, stderr=stderr, **environ)
                 async with server as process:
                     asked = await process.tool("generate_video", prompt="go", image_urls=local)
                     task_id = asked["structuredContent"]["id"]

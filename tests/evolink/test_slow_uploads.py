@@ -10,8 +10,7 @@ from pydantic import SecretStr
 from tests.evolink.gateway import reply
 from tests.world import KEY
 from wan_mcp.errors import LostAnswer
-from wan_mcp.evolink import Connections, Evolink, Upload
-from wan_mcp.evolink import client as client_module
+from wan_mcp.evolink import Connections, Evolink, Upload, retries
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +56,7 @@ def over(line: Line) -> Evolink:
 @pytest.fixture(autouse=True)
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call is made once: what one of them does is the question here."""
-    monkeypatch.setattr(client_module, "ATTEMPTS", 1)
+    monkeypatch.setattr(retries, "ATTEMPTS", 1)
 
 
 @pytest.mark.parametrize("speed", [1_000_000, 90_000, 30_000])

@@ -82,6 +82,7 @@ TAKES = 0.15
 """The share of requests of which there are two takes."""
 POLL = 0.015
 CROWD = 8
+UNDECIDED = "because it could be paid twice"
 TASK_ID = re.compile("task-unified-[0-9a-z-]+")
 """Processes with the same request at the same time."""
 
@@ -190,6 +191,12 @@ class Account:
         mine = [row[2:] for row in rows if row[:2] == (wanted.prompt, wanted.take)]
         return mine[-1] if mine else (None, None)
 
+    def key_use(self) -> str:
+        """What the ledger knows of the gateway."""
+        with closing(sqlite3.connect(self.folder / FILE_NAME)) as database:
+            found = database.execute("SELECT key_use FROM gateways").fetchone()
+        return str(found[0]) if found else "unknown"
+
     def known_tasks(self) -> set[str | None]:
         return {row[3] for row in _rows(self.folder / FILE_NAME)}
 
@@ -254,7 +261,7 @@ class Asked:
         return [json.loads(line) for line in self._received.split(b"\n")[:-1]]
 
     def answer(self) -> str | None:
-        """The answer so far: a task's id, or an error's text that begins with ``!``."""
+        """The answer so far: a task's id and others that were paid too, or an error's text after ``!``."""
         lines = self.lines()
         return str(lines[0]) if lines else None
 
@@ -327,7 +334,9 @@ async def _generate(account: Account, wanted: Wanted, doom: Doom | None, shift: 
     )
     async with runtime:
         request = GenerationRequest.model_validate(account.request(wanted))
-        return (await Services(runtime).own().generate(request, PATIENCE - 5)).task.id
+        snapshot = await Services(runtime).own().generate(request, PATIENCE - 5)
+        assert snapshot.submitted is not None
+        return " ".join((snapshot.task.id, *snapshot.submitted.also_paid))
 
 
 class Network(httpx2.AsyncHTTPTransport):
@@ -391,8 +400,8 @@ class Server(Asked):
         results = [line["result"] for line in self.lines() if line.get("id") == 1]
         if not results:
             return None
-        content = results[0].get("structuredContent")
-        return str(content["id"]) if content else f"!{results[0]['content'][0]['text']}"
+        text = str(results[0]["content"][0]["text"])
+        return f"!{text}" if results[0].get("isError") else " ".join(TASK_ID.findall(text))
 
     @property
     def has_ended(self) -> bool:
@@ -464,8 +473,8 @@ class Run:
     answers: dict[Wanted, set[str]] = field(default_factory=lambda: defaultdict(set))
     named: set[str] = field(default_factory=set)
     """Tasks that an error named, since it could not be told which one is the request's."""
-    undecided: int = 0
-    """Requests whose last answer was such an error."""
+    undecided: set[str] = field(default_factory=set)
+    """Prompts whose last answer was an error that says that nothing is sent any more, and why."""
     unanswered: list[Wanted] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     aims: dict[tuple[bool, bool], Aim] = field(default_factory=_aims)
@@ -489,7 +498,7 @@ def crowd(run: Run, account: Account) -> Steps:
     server = yield from _served(account, wanted)
     processes: list[Asked] = [server, *(fork(account, wanted) for _ in range(CROWD - 1))]
     for process in processes:
-        if not (yield from _answered(run, wanted, process)):
+        if not (yield from _answered(run, account, wanted, process)):
             run.unanswered.append(wanted)
 
 
@@ -529,7 +538,7 @@ def _with_a_twin(run: Run, account: Account, wanted: Wanted) -> Steps:
     """Two processes at once, one of which dies: the other one has to answer."""
     survivor = yield from _asked(run, account, wanted)
     yield from _ask_and_kill(run, account, wanted, again=False)
-    yield from _answered(run, wanted, survivor)
+    yield from _answered(run, account, wanted, survivor)
 
 
 def _at_once(run: Run, account: Account, requests: list[Wanted]) -> Steps:
@@ -580,25 +589,26 @@ def until_answered(run: Run, account: Account, wanted: Wanted) -> Steps:
     """Ask, and ask again while there is an error, without any more kills."""
     for attempt in range(ATTEMPTS):
         process = yield from _asked(run, account, wanted)
-        if (yield from _answered(run, wanted, process, last=attempt == ATTEMPTS - 1)):
+        if (yield from _answered(run, account, wanted, process, last=attempt == ATTEMPTS - 1)):
             return
         yield 1.0
 
 
 def _answered(
-    run: Run, wanted: Wanted, process: Asked, *, last: bool = False
+    run: Run, account: Account, wanted: Wanted, process: Asked, *, last: bool = False
 ) -> Generator[float, None, bool]:
     yield from until(lambda: process.answer() is not None or process.has_ended)
     answer = process.answer() or "!no answer"
     process.kill()
     if not answer.startswith("!"):
-        run.answers[wanted].add(answer)
+        task_id, *also_paid = answer.split()
+        run.answers[wanted].add(task_id)
+        run.named |= set(also_paid)
         return True
-    named = set(TASK_ID.findall(answer))
     run.errors[TASK_ID.sub("task-…", answer[1:])] += 1
-    run.named |= named
-    if last and named:
-        run.undecided += 1
+    run.named |= set(TASK_ID.findall(answer))
+    if last and UNDECIDED in answer and account.key_use() != "honoured":
+        run.undecided.add(wanted.prompt)
     elif last:
         run.unanswered.append(wanted)
     return False
@@ -643,13 +653,14 @@ class Verdict:
     twice: int
     """Payments beyond one for each request."""
     missing: int
-    """Paid tasks that are in no ledger, and that no error named."""
+    """Paid tasks that are in no ledger, that no error named, and whose request is not undecided."""
     wrong: int
     """Requests that were answered with a task that is not theirs, or not with one task."""
     undecided: int
-    """Requests without an answer, whose candidates an error names."""
+    """Requests without an answer, of which an error says that nothing more is sent: it is not known that
+    the key is honoured, and the repeat was lost too, or the list cannot tell."""
     unanswered: int
-    """Requests without an answer that nobody knows anything of."""
+    """Requests without an answer for any other reason."""
 
     @property
     def is_good(self) -> bool:
@@ -667,6 +678,7 @@ def judge(run: Run, accounts: list[Account], records: list[dict[str, Any]]) -> V
         for prompt, task_id in book["paid"]:
             paid[prompt].add(task_id)
     known = run.named.union(*(account.known_tasks() for account in accounts))
+    told = set().union(*(paid[prompt] for prompt in run.undecided))
     falls = Counter(_fall(kill, moments[kill.prompt]) for kill in run.kills)
     return Verdict(
         form=run.form,
@@ -680,11 +692,11 @@ def judge(run: Run, accounts: list[Account], records: list[dict[str, Any]]) -> V
         crowd=len(moments[run.crowd]),
         ledgers=len(accounts),
         twice=sum(max(len(tasks) - run.wanted[prompt], 0) for prompt, tasks in paid.items()),
-        missing=len(set().union(*paid.values()) - known) if run.form in PROMISED else 0,
+        missing=len(set().union(*paid.values()) - known - told) if run.form in PROMISED else 0,
         wrong=sum(
             len(answers) > 1 or not answers <= paid[wanted.prompt] for wanted, answers in run.answers.items()
         ),
-        undecided=run.undecided,
+        undecided=len(run.undecided),
         unanswered=len(run.unanswered),
     )
 

@@ -1,12 +1,27 @@
 """Who works on a request: the lock of a living process, or nobody."""
 
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.clock import EPOCH
-from tests.ledger.rows import BODY, POSIX, claimed, intent, lose, opened, owned, posted, rules, shared, task
+from tests.ledger.rows import (
+    BODY,
+    HOUR,
+    POSIX,
+    claimed,
+    intent,
+    lose,
+    opened,
+    owned,
+    posted,
+    rules,
+    shared,
+    task,
+)
 from wan_mcp.errors import TakenOver
 from wan_mcp.ledger import Claim, OwnerLedger, Post
 from wan_mcp.ledger.lease import SIGN_OF_LIFE
@@ -65,49 +80,80 @@ async def test_a_ledger_that_is_closed_gives_up_what_it_held(tmp_path: Path, oth
     assert (await other.claim(intent(), rules())).kind == "resume"
 
 
+def stand_still(folder: Path, seconds: float) -> None:
+    """Make it as long ago as this that any process gave a sign of life."""
+    then = time.monotonic() - seconds
+    for path in (folder / LOCKS).iterdir():
+        os.utime(path, (then, then))
+
+
 async def test_a_holder_without_a_sign_of_life_for_ten_minutes_is_overtaken(
-    ledger: OwnerLedger, other: OwnerLedger
+    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
 ) -> None:
-    """A stopped process keeps its lock; what it writes is its sign of life."""
+    """A stopped process keeps its lock; what it writes is its sign of life, whatever the time of day."""
     entry = await claimed(ledger)
-    assert (await other.claim(intent(), rules(EPOCH + SIGN_OF_LIFE))).kind == "busy"
-    later = EPOCH + SIGN_OF_LIFE
-    await ledger.mark_posted(entry.number, Post(later, 0.0), BODY)
-    for _ in range(2):  # a look is no sign of life
-        assert (await other.claim(intent(), rules(later + SIGN_OF_LIFE))).kind == "busy"
-    assert (await other.claim(intent(), rules(later + SIGN_OF_LIFE + 1))).kind == "resume"
+    await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY)
+    assert (await other.claim(intent(), rules(EPOCH + 5 * HOUR))).kind == "busy"
+    stand_still(tmp_path / "data", SIGN_OF_LIFE - 60)
+    for _ in range(2):
+        assert (await other.claim(intent(), rules())).kind == "busy"
+    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY, instead=True)
+    assert (await other.claim(intent(), rules())).kind == "busy"
+    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    assert (await other.claim(intent(), rules())).kind == "resume"
+
+
+async def test_a_look_is_no_sign_of_life(ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path) -> None:
+    """However often another process looks whether the holder is alive."""
+    await posted(ledger)
+    stand_still(tmp_path / "data", SIGN_OF_LIFE - 1)
+    [path] = (tmp_path / "data" / LOCKS).iterdir()
+    before = path.stat().st_mtime
+    assert (await other.claim(intent(), rules())).kind == "busy"
+    assert path.stat().st_mtime == before
 
 
 async def test_whoever_was_overtaken_can_no_longer_send_or_give_up(
-    ledger: OwnerLedger, other: OwnerLedger
+    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
 ) -> None:
     """It stops at the next thing that it wants to write, and changes nothing of the other one's."""
     number = (await posted(ledger)).number
-    later = EPOCH + SIGN_OF_LIFE + 1
-    assert (await other.claim(intent(), rules(later))).kind == "resume"
-    theirs = await other.mark_posted(number, Post(later, 0.0), BODY)
+    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    assert (await other.claim(intent(), rules())).kind == "resume"
+    theirs = await other.mark_posted(number, Post(EPOCH + 1, 0.0), BODY)
     with pytest.raises(TakenOver):
-        await ledger.mark_posted(number, Post(later, 0.0), BODY)
+        await ledger.mark_posted(number, Post(EPOCH + 1, 0.0), BODY)
     with pytest.raises(TakenOver):
         await ledger.drop_post(number, guessed=False)
     with pytest.raises(TakenOver):
-        await ledger.begin_guess(number, later, 100)
+        await ledger.begin_guess(number, EPOCH + 1, 100)
     await ledger.release(number)
-    assert await ledger.claim(intent(), rules(later)) == Claim("busy", theirs)
-    assert await ledger.unanswered() == [theirs]
+    assert await ledger.claim(intent(), rules()) == Claim("busy", theirs)
+
+
+async def test_whoever_was_overtaken_before_it_sent_anything_is_told_so(
+    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
+) -> None:
+    """Its row is not simply gone, as one that the user has removed."""
+    number = (await claimed(ledger)).number
+    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    assert (await other.claim(intent(), rules())).kind == "fresh"
+    with pytest.raises(TakenOver):
+        await ledger.mark_posted(number, Post(EPOCH, 0.0), BODY)
 
 
 async def test_whoever_was_overtaken_can_still_tell_its_answer(
-    ledger: OwnerLedger, other: OwnerLedger
+    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
 ) -> None:
     """The task is the request's; the other one finds that out when it wants to send."""
     number = (await posted(ledger)).number
-    later = EPOCH + SIGN_OF_LIFE + 1
-    await other.claim(intent(), rules(later))
-    await ledger.mark_answered(number, task(), later)
+    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    await other.claim(intent(), rules())
+    await ledger.mark_answered(number, task(), EPOCH)
     with pytest.raises(TakenOver):
-        await other.mark_posted(number, Post(later, 0.0), BODY)
-    assert (await other.claim(intent(), rules(later))).kind == "repeat"
+        await other.mark_posted(number, Post(EPOCH, 0.0), BODY)
+    assert (await other.claim(intent(), rules())).kind == "repeat"
 
 
 @pytest.mark.parametrize("holder", ["0123456789abcdef.lock", "host|1|0123456789abcdef", "../ledger.sqlite3"])

@@ -191,13 +191,14 @@ async def test_a_row_forgotten_in_the_middle_is_an_error_of_the_ledger(
 
 
 async def test_an_answer_to_a_row_that_was_forgotten_is_kept(ledger: OwnerLedger, tmp_path: Path) -> None:
-    """The task was paid: it has a row of its own, of no request."""
+    """The task was paid: it has a row of its own, and is nobody else's."""
     entry = await posted(ledger)
     async with shared(tmp_path / "data") as all_owners:
         await all_owners.forget(f"#{entry.number}")
     kept = await ledger.mark_answered(entry.number, task(), EPOCH + 1)
-    assert (kept.number, kept.task, kept.is_request) == (entry.number + 1, task(), False)
+    assert (kept.number, kept.task, kept.is_request) == (entry.number + 1, task(), True)
     assert await ledger.entries() == [kept]
+    assert await ledger.taken_ids([task().id]) == {task().id}
 
 
 async def test_a_second_answer_to_a_row_is_kept_beside_the_first(ledger: OwnerLedger) -> None:
@@ -205,7 +206,7 @@ async def test_a_second_answer_to_a_row_is_kept_beside_the_first(ledger: OwnerLe
     first = await make(ledger)
     assert await ledger.mark_answered(first.number, task(), EPOCH) == first
     second = await ledger.mark_answered(first.number, task("second"), EPOCH + 1)
-    assert (second.task, second.is_request) == (task("second"), False)
+    assert (second.task, second.is_request) == (task("second"), True)
     assert await ledger.entries() == [second, first]
 
 

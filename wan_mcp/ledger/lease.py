@@ -6,6 +6,7 @@ own.
 
 import os
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,11 +35,8 @@ class Lease:
         """The name of this process; None until it has worked on a row."""
         return Path(self._lock.lock_file).name if self._lock else None
 
-    def name(self, now: float) -> str:
+    def name(self) -> str:
         """The name by which a row says that this process works on it; also a sign of life.
-
-        Args:
-            now: Unix seconds.
 
         Raises:
             OSError: when the folder cannot be written.
@@ -50,17 +48,17 @@ class Lease:
             lock.acquire(timeout=1)  # for a moment, another process may take the new file for a dead one
             self._lock = lock
         path = Path(self._lock.lock_file)
+        now = time.monotonic()  # all processes of this machine share it, and nobody can set it
         with suppress(OSError):
             os.utime(path, (now, now))
         return path.name
 
-    def is_alive(self, holder: str | None, number: int, now: float) -> bool:
+    def is_alive(self, holder: str | None, number: int) -> bool:
         """Whether somebody may be working on a row.
 
         Args:
             holder: the name in the row.
             number: the row.
-            now: Unix seconds.
         """
         if holder is None:
             return False
@@ -70,7 +68,7 @@ class Lease:
         if not holder.endswith(SUFFIX) or not _is_held(path):
             return False
         try:
-            return now - path.stat().st_mtime <= SIGN_OF_LIFE
+            return time.monotonic() - path.stat().st_mtime <= SIGN_OF_LIFE
         except FileNotFoundError:
             return False
 

@@ -25,18 +25,16 @@ def decide(
     replaces = False
     for row in _equal_rows(database, owner, intent.fingerprints, "task_id IS NULL AND closed = 0"):
         entry = entry_of(row)
-        alive = lease.is_alive(row["holder"], entry.number, rules.now)
+        alive = lease.is_alive(row["holder"], entry.number)
         verdict = judge(entry.posts, rules.now, alive=alive)
         if verdict == "busy":
             return Claim("busy", entry)
         if verdict == "resume":
-            _hold(database, entry.number, lease, rules.now)
+            _hold(database, entry.number, lease)
             return Claim("resume", entry)
-        if verdict == "drop":
-            database.execute("DELETE FROM entries WHERE number = ?", (entry.number,))
-        else:
-            database.execute("UPDATE entries SET closed = 1, holder = NULL WHERE number = ?", (entry.number,))
-            replaces = True
+        # Closed, not removed: its process may only have stood still, and must not take it for forgotten.
+        database.execute("UPDATE entries SET closed = 1, holder = NULL WHERE number = ?", (entry.number,))
+        replaces = replaces or verdict == "expired"
     known = _existing_task(database, owner, intent, rules)
     if known is not None:
         return Claim("repeat", known)
@@ -77,8 +75,8 @@ def _equal_rows(
     return list(found.values())
 
 
-def _hold(database: sqlite3.Connection, number: int, lease: Lease, now: float) -> None:
-    database.execute("UPDATE entries SET holder = ? WHERE number = ?", (lease.name(now), number))
+def _hold(database: sqlite3.Connection, number: int, lease: Lease) -> None:
+    database.execute("UPDATE entries SET holder = ? WHERE number = ?", (lease.name(), number))
     lease.working.add(number)
 
 
@@ -104,7 +102,7 @@ def _insert(
     columns, marks = ", ".join(values), ", ".join("?" for _ in values)
     cursor = database.execute(f"INSERT INTO entries ({columns}) VALUES ({marks})", tuple(values.values()))
     assert cursor.lastrowid is not None
-    _hold(database, cursor.lastrowid, lease, rules.now)
+    _hold(database, cursor.lastrowid, lease)
     return by_number(database, cursor.lastrowid)
 
 
@@ -123,8 +121,7 @@ def _spendings(database: sqlite3.Connection, owner: str, rules: ClaimRules, leas
     return [
         Spending(row["moment"], row["credits"])
         for row in found
-        if row["credits"]
-        and (row["posted_at"] is not None or lease.is_alive(row["holder"], row["number"], rules.now))
+        if row["credits"] and (row["posted_at"] is not None or lease.is_alive(row["holder"], row["number"]))
     ]
 
 
@@ -139,7 +136,7 @@ def post(
     guess: bool,
 ) -> Entry:
     """Record a POST that is about to be sent."""
-    lease.name(made.at)
+    lease.name()
     entry = held(database, number, lease)
     _write_posts(database, number, [*(entry.posts[:-1] if instead else entry.posts), made])
     database.execute(
@@ -170,7 +167,7 @@ def begin_guess(
     database: sqlite3.Connection, gateway: str, number: int, now: float, within: float, lease: Lease
 ) -> bool:
     """Let one row at a time be repeated by a guess, while that can teach something."""
-    lease.name(now)
+    lease.name()
     held(database, number, lease)
     other = database.execute(
         "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessing_at > ? AND guessing_at <= ?"
