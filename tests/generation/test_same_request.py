@@ -143,7 +143,7 @@ async def test_another_picture_at_the_same_address_is_answered_as_it_was_sent(
     assert again.structured_content["id"] == first["id"]
     assert again.structured_content["image"] == first["image"]
     assert first["image"]["width"] == 800
-    assert "The picture at that address is another one now" in text(again)
+    assert "The picture at that address has changed since" in text(again)
     assert other["image"]["width"] == 500
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from wan_mcp.errors import EvolinkError, NotFound, NotKnownYet, PictureError
+from wan_mcp.errors import EvolinkError, PictureError
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
@@ -109,9 +109,9 @@ async def generate(settings: Settings, request: GenerationRequest, output: Path 
         click.echo(f"Task {snapshot.task.id}: goes on even if this program stops.", err=True)
         while not snapshot.task.is_over:
             snapshot = await service.wait(snapshot.task.id, WAIT_SECONDS, _show)
-            if isinstance(snapshot.read_error, NotFound) and not isinstance(snapshot.read_error, NotKnownYet):
-                raise snapshot.read_error
             if snapshot.read_error is not None:
+                if snapshot.is_forgotten:
+                    raise snapshot.read_error
                 click.echo(f"\n{snapshot.read_error.message}", err=True)
         click.echo(err=True)
         if snapshot.task.status != "completed":

@@ -58,6 +58,7 @@ class _Dated:
     """The same moment by the event loop's clock, which nobody can set."""
 
     def drift(self, now: float) -> float:
+        """Seconds by which this machine's clock was moved since, beside the event loop's."""
         return (now - self.wall) - (anyio.current_time() - self.loop)
 
 
@@ -120,7 +121,7 @@ class Evolink:
         seconds = MAX_CALL + len(content) / SLOWEST_UPLOAD
 
         async def post() -> Reply:
-            # As a file it is sent in pieces, each of which may take as long as a silence may.
+            # A file object is sent in chunks, and the write time-out counts for each chunk by itself.
             files = {"file": (file_name, io.BytesIO(content), media_type)}
             return await self._json("POST", url, seconds=seconds, files=files)
 

@@ -26,6 +26,7 @@ MAX_ANSWER = 1024 * 1024
 MAX_CALL = 30.0
 """Seconds that one request may take in all, as in the vendor's own client; an upload gets more."""
 MAX_CONNECTING = 10.0
+"""Seconds for connecting, a proxy and TLS included."""
 MAX_PAID_CALL = 60.0
 """Seconds from the writing of a paid request to the end of its answer."""
 _TRACED = ("http11.send_request_headers.started", "http2.send_request_headers.started")
@@ -38,17 +39,16 @@ _NOT_SENT = (
     httpx2.UnsupportedProtocol,
     httpx2.InvalidURL,
 )
-
-
 _LIMITS = httpx2.Limits(max_connections=40, max_keepalive_connections=20)
 _PAID = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+"""A new connection for each, see ``call_paid``; their number is bounded by those who send them."""
 
 
 class Connections:
     """Connection pools, opened when first needed: reading the trust store takes tens of milliseconds.
 
-    The proxy that the environment names is used by one of them. The other one is for this machine itself:
-    neither the sandbox nor the key on its way there is a proxy's business.
+    Paid requests and free ones have pools of their own. So has this machine itself: a request to it goes
+    through no proxy, whatever the environment names.
 
     Use it as an async context manager, or call ``aclose``.
 
@@ -82,7 +82,6 @@ class Connections:
         method: str,
         url: str,
         *,
-        headers: Mapping[str, str] | None = None,
         seconds: float = MAX_CALL,
         **body: Any,
     ) -> Reply:
@@ -92,7 +91,6 @@ class Connections:
             key: the API key.
             method: the HTTP method.
             url: the whole address.
-            headers: sent besides the key.
             seconds: how long it may take in all; it also ends when nothing moves for 20 seconds.
             body: ``json=`` or ``files=``, as HTTPX takes them.
 
@@ -100,7 +98,7 @@ class Connections:
             EvolinkError: the one that kept an answer from coming.
         """
         with _network_errors(paid=False), anyio.fail_after(seconds):
-            return await self._exchange(self._open(url), key, method, url, headers or {}, **body)
+            return await self._exchange(self._open(url), key, method, url, {}, **body)
 
     async def call_paid(
         self,
@@ -128,7 +126,7 @@ class Connections:
             Unreachable: when it was surely not sent.
             LostAnswer: when it may have arrived.
         """
-        connected = self._transport is not None  # one of a test may not report what it does
+        connected = self._transport is not None  # a test's transport may not report when it writes
         connecting = MAX_PAID_CALL if connected else MAX_CONNECTING
         scope = anyio.CancelScope(deadline=anyio.current_time() + connecting)
 

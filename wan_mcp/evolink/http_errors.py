@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +27,7 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink.redaction import tidy, without_key
 from wan_mcp.evolink.responses import ASK_LATER
+from wan_mcp.evolink.values import http_date
 
 BALANCE = frozenset(
     ("insufficient_quota", "insufficient_user_quota", "quota_not_enough", "account_balance_insufficient")
@@ -58,8 +58,9 @@ class Reply:
     Args:
         status: the HTTP status.
         headers: its headers.
-        body: as it came; it may repeat the key, as ``payload`` does not outside of ids and links.
-        key: the key with which it was asked for.
+        body: as it came. It may repeat the key; in ``payload``, only ids and links may.
+        key: the API key of the request.
+        arrived: when the headers arrived, by the event loop's clock.
     """
 
     status: int
@@ -147,12 +148,8 @@ def _retry_after(value: str, now: datetime) -> float | None:
     """Seconds, from a ``Retry-After`` of either form."""
     if value.strip().isdecimal() and len(value) < 12:
         return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    moment = http_date(value)
+    return None if moment is None else max(moment - now.timestamp(), 0.0)
 
 
 _CHECK_KEY = "Check EVOLINK_API_KEY; keys are at https://evolink.ai/dashboard/keys."
@@ -202,7 +199,7 @@ def _charged(problem: _Problem) -> Charged:
     """Whether a submission that was answered like this can have cost anything.
 
     It surely has not where the code says so, at the rate limit, and where the API itself refuses the request.
-    Anything else may come from a machine in between, after the request was accepted.
+    Anything else may come from a proxy in between, after the request was accepted.
     """
     if problem.code == STILL_OPEN:
         return "unknown"

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 MAX_PAGES = 20
 """Pages of the list that one look reads at most."""
 LEARNING = 5.0
-"""Seconds for which the gateway's time is waited for."""
+"""Seconds that asking for the gateway's time may take."""
 NOT_OFFERED = (NotFound, Refused, Unauthorized)
 """What a gateway answers that has no such list, or not for this key."""
 

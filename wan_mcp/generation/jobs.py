@@ -28,7 +28,6 @@ HEARTBEAT = 5.0
 OnStage = Callable[[str], Awaitable[None]]
 """Told what is being done, at once and then every few seconds."""
 
-
 Source = Picture | PictureUnavailable
 """A picture, or why it cannot be read."""
 
@@ -52,7 +51,7 @@ class Job:
             self._done.set()
 
     def failed(self, error: WanError) -> None:
-        """Tell that there is none. The first outcome counts."""
+        """Tell why there is no task. The first outcome counts."""
         if not self._done.is_set():
             self._error = error
             self._done.set()
@@ -142,7 +141,7 @@ class Submitter:
             job.failed(InternalError(charged="unknown" if job.progress.sent else "no"))
         finally:
             self._jobs.remove(job)
-            job.failed(outcomes.stopped(sent=job.progress.sent))
+            job.failed(outcomes.stopped(sent=job.progress.sent))  # counts only if it was cancelled
 
     async def _work(self, job: Job, request: GenerationRequest, picture: Source) -> None:
         """Claim the request, wait while another process works on it, and carry it out."""
@@ -155,10 +154,10 @@ class Submitter:
                 job.found(Submitted(claim.entry, repeated=True))
                 return
             if claim.kind != "busy":
-                with suppress(TakenOver):
+                with suppress(TakenOver):  # then it is claimed again, and waited for
                     await self._carry_out(job, claim.entry, request, picture, replaces=claim.replaces)
                     return
-            elif not job.waiting:
+            elif not job.waiting:  # the other process goes on, and nobody here wants its answer
                 return
             job.progress.sent = bool(claim.entry.posts)
             await anyio.sleep(self._means.delays.joining)
@@ -240,9 +239,5 @@ def _intent(request: GenerationRequest, picture: Source) -> Intent:
         quality=request.quality or DEFAULTS["quality"],
         estimate=prices.estimate(request.duration, request.quality),
         take=request.take,
-        image=_image(read) if read is picture else None,
+        image=Image(read.width, read.height, read.format, read.adjusted) if read is picture else None,
     )
-
-
-def _image(picture: Picture) -> Image:
-    return Image(picture.width, picture.height, picture.format, picture.adjusted)

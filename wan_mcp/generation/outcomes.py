@@ -11,7 +11,7 @@ ASK_AGAIN = (
     "Call generate_video with exactly the same arguments again in a minute: that is safe, "
     "it is the same request."
 )
-IN_THE_LIST = f"{ASK_AGAIN} list_tasks shows it as unknown."
+NOT_KNOWN = "It is not known whether Evolink accepted the request."
 MAX_NAMED = 10
 """Tasks that are named in one answer."""
 
@@ -64,8 +64,8 @@ def stopped(*, sent: bool) -> WanError:
 
 def unknown(reason: str) -> OutcomeUnknown:
     """A POST may have arrived, and for now nothing more can be done."""
-    text = f"It is not known whether Evolink accepted the request. {reason}".strip()
-    return OutcomeUnknown(text, next_step=IN_THE_LIST, charged="unknown")
+    advice = f"{ASK_AGAIN} list_tasks shows it as unknown."
+    return OutcomeUnknown(f"{NOT_KNOWN} {reason}".strip(), next_step=advice, charged="unknown")
 
 
 def undecided(reason: str, candidates: Sequence[Task], *, take: int | None, old: bool) -> OutcomeUnknown:
@@ -77,7 +77,7 @@ def undecided(reason: str, candidates: Sequence[Task], *, take: int | None, old:
         take: a take that makes another video, where that may be said; None where it may not.
         old: whether the request is too old to be sent again.
     """
-    said = [f"It is not known whether Evolink accepted the request. {reason}".strip()]
+    said = [f"{NOT_KNOWN} {reason}".strip()]
     if old:
         said.append("It was first sent more than 23 hours ago, so it is not sent again.")
     else:

@@ -9,8 +9,8 @@ import anyio
 import httpx2
 from anyio.abc import TaskGroup
 
-from wan_mcp.errors import WanError
 from wan_mcp.evolink import Connections
+from wan_mcp.generation import outcomes
 from wan_mcp.generation.polling import RateLimit
 from wan_mcp.generation.status import TaskChanged
 from wan_mcp.images import PictureLoader
@@ -44,7 +44,7 @@ class Runtime:
         resolve: replaces the look-up of names, for tests.
         clock: the time, in Unix seconds.
         changed: told the id of each task that is seen to have changed.
-        delays: how long the rules of paying once wait for what.
+        delays: how long a submission waits at each point.
     """
 
     def __init__(
@@ -127,9 +127,5 @@ class Runtime:
         if errors:
             raise errors[0]
         if not results:
-            raise WanError(
-                "The server stopped before this was done.",
-                next_step="Make the same request again: it continues what was begun.",
-                charged="unknown",
-            )
+            raise outcomes.stopped(sent=False)
         return results[0]

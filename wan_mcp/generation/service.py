@@ -30,15 +30,13 @@ REFRESH_SECONDS = 8.0
 """How long a listing waits for such a read."""
 SAVING_SECONDS = 8.0
 """How long a wait that saw the completion goes on for the video to be saved."""
-
-OnProgress = Callable[[TaskSnapshot | None], Awaitable[None]]
-"""Told what is known of a task that is waited for: at once, at least every ten seconds, at each change."""
-
-
 FRESH = 5.0
 """Seconds for which a task that was just recorded is not read again for an equal request."""
 MIN_PATIENCE = 1.0
 """Seconds that are left for the ledger's answer, however long the reading of the picture took."""
+
+OnProgress = Callable[[TaskSnapshot | None], Awaitable[None]]
+"""Told what is known of a task that is waited for: at once, at least every ten seconds, at each change."""
 
 
 async def _ignored(stage: str) -> None:

@@ -82,6 +82,11 @@ class TaskSnapshot:
         """Whether an equal request had this task before, so that nothing new was paid."""
         return self.submitted is not None and self.submitted.repeated
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the API does not know the task any more, so that waiting for it does not help."""
+        return isinstance(self.read_error, NotFound) and not isinstance(self.read_error, NotKnownYet)
+
 
 class TaskReader:
     """Reads the tasks of one owner, and keeps the ledger current.
@@ -217,7 +222,7 @@ class TaskReader:
     def _elapsed(self, task: Task) -> float | None:
         """Seconds since a task was created; None where the clocks differ too much to tell."""
         elapsed = self._clock() - (task.created or 0)
-        return max(elapsed, 0.0) if -60 < elapsed < 86400 else None
+        return max(elapsed, 0.0) if -CLOCKS_DIFFER < elapsed < 86400 else None
 
     def _time_left(self, task: Task) -> float | None:
         if task.is_over or (elapsed := self._elapsed(task)) is None:

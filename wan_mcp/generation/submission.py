@@ -1,6 +1,6 @@
 """One submission, paid once: from the first POST to the task, whatever is lost between.
 
-Here is the time and the network of it; what is decided stands in ``ledger.policy``.
+This module waits and sends; ``ledger.policy`` decides.
 """
 
 import itertools
@@ -90,7 +90,7 @@ class Submission:
         self._progress = progress
         self._found = found
         self._deadline = anyio.current_time() + means.delays.repeating
-        """After it nothing is sent any more until the request is asked for again."""
+        """After it nothing more is sent until a caller makes the same request again."""
         progress.sent = bool(entry.posts)
 
     async def begin(self) -> None:
@@ -115,23 +115,21 @@ class Submission:
             TakenOver, OutcomeUnknown: as ``begin``.
         """
         try:
-            while not await self._try_on(await self._ledger.key_use()):
-                pass
+            over = False
+            while not over:
+                use = await self._ledger.key_use()
+                repeating = use == "honoured" and not self._is_old()
+                over = await (self._repeat_under_the_key() if repeating else self._look_and_act(use))
         except (OutcomeUnknown, TakenOver):
             raise
         except (EvolinkError, LedgerError) as error:  # it says nothing about the POST before
             raise outcomes.unknown(f"An earlier POST had no answer; now: {error.message}") from error
 
-    async def _try_on(self, use: KeyUse) -> bool:
-        if use == "honoured" and not self._is_old():
-            return await self._repeat_under_the_key()
-        return await self._look_and_act(use)
-
     def _is_old(self) -> bool:
         return age(self._entry.posts, self._clock()) >= REPEATED_FOR
 
     async def _repeat_under_the_key(self) -> bool:
-        """Send the request again and again: the gateway answers with the task that it made."""
+        """Send the request until the gateway answers with the task that it made; whether that is the end."""
         self._progress.stage = "asking for the lost answer"
         first = max(self._delays.repeats[0] - since_last_post(self._entry, self._clock()), 0)
         last = itertools.repeat(self._delays.repeats[-1])
@@ -182,9 +180,9 @@ class Submission:
         return outcomes.undecided(self._progress.reason, verdict.candidates, take=take, old=self._is_old())
 
     async def _may_guess(self) -> bool:
-        """Whether it is this request that is sent again, though its POST may have arrived.
+        """Whether this request may be sent again, although its POST may have arrived.
 
-        Of several requests one does it, and the others wait for what it teaches about the gateway.
+        Of several requests one is, and the others wait for what it teaches about the gateway.
         """
         deadline = anyio.current_time() + self._delays.listed_within
         within = self._delays.listed_within
@@ -226,7 +224,7 @@ class Submission:
                     return await self._evolink.submit(self._request, idempotency_key=key, writing=writing)
                 except _Late:
                     late = True
-                except LostAnswer:
+                except LostAnswer:  # it may have arrived, so the POST stays on record
                     raise
                 except EvolinkError:
                     await self._drop_post(guess=guess)
@@ -252,7 +250,7 @@ class Submission:
     async def _drop_post(self, *, guess: bool) -> None:
         try:
             self._entry = await self._ledger.drop_post(self._entry.number, guessed=guess)
-        except LedgerError as error:  # then it is asked for again, which costs nothing
+        except LedgerError as error:  # then this POST is taken for one that may have arrived
             logger.warning("the ledger could not be written: %s", error)
         self._progress.sent = bool(self._entry.posts)
 
@@ -262,7 +260,7 @@ class Submission:
         return await self._finish(accepted.task, learn=repeated)
 
     async def _finish(self, task: Task, *, recovered: bool = False, learn: bool = False) -> bool:
-        """Record the task, and tell it. It exists and is paid: a ledger that fails now must not hide it."""
+        """Record the task, and tell it; always true. A ledger that fails must not hide a paid task."""
         entry = None
         while entry is None:
             try:

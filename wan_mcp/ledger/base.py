@@ -36,7 +36,7 @@ class Intent:
     take: int = 1
     """Which version of the same request."""
     image: Image | None = None
-    """None: only a request that was made before is looked for, since the picture cannot be read now."""
+    """None where the picture cannot be read now: then only an earlier equal request can answer this one."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class OwnerLedger(Protocol):
         ...
 
     async def end_guess(self, number: int) -> None:
-        """Record that all that was to be learned from a guess is learned."""
+        """Record that nothing more is to be learned from this row's guess."""
         ...
 
     async def drop_post(self, number: int, *, guessed: bool) -> Entry:
@@ -208,7 +208,7 @@ class OwnerLedger(Protocol):
 
         Args:
             number: the row.
-            guessed: whether that POST was a guess, which does not count then.
+            guessed: whether that POST was a guess; then the row may be guessed again.
 
         Raises:
             TakenOver: when another process works on the row now.

@@ -34,9 +34,10 @@ class Fingerprints:
         return by_content or (self.address is not None and self.address == other.address)
 
     def changed_since(self, earlier: "Fingerprints | None") -> bool:
-        """Whether the picture was another one in an equal request, at the same address."""
-        known = self.content is not None and earlier is not None and earlier.content is not None
-        return known and earlier is not None and self.content != earlier.content
+        """Whether an equal request had another picture, at the same address."""
+        if earlier is None or self.content is None or earlier.content is None:
+            return False
+        return self.content != earlier.content
 
 
 def fingerprint(body: Mapping[str, Any], picture: str) -> str:

@@ -48,7 +48,7 @@ class Lease:
             lock.acquire(timeout=1)  # for a moment, another process may take the new file for a dead one
             self._lock = lock
         path = Path(self._lock.lock_file)
-        now = time.monotonic()  # all processes of this machine share it, and nobody can set it
+        now = time.monotonic()  # the same clock for all processes of this machine, and nobody can set it
         with suppress(OSError):
             os.utime(path, (now, now))
         return path.name

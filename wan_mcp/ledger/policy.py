@@ -29,7 +29,7 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Delays:
-    """How long what is waited for, in seconds."""
+    """How long a submission waits at each point, in seconds."""
 
     looks: tuple[float, ...] = (5, 15, 40, 100)
     """After the last POST: when the account's list is read. The last one has the last word."""
@@ -122,15 +122,16 @@ def assign(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
         return Verdict("none")
     [first, *more] = possible
     alone = not more and not _rivals_for([first], entry, rivals, listed, delays)
+    # By the gateway's clock alone: either clock is enough to suspect a task, and not to accept it.
     fits = _fits(first, entry.posts, delays, [listed.skew or 0.0])
     return Verdict("ours" if alone and fits else "cannot tell", possible)
 
 
 def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays) -> tuple[Task, ...]:
-    """Tasks that show that the gateway ignored an idempotency key, after a repeat was answered by a task.
+    """Tasks that show that the gateway ignored an idempotency key, after a repeat was answered with a task.
 
-    It did where the list has more tasks that belong to no request than there are requests without an
-    answer to which they could belong.
+    It did if the list has more tasks that answer no request than there are other requests without an
+    answer to which these tasks could belong.
     """
     dated = [task for task in listed.tasks if task.created is not None]
     found = [task for task in dated if _could_be(task, entry, listed, delays)]
@@ -141,7 +142,10 @@ def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: D
 def _rivals_for(
     tasks: Sequence[Task], entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
 ) -> list[Entry]:
-    """The other requests to which one of the tasks may belong; all whose time by the gateway is not known."""
+    """The other requests to which one of the tasks may belong.
+
+    A request with a POST for which the gateway's time is not known may have any task.
+    """
     return [
         other
         for other in rivals
@@ -212,7 +216,7 @@ def since_last_post(entry: Entry, now: float) -> float:
 
 @dataclass(frozen=True)
 class Spending:
-    """What one request of the last 24 hours cost, or may cost."""
+    """What one request cost, or may cost."""
 
     moment: float
     """When it was last sent, in Unix seconds: that may be the POST that was paid."""

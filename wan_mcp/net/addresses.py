@@ -75,8 +75,8 @@ _SIGNERS: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = tuple(
         (("hm", "ex", "is"), r"hm|ex|is"),
     )
 )
-"""The parameters by which a storage service signs an address, and all that such a signature brings along: S3,
-Google Cloud Storage, CloudFront, S3 and Google as they were before, Azure, Discord."""
+"""The parameters that show a storage service's signature, and all that the signature consists of: S3, Google
+Cloud Storage, CloudFront, S3 and Google in their older forms, Azure, Discord."""
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _AMBIGUOUS = re.compile("[\u00df\u03c2\u200c\u200d]")
@@ -238,7 +238,7 @@ def looks_signed(query: bytes) -> bool:
 
 
 def without_signature(address: str) -> str:
-    """An address as it is before a known storage service signs it: what it names stays the same."""
+    """An address without the signature of a known storage service: it names the same file."""
     bare, _, query = address.partition("?")
     pairs = [pair for pair in query.split("&") if pair]
     names = {pair.partition("=")[0].lower() for pair in pairs}

@@ -27,7 +27,7 @@ async def submit(request: Request) -> JSONResponse:
     order = read_order(body)
     record = hold_key(request, sandbox.submission_keys, body)
     if record.answer is not None:
-        # A gateway that knows requests by their bodies does not tell a replay from a duplicate.
+        # A gateway that recognises requests by their bodies does not say which answer is a replay.
         headers = {} if sandbox.deduplicates else replay_headers(sandbox)
         return JSONResponse(record.answer.answer(sandbox.dates), headers=headers)
     key = request.headers.get("idempotency-key")
@@ -36,7 +36,7 @@ async def submit(request: Request) -> JSONResponse:
     task = await sandbox.submit(order, base_url(request), key=key, failure=failure, postponed=postponed)
     record.answer = task
     if postponed:
-        record.carried_out = task.created
+        record.effective_at = task.created
     return JSONResponse(task.answer(sandbox.dates))
 
 

@@ -5,9 +5,11 @@ from typing import Literal
 
 Dates = Literal["seconds", "milliseconds", "iso", "local"]
 LOCAL = timezone(timedelta(hours=8))
+"""Where the vendor is: a "local" date is written there, without saying so."""
 
 
 def written(time: float, dates: Dates) -> int | str:
+    """A time in Unix seconds, in one of these forms."""
     match dates:
         case "seconds":
             return int(time)

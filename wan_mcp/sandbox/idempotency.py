@@ -16,13 +16,13 @@ Answer = TypeVar("Answer")
 
 @dataclass
 class Record(Generic[Answer]):
-    """A request made under a key; `open` until it has been answered, and unknown until it is carried out."""
+    """A request made under a key: `open` until it is answered, and unknown until `effective_at`."""
 
     content: object
     time: float
     open: bool = True
     answer: Answer | None = None
-    carried_out: float = 0.0
+    effective_at: float = 0.0
 
 
 class Keys(Generic[Answer]):
@@ -56,7 +56,7 @@ class Keys(Generic[Answer]):
             return None
         if record.content != content:
             raise Problem(409, "This Idempotency-Key was used with another request.")
-        if record.open or self._clock() < record.carried_out:
+        if record.open or self._clock() < record.effective_at:
             message = "The first request with this Idempotency-Key is not answered yet."
             raise Problem(409, message, code="paid_outcome_unknown")
         return record

@@ -60,7 +60,7 @@ def refusal(line: str) -> JSONRPCError | None:
 
 
 def _unreadable(line: str) -> JSONRPCError | None:
-    """JSON that the SDK's parser does not take can often be read well enough for its id."""
+    """The answer to a line that the SDK's parser refuses; Python's own parser can often still read its id."""
     try:
         message = json.loads(
             line, parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else None
@@ -68,7 +68,7 @@ def _unreadable(line: str) -> JSONRPCError | None:
     except (ValueError, RecursionError):
         return _error(None, PARSE_ERROR, NO_JSON)
     if isinstance(message, dict) and ("id" not in message or "method" not in message):
-        return None  # a notification, or the answer to a question of ours
+        return None  # a notification, or the answer to a request of ours
     try:
         json.dumps(message, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -97,5 +97,5 @@ def _id(message: Any) -> int | str | None:
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
-def _error(request: int | str | None, code: int, text: str) -> JSONRPCError:
-    return JSONRPCError(jsonrpc="2.0", id=request, error=ErrorData(code=code, message=text))
+def _error(request_id: int | str | None, code: int, text: str) -> JSONRPCError:
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=text))

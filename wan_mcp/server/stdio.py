@@ -29,6 +29,7 @@ def serve() -> None:
 
     async def run() -> None:
         sys.stdout = wire  # from here on only the SDK uses it
+        # The SDK's own way to serve stdio takes no stdin from us.
         lines, low = Lines(), server._lowlevel_server
         async with stdio_server(stdin=lines) as (incoming, lines.answers):
             await low.run(incoming, lines.answers, low.create_initialization_options())

@@ -1,6 +1,6 @@
 """Text for the model: what happened, whether anything was charged, what to do next."""
 
-from wan_mcp.errors import Charged, NotFound, NotKnownYet, NotSent, WanError
+from wan_mcp.errors import Charged, NotSent, WanError
 from wan_mcp.evolink import Credits
 from wan_mcp.evolink.values import utc
 from wan_mcp.generation.outcomes import Submitted
@@ -63,7 +63,7 @@ def _of_the_request(submitted: Submitted) -> list[str]:
             f"For another version set take to {take}."
         )
         if submitted.changed:
-            said.append("The picture at that address is another one now; this task has the one of then.")
+            said.append("The picture at that address has changed since; this task has the earlier one.")
     if submitted.shared:
         said.append("Evolink answered with the task of an earlier request: nothing was charged for this one.")
     if submitted.replaces:
@@ -74,7 +74,7 @@ def _of_the_request(submitted: Submitted) -> list[str]:
         said.append(
             "The answer to the first try was lost, and Evolink ignored the idempotency key: this request was "
             f"charged twice. Its other task is {' or '.join(submitted.also_paid)}; get_task shows it. "
-            "From now on, requests like this one are no longer sent again."
+            "From now on, a request is sent again only if the account's list shows that it did not arrive."
         )
     return said
 
@@ -118,7 +118,7 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
 
 
 def _while_running(snapshot: TaskSnapshot) -> str:
-    if isinstance(snapshot.read_error, NotFound) and not isinstance(snapshot.read_error, NotKnownYet):
+    if snapshot.is_forgotten:
         return (
             "Evolink does not know this task any more, so waiting for it does not help. Tell the user; "
             "the Evolink dashboard may show what became of it."

@@ -1,4 +1,4 @@
-"""How long a wait may take, by the time-out of the client that calls."""
+"""How long a call may take, by the time-out of the client that makes it."""
 
 from dataclasses import dataclass
 from typing import Any

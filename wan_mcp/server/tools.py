@@ -88,7 +88,7 @@ async def generate_video(
     began = anyio.current_time()
 
     async def on_stage(stage: str) -> None:
-        with suppress(Exception):  # the submission does not depend on the client's hearing of it
+        with suppress(Exception):  # the submission goes on even if the client is gone
             await context.report_progress(anyio.current_time() - began, None, stage)
 
     patience = timeouts.patience(context, service.settings)

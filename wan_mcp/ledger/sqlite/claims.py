@@ -20,7 +20,7 @@ def decide(
     """Judge a claim; to be called inside one transaction, so that all processes agree.
 
     Raises:
-        CapReached: when a new task would exceed a cap.
+        CapReached: when a new request would exceed a cap.
     """
     replaces = False
     for row in _equal_rows(database, owner, intent.fingerprints, "task_id IS NULL AND closed = 0"):
@@ -59,7 +59,7 @@ def _existing_task(
 def _equal_rows(
     database: sqlite3.Connection, owner: str, prints: Fingerprints, condition: str
 ) -> list[sqlite3.Row]:
-    """The rows of equal requests; those of equal content come first, then the newest."""
+    """The newest row of equal content, then that of equal address: ``Fingerprints.same``, in SQL."""
     wanted = {"content": prints.content, "address": prints.address}
     if prints.content is None and prints.address is None:
         wanted = {"reference": prints.reference}
@@ -71,7 +71,7 @@ def _equal_rows(
                 " ORDER BY number DESC LIMIT 1",
                 (owner, value),
             )
-            found |= {row["number"]: row for row in rows if row["number"] not in found}
+            found |= {row["number"]: row for row in rows}
     return list(found.values())
 
 
@@ -156,7 +156,7 @@ def drop_post(database: sqlite3.Connection, number: int, lease: Lease, *, guesse
 
 
 def release(database: sqlite3.Connection, number: int, lease: Lease) -> None:
-    """Give up a claim; a row whose every POST was refused, or that has none, is removed."""
+    """Give up a claim; a row without a POST that may have arrived is removed."""
     ours = "number = ? AND holder = ? AND task_id IS NULL"
     values = (number, lease.own_name)
     database.execute(f"DELETE FROM entries WHERE {ours} AND posted_at IS NULL", values)
@@ -166,12 +166,15 @@ def release(database: sqlite3.Connection, number: int, lease: Lease) -> None:
 def begin_guess(
     database: sqlite3.Connection, gateway: str, number: int, now: float, within: float, lease: Lease
 ) -> bool:
-    """Let one row at a time be repeated by a guess, while that can teach something."""
+    """Let one row at a time be repeated by a guess, while that can teach something.
+
+    A guess that seems to be in the future was made before the clock was set back: it does not count.
+    """
     lease.name()
     held(database, number, lease)
     other = database.execute(
         "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessing_at > ? AND guessing_at <= ?"
-        # Without an answer nobody works on it any more: then it teaches nothing.
+        # A row that has no answer and that nobody works on will teach nothing.
         " AND (holder IS NOT NULL OR task_id IS NOT NULL)",
         (gateway, number, now - within, now),
     ).fetchone()

@@ -107,7 +107,7 @@ def newest(
 
 def unanswered(database: sqlite3.Connection, gateway: str) -> list[Entry]:
     found = database.execute(
-        # Rows of before there were gateways may be of any.
+        # A row from before the column was added may be of any gateway.
         "SELECT * FROM entries WHERE gateway IN (?, '') AND task_id IS NULL AND closed = 0"
         " AND posted_at IS NOT NULL",
         (gateway,),
@@ -132,6 +132,7 @@ def taken_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
 def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
     number = task_id_or_number.removeprefix("#")
     column, value = ("number", number) if number.isdecimal() else ("task_id", task_id_or_number)
+    # With a row go those that were closed because they have the same task.
     database.execute(
         f"DELETE FROM entries WHERE same_as IN (SELECT number FROM entries WHERE {column} = ?)", (value,)
     )
@@ -141,23 +142,15 @@ def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
 def answer(
     database: sqlite3.Connection, owner: str, number: int, task: Task, now: float, *, recovered: bool
 ) -> Entry:
-    """Give the task to this row; a row of another request that had it by a guess loses it.
+    """Give the task to this row; a row of another request that found it in the account's list loses it.
 
-    A row that the user removed, or that another process gave another task, stays as it is: the task is
-    recorded by itself.
+    If the user removed the row, or another process gave it another task, the task is recorded by itself.
     """
     row = database.execute(
         "SELECT task_id, content, address FROM entries WHERE number = ?", (number,)
     ).fetchone()
     if row is None or row["task_id"] not in (None, task.id):
-        entry = observe(database, owner, task, now)
-        # It was paid here: it counts towards the cap, and is no other request's.
-        database.execute(
-            "UPDATE entries SET idempotency_key = coalesce(idempotency_key, ''), posted_at = ?,"
-            " reposted_at = ? WHERE number = ?",
-            (now, now, entry.number),
-        )
-        return by_number(database, entry.number)
+        return _record_paid_task(database, owner, task, now)
     database.execute(
         "DELETE FROM entries WHERE owner = ? AND task_id = ? AND idempotency_key IS NULL", (owner, task.id)
     )
@@ -167,15 +160,8 @@ def answer(
         (row["content"], row["address"], owner, task.id, number),
     ).fetchone()
     if known and not recovered and known["recovered"] and not known["equal"]:
-        database.execute(
-            "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0,"
-            # Of equal requests only one may be open.
-            " closed = EXISTS (SELECT 1 FROM entries AS other WHERE other.owner = entries.owner"
-            " AND other.number <> entries.number AND other.task_id IS NULL AND other.closed = 0"
-            " AND (other.content = entries.content OR other.address = entries.address))"
-            " WHERE number = ?",
-            (known["number"],),
-        )
+        # The answer proves whose task it is; the list had only made it likely.
+        _take_task_away(database, known["number"])
         database.execute("UPDATE entries SET same_as = ? WHERE same_as = ?", (number, known["number"]))
     elif known:  # a gateway that answers equal requests with one task: only one was paid
         database.execute(
@@ -189,6 +175,29 @@ def answer(
     )
     _store(database, number, task, now)
     return by_number(database, number)
+
+
+def _record_paid_task(database: sqlite3.Connection, owner: str, task: Task, now: float) -> Entry:
+    """Record a task by itself. It was paid here: it counts towards the cap, and answers no other request."""
+    entry = observe(database, owner, task, now)
+    database.execute(
+        "UPDATE entries SET idempotency_key = coalesce(idempotency_key, ''), posted_at = ?,"
+        " reposted_at = ? WHERE number = ?",
+        (now, now, entry.number),
+    )
+    return by_number(database, entry.number)
+
+
+def _take_task_away(database: sqlite3.Connection, number: int) -> None:
+    """A row has no answer again; it is closed where an equal request is open, since only one may be."""
+    database.execute(
+        "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0,"
+        " closed = EXISTS (SELECT 1 FROM entries AS other WHERE other.owner = entries.owner"
+        " AND other.number <> entries.number AND other.task_id IS NULL AND other.closed = 0"
+        " AND (other.content = entries.content OR other.address = entries.address))"
+        " WHERE number = ?",
+        (number,),
+    )
 
 
 def is_news(entry: Entry, task: Task, now: float) -> bool:
@@ -238,7 +247,7 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
     cost = 0.0 if task.status in ("failed", "cancelled") else task.credits_used or task.credits_reserved
     database.execute(
         "UPDATE entries SET task_id = ?, status = ?, task = ?, known_at = ?, cost = coalesce(?, cost),"
-        # The duration is known only if the task was seen running shortly before; it counts to the middle.
+        # Known only if a read shortly before saw the task running: the end is taken to be halfway between.
         " took = CASE WHEN ? AND completed_at IS NULL AND status IN ('pending', 'processing')"
         " AND ? - known_at <= ? THEN (? + known_at) / 2 - asked_at ELSE took END,"
         " completed_at = coalesce(completed_at, ?) WHERE number = ?",

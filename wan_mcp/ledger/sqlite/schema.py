@@ -81,7 +81,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE entries ADD COLUMN closed INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE entries ADD COLUMN same_as INTEGER",
         "UPDATE entries SET reference = '' WHERE content IS NOT NULL",
-        # The one fingerprint was of the content or of the address, which as digests cannot be mistaken.
+        # Until here a row had one digest, of the content or of the address: as digests they cannot be equal.
         "UPDATE entries SET address = content, answered_at = coalesce(reposted_at, asked_at)",
         "UPDATE entries SET posts = json_array(json_array(posted_at, NULL), json_array(reposted_at, NULL))"
         " WHERE posted_at IS NOT NULL",
