@@ -97,7 +97,7 @@ async def test_a_date_header_that_does_not_fit_the_dates_is_never_a_reason_to_pa
 async def test_a_clock_that_was_changed_meanwhile_is_never_a_reason_to_pay(
     world: World, shift: float
 ) -> None:
-    """Nor to wait for longer than a look needs."""
+    """Nor to wait for longer than a search needs."""
     await lose(world)
     began = now()
     assert not await found(world, clock=lambda: now() + shift)
@@ -160,7 +160,7 @@ async def test_several_tasks_that_may_be_it_are_named_and_nothing_is_sent(world:
     assert world.records.posts == 1
 
 
-async def test_a_look_that_is_asked_for_waits_for_what_is_under_way(world: World) -> None:
+async def test_a_search_that_is_asked_for_waits_for_what_is_under_way(world: World) -> None:
     """When the other request has its answer, what is left is ours."""
     await lose(world)
     results: dict[str, TaskSnapshot] = {}

@@ -81,7 +81,7 @@ async def test_a_task_that_was_found_in_the_list_is_said_to_be(world: World) -> 
     assert "If other programs use the account, check that the video is the right one." in found["next"]
 
 
-async def test_the_list_is_looked_at_for_a_hundred_seconds_before_the_request_is_sent_again(
+async def test_the_list_is_searched_for_a_hundred_seconds_before_the_request_is_sent_again(
     tmp_path: Path,
 ) -> None:
     """Until then its task may still appear."""
@@ -95,7 +95,7 @@ async def test_the_list_is_looked_at_for_a_hundred_seconds_before_the_request_is
 
 
 async def test_under_a_key_that_is_honoured_the_request_is_repeated_for_ten_minutes(tmp_path: Path) -> None:
-    """No look is needed; then its callers are told, and whoever asks next goes on."""
+    """No search is needed; then its callers are told, and whoever asks next goes on."""
     world = gateway(tmp_path, "both", faults=[Fault("submit", "lost", None)])
     await key_use(world, "honoured")
     async with world.service() as service:
@@ -151,7 +151,7 @@ async def test_what_was_learned_is_known_to_the_next_request_and_the_next_proces
     world = gateway(tmp_path, "list", credits=10_000.0)
     for number in range(6):
         world.sandbox.faults.add(Fault("submit", "lost"))
-        world.sandbox.date_offset = 60.0 * number  # no look can tell
+        world.sandbox.date_offset = 60.0 * number  # no search can tell
         async with world.service() as service:
             with anyio.move_on_after(1):
                 await generate(service, f"Cat {number}.")
@@ -185,7 +185,7 @@ async def test_a_key_that_turns_out_to_be_honoured_overrules_what_was_thought(tm
 async def test_it_is_sent_again_without_knowing_only_once_also_after_restarts(
     tmp_path: Path, form: str
 ) -> None:
-    """Where no look can tell and every answer is lost, nothing more is sent, however often it is asked."""
+    """Where no search can tell and every answer is lost, nothing more is sent, however often it is asked."""
     world = gateway(tmp_path, form, date_offset=None, faults=[Fault("submit", "lost", None)])
     for _ in range(4):
         async with world.service() as service:
@@ -204,7 +204,7 @@ async def test_a_refusal_of_the_second_sending_says_nothing_of_the_first_and_doe
         for _ in range(2):
             said = await refusal(client)
             assert "It is not known whether credits were charged." in said
-            assert "An earlier POST had no answer; now: Evolink answered HTTP 402" in said
+            assert "An earlier attempt had no answer, and then: Evolink answered HTTP 402" in said
             assert "exactly the same arguments again" in said
         assert [row["status"] for row in await listed(client)] == ["unknown"]
         found = await answer(client, "generate_video", **ARGUMENTS)
@@ -230,7 +230,7 @@ async def test_a_request_is_repeated_for_23_hours_and_looked_for_until_24(tmp_pa
 
 
 async def test_a_task_that_the_list_shows_after_23_hours_is_still_taken(tmp_path: Path) -> None:
-    """A look costs nothing."""
+    """A search costs nothing."""
     world = gateway(tmp_path, "list", faults=[Fault("submit", "lost")])
     async with world.service() as service:
         with anyio.move_on_after(1):

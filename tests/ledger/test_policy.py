@@ -144,7 +144,7 @@ rows = st.builds(
 seen_tasks = st.lists(st.none() | moments, max_size=4).map(
     lambda created: tuple(made(after, str(number)) for number, after in enumerate(created))
 )
-looks = st.builds(Listed, offered=st.just(True), complete=st.booleans(), skew=skews, tasks=seen_tasks)
+searches = st.builds(Listed, offered=st.just(True), complete=st.booleans(), skew=skews, tasks=seen_tasks)
 
 
 def fits(found: Task, row: Entry, skew: float) -> bool:
@@ -159,7 +159,7 @@ def fits(found: Task, row: Entry, skew: float) -> bool:
 
 
 @settings(deadline=None, max_examples=500)
-@given(rows.map(lambda row: replace(row, number=1)), st.lists(rows, max_size=3), looks)
+@given(rows.map(lambda row: replace(row, number=1)), st.lists(rows, max_size=3), searches)
 def test_a_task_is_taken_only_if_it_can_be_nobody_elses(
     row: Entry, rivals: list[Entry], seen: Listed
 ) -> None:
@@ -205,10 +205,10 @@ def test_a_key_was_ignored_where_more_was_made_than_was_lost(
 
 
 @pytest.mark.parametrize(
-    ("use", "kind", "last_look", "guessed", "hours", "step"),
+    ("use", "kind", "last_search", "guessed", "hours", "step"),
     [
-        ("unknown", "ours", False, False, 0, "take"),
-        ("ignored", "ours", False, True, 23.5, "take"),
+        ("unknown", "ours", False, False, 0, "found"),
+        ("ignored", "ours", False, True, 23.5, "found"),
         ("unknown", "none", False, False, 0, "wait"),
         ("unknown", "cannot tell", False, False, 0, "wait"),
         ("ignored", "cannot tell", False, False, 23.5, "wait"),
@@ -227,12 +227,12 @@ def test_a_key_was_ignored_where_more_was_made_than_was_lost(
         ("ignored", "none", True, False, 23, "stop"),
     ],
 )
-def test_what_is_done_after_a_look(
-    use: KeyUse, kind: Any, last_look: bool, guessed: bool, hours: float, step: Step
+def test_what_is_done_after_a_search(
+    use: KeyUse, kind: Any, last_search: bool, guessed: bool, hours: float, step: Step
 ) -> None:
-    """Ours and no list count at once, the others at the last look; one guess; nothing after 23 hours."""
+    """Ours and no list count at once, the others at the last search; one guess; nothing after 23 hours."""
     row, now = entry(guessed=guessed), EPOCH + hours * HOUR
-    assert next_step(use, Verdict(kind), row, now, last_look=last_look) == step
+    assert next_step(use, Verdict(kind), row, now, last_search=last_search) == step
 
 
 def test_delays_are_scaled_together() -> None:

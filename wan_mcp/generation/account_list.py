@@ -14,27 +14,27 @@ from wan_mcp.ledger.policy import CREATED_BEFORE, MAX_SKEW_CHANGE, Listed
 logger = logging.getLogger(__name__)
 
 MAX_PAGES = 20
-"""Pages of the list that one look reads at most."""
+"""Pages of the list that one search reads at most."""
 LEARNING = 5.0
 """Seconds that asking for the gateway's time may take."""
 NOT_OFFERED = (NotFound, Refused, Unauthorized)
 """What a gateway answers that has no such list, or not for this key."""
 
 
-async def times_to_look(passed: float, looks: Sequence[float]) -> AsyncIterator[bool]:
-    """Wait for each time to look at the list; whether a task would be listed by then.
+async def search_times(passed: float, searches: Sequence[float]) -> AsyncIterator[bool]:
+    """Wait for each time to search the list; whether a task would be listed by then.
 
     Args:
         passed: seconds since the last POST.
-        looks: when to look, in seconds after it.
+        searches: when to search, in seconds after it.
     """
     began = anyio.current_time()
-    if looks[0] < passed < looks[-1]:  # it is asked for now
+    if searches[0] < passed < searches[-1]:  # it is asked for now
         yield False
-    for moment in looks:
-        if moment > passed or moment == looks[-1]:
+    for moment in searches:
+        if moment > passed or moment == searches[-1]:
             await anyio.sleep(max(moment - passed - (anyio.current_time() - began), 0))
-            yield moment == looks[-1]
+            yield moment == searches[-1]
 
 
 class AccountList:
@@ -49,7 +49,7 @@ class AccountList:
         self._evolink = evolink
         self._ledger = ledger
 
-    async def look(self, posts: Sequence[Post]) -> Listed:
+    async def search(self, posts: Sequence[Post]) -> Listed:
         """Read the list back to the time of a request.
 
         Args:

@@ -25,7 +25,7 @@ from wan_mcp.evolink.connection import MAX_CONNECTING
 from wan_mcp.evolink.http_errors import HONOURED
 from wan_mcp.evolink.retries import persist
 from wan_mcp.generation import outcomes
-from wan_mcp.generation.account_list import AccountList, times_to_look
+from wan_mcp.generation.account_list import AccountList, search_times
 from wan_mcp.generation.outcomes import Progress, Submitted
 from wan_mcp.ledger import Entry, KeyUse, OwnerLedger, Post
 from wan_mcp.ledger.policy import (
@@ -119,11 +119,11 @@ class Submission:
             while not over:
                 use = await self._ledger.key_use()
                 repeating = use == "honoured" and not self._is_old()
-                over = await (self._repeat_under_the_key() if repeating else self._look_and_act(use))
+                over = await (self._repeat_under_the_key() if repeating else self._search_and_act(use))
         except (OutcomeUnknown, TakenOver):
             raise
         except (EvolinkError, LedgerError) as error:  # it says nothing about the POST before
-            raise outcomes.unknown(f"An earlier POST had no answer; now: {error.message}") from error
+            raise outcomes.unknown(f"An earlier attempt had no answer, and then: {error.message}") from error
 
     def _is_old(self) -> bool:
         return age(self._entry.posts, self._clock()) >= REPEATED_FOR
@@ -146,18 +146,18 @@ class Submission:
                 return await self._accept(accepted)
         raise AssertionError("unreachable")
 
-    async def _look_and_act(self, use: KeyUse) -> bool:
-        """Look at the account's list until it tells what became of the request; whether that is the end."""
+    async def _search_and_act(self, use: KeyUse) -> bool:
+        """Search the account's list until it tells what became of the request; whether that is the end."""
         self._progress.stage = "looking for the task in the account's list"
         passed = since_last_post(self._entry, self._clock())
-        async for last_look in times_to_look(passed, self._delays.looks):
+        async for last_search in search_times(passed, self._delays.searches):
             if await self._ledger.key_use() != use:
                 return False
-            verdict = assign(self._entry, *await self._look(), self._delays)
-            step = next_step(use, verdict, self._entry, self._clock(), last_look=last_look)
+            verdict = assign(self._entry, *await self._search(), self._delays)
+            step = next_step(use, verdict, self._entry, self._clock(), last_search=last_search)
             if step == "wait":
                 continue
-            if step == "take":
+            if step == "found":
                 logger.warning("task %s was found in the account's list", verdict.candidates[0].id)
                 return await self._finish(await self._list.whole(verdict.candidates[0]), recovered=True)
             if step == "stop":
@@ -170,10 +170,10 @@ class Submission:
             return accepted is not None and await self._accept(accepted)
         raise AssertionError("unreachable")
 
-    async def _look(self) -> tuple[list[Entry], Listed]:
+    async def _search(self) -> tuple[list[Entry], Listed]:
         """The requests without an answer, and what the list shows."""
         # In this order: a request that gets its task meanwhile still counts, or its task is taken.
-        return await self._ledger.unanswered(), await self._list.look(self._entry.posts)
+        return await self._ledger.unanswered(), await self._list.search(self._entry.posts)
 
     def _undecided(self, use: KeyUse, verdict: Verdict) -> OutcomeUnknown:
         take = self._entry.take + 1 if use == "ignored" else None
@@ -282,7 +282,7 @@ class Submission:
         try:
             if await self._ledger.key_use() == "honoured":
                 return ()
-            others = paid_beside(self._entry, *await self._look(), self._delays)
+            others = paid_beside(self._entry, *await self._search(), self._delays)
         except LedgerError as error:
             logger.warning("the ledger could not be read: %s", error)
             return ()

@@ -35,7 +35,7 @@ class Lease:
         """The name of this process; None until it has worked on a row."""
         return Path(self._lock.lock_file).name if self._lock else None
 
-    def name(self) -> str:
+    def renew(self) -> str:
         """The name by which a row says that this process works on it; also a sign of life.
 
         Raises:

@@ -31,21 +31,21 @@ TOLERANCE = 1e-6
 class Delays:
     """How long a submission waits at each point, in seconds."""
 
-    looks: tuple[float, ...] = (5, 15, 40, 100)
+    searches: tuple[float, ...] = (5, 15, 40, 100)
     """After the last POST: when the account's list is read. The last one has the last word."""
     repeats: tuple[float, ...] = (2, 5, 10, 15)
     """Between two POSTs under a key that is honoured; the last one from then on."""
     repeating: float = 600
     """For how long such a request is repeated before its callers are told."""
     joining: float = 0.25
-    """Between two looks at a row that another process works on."""
+    """Between two checks of a row that another process works on."""
     rewriting: float = 5
     """Between two tries to write down an answer that the ledger would not take."""
 
     def scaled(self, factor: float) -> "Delays":
         """The same rules, faster or slower."""
         return Delays(
-            looks=tuple(factor * look for look in self.looks),
+            searches=tuple(factor * moment for moment in self.searches),
             repeats=tuple(factor * pause for pause in self.repeats),
             repeating=factor * self.repeating,
             joining=self.joining,
@@ -55,7 +55,7 @@ class Delays:
     @property
     def listed_within(self) -> float:
         """After a POST: when its task is in the list, if there is one."""
-        return self.looks[-1]
+        return self.searches[-1]
 
 
 def judge(posts: Sequence[Post], now: float, *, alive: bool) -> Literal["busy", "drop", "resume", "expired"]:
@@ -82,7 +82,7 @@ def age(posts: Sequence[Post], now: float) -> float:
 
 @dataclass(frozen=True)
 class Listed:
-    """What one look at the account's list showed."""
+    """What one search of the account's list showed."""
 
     offered: bool = True
     """Whether the gateway has such a list."""
@@ -96,7 +96,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Verdict:
-    """To which task a request belongs, as far as a look at the list can tell."""
+    """To which task a request belongs, as far as a search of the list can tell."""
 
     kind: Literal["ours", "none", "cannot tell", "no list"]
     candidates: tuple[Task, ...] = ()
@@ -104,7 +104,7 @@ class Verdict:
 
 
 def assign(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays) -> Verdict:
-    """Judge a look at the list.
+    """Judge a search of the list.
 
     Args:
         entry: the request without an answer.
@@ -180,24 +180,24 @@ def _fits(task: Task, posts: Sequence[Post], delays: Delays, skews: Sequence[flo
 
 # After a lost answer.
 
-Step = Literal["take", "wait", "repeat", "guess", "stop"]
-"""Take the task that was found, look again later, send the request again because it surely did not arrive,
+Step = Literal["found", "wait", "repeat", "guess", "stop"]
+"""Take the task that was found, search again later, send the request again because it surely did not arrive,
 send it again once without knowing that, or send nothing more."""
 
 
-def next_step(use: KeyUse, verdict: Verdict, entry: Entry, now: float, *, last_look: bool) -> Step:
-    """What to do after a look at the list, while it is not known that the gateway honours the key.
+def next_step(use: KeyUse, verdict: Verdict, entry: Entry, now: float, *, last_search: bool) -> Step:
+    """What to do after a search of the list, while it is not known that the gateway honours the key.
 
     Args:
         use: what is known of the gateway.
-        verdict: what the look showed.
+        verdict: what the search showed.
         entry: the request.
         now: Unix seconds.
-        last_look: whether a task would be listed by now.
+        last_search: whether a task would be listed by now.
     """
     if verdict.kind == "ours":
-        return "take"
-    if verdict.kind != "no list" and not last_look:
+        return "found"
+    if verdict.kind != "no list" and not last_search:
         return "wait"
     if age(entry.posts, now) >= REPEATED_FOR:
         return "stop"

@@ -76,7 +76,7 @@ def _equal_rows(
 
 
 def _hold(database: sqlite3.Connection, number: int, lease: Lease) -> None:
-    database.execute("UPDATE entries SET holder = ? WHERE number = ?", (lease.name(), number))
+    database.execute("UPDATE entries SET holder = ? WHERE number = ?", (lease.renew(), number))
     lease.working.add(number)
 
 
@@ -136,7 +136,7 @@ def post(
     guess: bool,
 ) -> Entry:
     """Record a POST that is about to be sent."""
-    lease.name()
+    lease.renew()
     entry = held(database, number, lease)
     _write_posts(database, number, [*(entry.posts[:-1] if instead else entry.posts), made])
     database.execute(
@@ -170,7 +170,7 @@ def begin_guess(
 
     A guess that seems to be in the future was made before the clock was set back: it does not count.
     """
-    lease.name()
+    lease.renew()
     held(database, number, lease)
     other = database.execute(
         "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessing_at > ? AND guessing_at <= ?"
