@@ -1,6 +1,7 @@
 """A process that stands still, a clock that is set, a ledger that fails: in the middle of a submission."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,3 +161,41 @@ async def test_a_gateway_that_stays_down_is_not_asked_for_ever(tmp_path: Path) -
         world.sandbox.faults.clear()
         snapshot = await generate(service)
     assert paid_for(world, PROMPT) == {snapshot.task.id}
+
+
+async def live_for(world: World, prompt: str, seconds: float, ledger: SqliteLedger | None = None) -> None:
+    """A process that ends after so many seconds, or when it has an outcome; no date means anything later."""
+    world.sandbox.date_offset = (world.sandbox.date_offset or 0) + 60
+    async with world.service({"ledger": ledger} if ledger else {}) as service:
+        with anyio.move_on_after(seconds), suppress(OutcomeUnknown):
+            await generate(service, prompt)
+
+
+async def test_a_process_that_dies_while_it_learns_does_not_let_the_next_request_be_paid_twice(
+    tmp_path: Path,
+) -> None:
+    """It was killed between the answer to its repeat and what that shows: the next one sees it first."""
+    world = gateway(tmp_path, "list", faults=[Fault("submit", "lost")])
+    await live_for(world, "One.", 1)
+    await live_for(world, "One.", 200, Failing(world, learn_key_use=9, end_guess=9))
+    assert len(paid_for(world, "One.")) == 2
+    assert await key_use(world) == "unknown"
+    world.sandbox.faults.add(Fault("submit", "lost"))
+    await live_for(world, "Two.", 1)
+    await live_for(world, "Two.", 300)
+    assert await key_use(world) == "ignored"
+    assert len(paid_for(world, "Two.")) == 1
+
+
+async def test_a_repeat_whose_answer_was_lost_teaches_too(tmp_path: Path) -> None:
+    """The list shows two tasks for one request: the next one is not sent again."""
+    world = gateway(tmp_path, "list", faults=[Fault("submit", "lost", 2)])
+    await live_for(world, "One.", 1)
+    await live_for(world, "One.", 101)
+    assert len(paid_for(world, "One.")) == 2
+    await live_for(world, "One.", 300)
+    assert await key_use(world) == "ignored"
+    world.sandbox.faults.add(Fault("submit", "lost"))
+    await live_for(world, "Two.", 1)
+    await live_for(world, "Two.", 300)
+    assert [len(paid_for(world, prompt)) for prompt in ("One.", "Two.")] == [2, 1]

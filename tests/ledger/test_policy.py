@@ -200,8 +200,16 @@ def test_a_key_was_ignored_where_more_was_made_than_was_lost(
     rivals: list[Entry], seen: Listed, names: tuple[str, ...]
 ) -> None:
     """More tasks without a row than rows without an answer to which they could belong."""
-    found = paid_beside(entry(1, 0, 30), rivals, seen, DELAYS)
+    answered = replace(entry(1, 0, 30), task=task("its-own"))
+    found = paid_beside(answered, rivals, seen, DELAYS)
     assert tuple(other.id for other in found) == tuple(f"task-unified-{name}" for name in names)
+
+
+@pytest.mark.parametrize(("count", "learned"), [(0, 0), (1, 0), (2, 2), (3, 3)])
+def test_a_repeat_without_an_answer_shows_it_by_a_second_task(count: int, learned: int) -> None:
+    """One of the tasks is the request's own."""
+    seen = listed(*(made(number + 1, f"cat{number}") for number in range(count)))
+    assert len(paid_beside(entry(1, 0, 30), [entry(1, 0, 30)], seen, DELAYS)) == learned
 
 
 @pytest.mark.parametrize(

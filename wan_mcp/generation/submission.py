@@ -6,7 +6,6 @@ This module waits and sends; ``ledger.policy`` decides.
 import itertools
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import anyio
@@ -106,7 +105,7 @@ class Submission:
         if accepted is None:
             await self.go_on()
         else:
-            await self._accept(accepted)
+            await self._finish(accepted.task, learn=not accepted.replayed)
 
     async def go_on(self) -> None:
         """Go on with a request whose answer was lost: find its task, else send it again, as the rules say.
@@ -143,7 +142,7 @@ class Submission:
                 self._progress.reason = error.message
                 continue
             if accepted is not None:
-                return await self._accept(accepted)
+                return await self._finish(accepted.task, learn=not accepted.replayed)
         raise AssertionError("unreachable")
 
     async def _search_and_act(self, use: KeyUse) -> bool:
@@ -153,7 +152,10 @@ class Submission:
         async for last_search in search_times(passed, self._delays.searches):
             if await self._ledger.key_use() != use:
                 return False
-            verdict = assign(self._entry, *await self._search(), self._delays)
+            rivals, listed = await self._search()
+            if use == "unknown" and await self._learn_from(self._entry, rivals, listed):
+                return False
+            verdict = assign(self._entry, rivals, listed, self._delays)
             step = next_step(use, verdict, self._entry, self._clock(), last_search=last_search)
             if step == "wait":
                 continue
@@ -167,13 +169,14 @@ class Submission:
             if step == "guess" and not await self._may_guess():
                 return False
             accepted = await self._post(guess=step == "guess")
-            return accepted is not None and await self._accept(accepted)
+            return accepted is not None and await self._finish(accepted.task, learn=not accepted.replayed)
         raise AssertionError("unreachable")
 
-    async def _search(self) -> tuple[list[Entry], Listed]:
-        """The requests without an answer, and what the list shows."""
+    async def _search(self, entry: Entry | None = None) -> tuple[list[Entry], Listed]:
+        """The requests without an answer, and what the list shows of the time of this one or another."""
         # In this order: a request that gets its task meanwhile still counts, or its task is taken.
-        return await self._ledger.unanswered(), await self._list.search(self._entry.posts)
+        rivals = await self._ledger.unanswered()
+        return rivals, await self._list.search((entry or self._entry).posts)
 
     def _undecided(self, use: KeyUse, verdict: Verdict) -> OutcomeUnknown:
         take = self._entry.take + 1 if use == "ignored" else None
@@ -184,8 +187,11 @@ class Submission:
 
         Of several requests one is, and the others wait for what it teaches about the gateway.
         """
-        deadline = anyio.current_time() + self._delays.listed_within
+        for entry in await self._ledger.answered_guesses():  # of a process that ended before it had learned
+            await self._learn_from(entry, *await self._search(entry))
+            await self._ledger.end_guess(entry.number)
         within = self._delays.listed_within
+        deadline = anyio.current_time() + within
         while not await self._ledger.begin_guess(self._entry.number, self._clock(), within):
             if anyio.current_time() >= deadline or await self._ledger.key_use() != "unknown":
                 return False
@@ -254,11 +260,6 @@ class Submission:
             logger.warning("the ledger could not be written: %s", error)
         self._progress.sent = bool(self._entry.posts)
 
-    async def _accept(self, accepted: Accepted) -> bool:
-        """Record the task of an answer; after a repeat, learn what that tells about the gateway."""
-        repeated = len(self._entry.posts) > 1 and not accepted.replayed
-        return await self._finish(accepted.task, learn=repeated)
-
     async def _finish(self, task: Task, *, recovered: bool = False, learn: bool = False) -> bool:
         """Record the task, and tell it; always true. A ledger that fails must not hide a paid task."""
         entry = None
@@ -270,22 +271,20 @@ class Submission:
                 logger.error("task %s could not be recorded yet: %s", task.id, error)
                 self._found(Submitted(replace(self._entry, task=task, recovered=recovered)))
                 await anyio.sleep(self._delays.rewriting)
-        also_paid = await self._learn_from_list() if learn else ()
-        if self._entry.guessed:
-            with suppress(LedgerError):  # then the others wait for a while
+        also_paid: tuple[str, ...] = ()
+        try:
+            if learn and len(entry.posts) > 1 and await self._ledger.key_use() != "honoured":
+                also_paid = await self._learn_from(entry, *await self._search())
+            if len(self._entry.posts) > 1:
                 await self._ledger.end_guess(self._entry.number)
+        except LedgerError as error:  # the next one who wants to know learns it
+            logger.warning("what a repeat shows could not be learned: %s", error)
         self._found(Submitted(entry, shared=entry.number < self._entry.number, also_paid=also_paid))
         return True
 
-    async def _learn_from_list(self) -> tuple[str, ...]:
-        """After a repeat was answered with a new task: whether the first POST had made one, too."""
-        try:
-            if await self._ledger.key_use() == "honoured":
-                return ()
-            others = paid_beside(self._entry, *await self._search(), self._delays)
-        except LedgerError as error:
-            logger.warning("the ledger could not be read: %s", error)
-            return ()
+    async def _learn_from(self, entry: Entry, rivals: list[Entry], listed: Listed) -> tuple[str, ...]:
+        """Learn from the list, after a repeat, whether the gateway made another task as well; those."""
+        others = paid_beside(entry, rivals, listed, self._delays) if len(entry.posts) > 1 else ()
         if others:
             logger.warning("the gateway ignores the idempotency key: a request was paid twice")
             await self._learn("ignored")

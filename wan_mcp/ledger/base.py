@@ -184,7 +184,7 @@ class OwnerLedger(Protocol):
         ...
 
     async def begin_guess(self, number: int, now: float, within: float) -> bool:
-        """Record that the row is about to be repeated without knowing whether its POST arrived.
+        """Whether the row may be repeated now, without knowing whether its POST arrived; record that.
 
         At most one row of an API does that at a time, so that the others learn from it; none does once it
         is known what the gateway does with the key.
@@ -193,10 +193,11 @@ class OwnerLedger(Protocol):
             number: the row.
             now: Unix seconds.
             within: seconds for which another row's guess is waited for.
-
-        Returns:
-            Whether it may be repeated now.
         """
+        ...
+
+    async def answered_guesses(self) -> list[Entry]:
+        """The rows whose repeat was answered, and from which nobody has learned yet."""
         ...
 
     async def end_guess(self, number: int) -> None:

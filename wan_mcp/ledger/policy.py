@@ -128,15 +128,15 @@ def assign(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
 
 
 def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays) -> tuple[Task, ...]:
-    """Tasks that show that the gateway ignored an idempotency key, after a repeat was answered with a task.
+    """Tasks that show that the gateway ignored an idempotency key, after a request was repeated.
 
-    It did if the list has more tasks that answer no request than there are other requests without an
-    answer to which these tasks could belong.
+    It did where the list has more tasks that belong to no request than there are requests without an answer
+    to which they could belong: the repeated one is such a request, unless it has its task.
     """
     dated = [task for task in listed.tasks if task.created is not None]
     found = [task for task in dated if _could_be(task, entry, listed, delays)]
-    others = _rivals_for(found, entry, rivals, listed, delays)
-    return tuple(found) if len(found) > len(others) else ()
+    unanswered = len(_rivals_for(found, entry, rivals, listed, delays)) + (entry.task is None)
+    return tuple(found) if len(found) > unanswered else ()
 
 
 def _rivals_for(

@@ -138,10 +138,12 @@ def post(
     """Record a POST that is about to be sent."""
     lease.renew()
     entry = held(database, number, lease)
-    _write_posts(database, number, [*(entry.posts[:-1] if instead else entry.posts), made])
+    earlier = entry.posts[:-1] if instead else entry.posts
+    _write_posts(database, number, [*earlier, made])
     database.execute(
-        "UPDATE entries SET body = ?, guessed = max(guessed, ?) WHERE number = ?",
-        (json.dumps(body), guess, number),
+        # A repeat teaches something about the gateway, and others wait for that.
+        "UPDATE entries SET body = ?, guessed = max(guessed, ?), guessing_at = ? WHERE number = ?",
+        (json.dumps(body), guess, made.at if earlier else None, number),
     )
     return by_number(database, number)
 
@@ -150,8 +152,11 @@ def drop_post(database: sqlite3.Connection, number: int, lease: Lease, *, guesse
     """Remove the last POST, which was surely refused."""
     entry = held(database, number, lease)  # else the last POST is another process's
     _write_posts(database, number, list(entry.posts[:-1]))
-    if guessed:
-        database.execute("UPDATE entries SET guessed = 0, guessing_at = NULL WHERE number = ?", (number,))
+    database.execute(
+        "UPDATE entries SET guessed = CASE WHEN ? THEN 0 ELSE guessed END, guessing_at = NULL"
+        " WHERE number = ?",
+        (guessed, number),
+    )
     return by_number(database, number)
 
 
@@ -182,6 +187,14 @@ def begin_guess(
         return False
     database.execute("UPDATE entries SET guessing_at = ? WHERE number = ?", (now, number))
     return True
+
+
+def answered_guesses(database: sqlite3.Connection, gateway: str) -> list[Entry]:
+    found = database.execute(
+        "SELECT * FROM entries WHERE gateway = ? AND guessing_at IS NOT NULL AND task_id IS NOT NULL",
+        (gateway,),
+    )
+    return [entry_of(row) for row in found]
 
 
 def end_guess(database: sqlite3.Connection, number: int) -> None:

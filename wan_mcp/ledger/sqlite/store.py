@@ -101,6 +101,9 @@ class SqliteOwnerLedger:
             durable=False,
         )
 
+    async def answered_guesses(self) -> list[Entry]:
+        return await self._read(lambda database, owner: claims.answered_guesses(database, self._gateway))
+
     async def end_guess(self, number: int) -> None:
         await self._write(lambda database, owner: claims.end_guess(database, number), durable=False)
 
