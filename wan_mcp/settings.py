@@ -190,6 +190,13 @@ class Settings(BaseModel):
         usable = {name: value for name, value in given.items() if name not in wrong}
         return cls.model_validate(usable | {"problems": tuple(wrong.values())})
 
+    @property
+    def gateway(self) -> str:
+        """The API's address in one spelling: the same account however the address is written."""
+        parts = urlsplit(self.base_url)
+        usual = ":443" if parts.scheme == "https" else ":80"
+        return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual)}{parts.path}"
+
     def require_key(self) -> SecretStr:
         """The key, for a call that needs it.
 

@@ -18,6 +18,7 @@ from sqlite3 import connect
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter, time
+from typing import Any
 
 import anyio
 from pydantic import SecretStr
@@ -26,7 +27,7 @@ from wan_mcp.evolink import Connections, Evolink, Task
 from wan_mcp.generation.jobs import Submitter
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import DELAYS, POSTS_AT_ONCE
-from wan_mcp.generation.submission import Means
+from wan_mcp.generation.sending import Means
 from wan_mcp.images import Picture
 from wan_mcp.ledger import ClaimRules, Entry, Fingerprints, Image, Intent, OwnerLedger, Post
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
@@ -71,7 +72,7 @@ def intent(name: object) -> Intent:
     return Intent(prints, "The cat yawns.", 5, "720p", 25.5, image=Image(800, 600, "PNG"))
 
 
-def rules(**rules: float) -> ClaimRules:
+def rules(**rules: Any) -> ClaimRules:
     return ClaimRules(time(), repeat_seconds=2 * YEAR, **rules)
 
 
@@ -206,7 +207,7 @@ async def compare_sizes(folder: Path) -> None:
         "claim of a new request": new,
         "new request under a cap": lambda ledger: new(ledger, daily_credits=1e9),
         "claim of an open request": resume,
-        "all open requests": lambda ledger: ledger.unanswered(),
+        "all open requests": lambda ledger: ledger.rivals(),
         "50 ids of a list": lambda ledger: ledger.taken_ids([f"task-{n}" for n in range(50)]),
         "one task": lambda ledger: ledger.find(f"task-unified-{FEW - 3}"),
         "durations of its kind": lambda ledger: ledger.durations(f"task-unified-{FEW - 3}"),

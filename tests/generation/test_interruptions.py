@@ -107,7 +107,7 @@ async def test_a_refusal_that_cannot_be_recorded_is_told_all_the_same(world: Wor
     assert paid_for(world, PROMPT) == {snapshot.task.id}
 
 
-@pytest.mark.parametrize("kind", ["release", "learn_key_use", "end_guess", "unanswered"])
+@pytest.mark.parametrize("kind", ["release", "learn_key_use", "end_guess", "rivals"])
 async def test_what_else_cannot_be_recorded_hides_no_task(tmp_path: Path, kind: str) -> None:
     """The caller gets the task, and the ledger has it."""
     world = gateway(tmp_path, "key", faults=[Fault("submit", "lost")])
@@ -116,7 +116,7 @@ async def test_what_else_cannot_be_recorded_hides_no_task(tmp_path: Path, kind: 
         try:
             snapshot = await generate(service)
         except OutcomeUnknown:
-            assert kind == "unanswered"
+            assert kind == "rivals"
     if snapshot is not None:
         assert paid_for(world, PROMPT) == {snapshot.task.id}
         assert [entry.task and entry.task.id for entry in await world.rows()] == [snapshot.task.id]

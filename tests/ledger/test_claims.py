@@ -134,11 +134,14 @@ async def test_after_24_hours_an_open_request_is_replaced(ledger: OwnerLedger) -
     lost = await lose(ledger)
     assert await ledger.claim(intent(), rules(EPOCH + DAY - 1)) == Claim("resume", lost)
     await ledger.release(lost.number)
-    claim = await ledger.claim(intent(), rules(EPOCH + DAY))
+    assert await ledger.claim(intent(), rules(EPOCH + DAY)) == Claim("undated", lost)
+    assert (await ledger.claim(intent(), rules(EPOCH + DAY, skew=-HOUR))).kind == "resume"
+    await ledger.release(lost.number)
+    claim = await ledger.claim(intent(), rules(EPOCH + DAY, skew_asked=True))
     assert (claim.kind, claim.replaces) == ("fresh", True)
     assert claim.entry is not None
     assert claim.entry.idempotency_key != lost.idempotency_key
-    assert await ledger.unanswered() == []
+    assert await ledger.rivals() == []
     assert await ledger.entries(status="unknown") == [lost]
     await ledger.mark_posted(claim.entry.number, Post(EPOCH + DAY, 0.0), BODY)
     await ledger.mark_answered(claim.entry.number, task(), EPOCH + DAY)
@@ -212,7 +215,7 @@ async def test_a_task_that_an_earlier_request_has_closes_the_row(ledger: OwnerLe
     later = EPOCH + 2 * HOUR
     again = await posted(ledger, now=later)
     assert await ledger.mark_answered(again.number, task(credits_reserved=25.5), later) == entry
-    assert await ledger.unanswered() == []
+    assert await ledger.rivals() == []
     assert await ledger.entries() == [entry]
     repeat = await ledger.claim(intent(), rules(later + HOUR - 1, daily_credits=25.5))
     assert repeat == Claim("repeat", entry)

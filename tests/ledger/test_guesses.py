@@ -72,7 +72,7 @@ async def test_nobody_guesses_what_is_known(ledger: OwnerLedger, use: KeyUse) ->
     entry = await posted(ledger)
     await ledger.learn_key_use(use)
     assert not await may_guess(ledger, entry.number)
-    assert not (await ledger.unanswered())[0].guessed
+    assert not (await ledger.rivals())[0].guessed
 
 
 async def test_a_guess_that_was_lost_teaches_nothing(ledger: OwnerLedger) -> None:
@@ -93,7 +93,7 @@ async def test_a_guess_is_counted_before_it_is_sent(ledger: OwnerLedger, tmp_pat
     entry = await posted(ledger)
     await ledger.mark_posted(entry.number, Post(EPOCH + 1, 0.0), BODY, guess=True)
     async with owned(tmp_path / "data") as restarted:
-        assert [row.guessed for row in await restarted.unanswered()] == [True]
+        assert [row.guessed for row in await restarted.rivals()] == [True]
 
 
 async def test_a_guess_that_was_refused_does_not_count(ledger: OwnerLedger) -> None:

@@ -94,7 +94,7 @@ async def test_of_equal_open_rows_of_an_older_ledger_the_newest_stays_open(tmp_p
     async with owned(tmp_path) as ledger:
         newest, oldest = sorted(await ledger.entries(), key=lambda entry: -entry.number)
         assert (newest.number, oldest.number) == (2, 1)
-        assert await ledger.unanswered() == [newest]
+        assert await ledger.rivals() == [newest]
         known = Fingerprints("any name", "print of cat")
         claim = await ledger.claim(intent(fingerprints=known), rules(EPOCH + DAY + 60))
         assert claim == Claim("resume", newest)

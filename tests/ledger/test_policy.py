@@ -13,6 +13,7 @@ from wan_mcp.errors import CapReached
 from wan_mcp.evolink import Task
 from wan_mcp.ledger import Entry, KeyUse, Post
 from wan_mcp.ledger.policy import (
+    REPEATED_FOR,
     Delays,
     Listed,
     Spending,
@@ -77,14 +78,33 @@ def listed(*tasks: Task, complete: bool = True, skew: float | None = 0.0) -> Lis
 def test_whose_a_row_is(posts: tuple[float, ...], now: float, alive: bool, verdict: str) -> None:
     """A living worker comes first; what was never sent is dropped; a day after the first POST it is over."""
     found = tuple(Post(EPOCH + at, 0.0) for at in posts)
-    assert judge(found, EPOCH + now, alive=alive) == verdict
+    assert judge(found, EPOCH + now, 0.0, alive=alive) == verdict
+
+
+@pytest.mark.parametrize(
+    ("now", "skew", "then", "expected"),
+    [
+        (60, 0.0, 0.0, 60),
+        (-60, 0.0, 0.0, 0),
+        (25 * HOUR, -24 * HOUR, 0.0, HOUR),
+        (-47 * HOUR, 0.0, -48 * HOUR, HOUR),
+        (25 * HOUR, None, 0.0, 25 * HOUR),
+        (60, 0.0, None, 60),
+        (-60, None, None, 0),
+        (-30 * HOUR, None, None, REPEATED_FOR),
+    ],
+)
+def test_how_old_a_request_is_says_the_gateways_clock(
+    now: float, skew: float | None, then: float | None, expected: float
+) -> None:
+    """Where it is known; ours may have been set, and one that was far ahead tells nothing."""
+    assert age((Post(EPOCH, then), Post(EPOCH + 50, then)), EPOCH + now, skew) == expected
 
 
 def test_times_do_not_run_backwards() -> None:
     """Where the clock was set back, they count from now."""
     row = entry(1, 0, 50)
-    assert (age(row.posts, EPOCH + 60), since_last_post(row, EPOCH + 60)) == (60, 10)
-    assert (age(row.posts, EPOCH - 60), since_last_post(row, EPOCH - 60)) == (0, 0)
+    assert [since_last_post(row, EPOCH + now) for now in (60, -60)] == [10, 0]
 
 
 OURS: dict[str, tuple[Entry, list[Entry], Listed, str, tuple[str, ...]]] = {
@@ -213,34 +233,33 @@ def test_a_repeat_without_an_answer_shows_it_by_a_second_task(count: int, learne
 
 
 @pytest.mark.parametrize(
-    ("use", "kind", "last_search", "guessed", "hours", "step"),
+    ("use", "kind", "last_search", "guessed", "old", "step"),
     [
-        ("unknown", "ours", False, False, 0, "found"),
-        ("ignored", "ours", False, True, 23.5, "found"),
-        ("unknown", "none", False, False, 0, "wait"),
-        ("unknown", "cannot tell", False, False, 0, "wait"),
-        ("ignored", "cannot tell", False, False, 23.5, "wait"),
-        ("unknown", "no list", False, False, 0, "guess"),
-        ("unknown", "none", True, False, 0, "repeat"),
-        ("unknown", "none", True, True, 0, "repeat"),
-        ("ignored", "none", True, False, 0, "repeat"),
-        ("unknown", "cannot tell", True, False, 0, "guess"),
-        ("unknown", "cannot tell", True, True, 0, "stop"),
-        ("unknown", "no list", False, True, 0, "stop"),
-        ("ignored", "cannot tell", True, False, 0, "stop"),
-        ("ignored", "no list", False, False, 0, "stop"),
-        ("unknown", "none", True, False, 22.9, "repeat"),
-        ("unknown", "none", True, False, 23, "stop"),
-        ("unknown", "no list", True, False, 23, "stop"),
-        ("ignored", "none", True, False, 23, "stop"),
+        ("unknown", "ours", False, False, False, "found"),
+        ("ignored", "ours", False, True, True, "found"),
+        ("unknown", "none", False, False, False, "wait"),
+        ("unknown", "cannot tell", False, False, False, "wait"),
+        ("ignored", "cannot tell", False, False, True, "wait"),
+        ("unknown", "no list", False, False, False, "guess"),
+        ("unknown", "none", True, False, False, "repeat"),
+        ("unknown", "none", True, True, False, "repeat"),
+        ("ignored", "none", True, False, False, "repeat"),
+        ("unknown", "cannot tell", True, False, False, "guess"),
+        ("unknown", "cannot tell", True, True, False, "stop"),
+        ("unknown", "no list", False, True, False, "stop"),
+        ("ignored", "cannot tell", True, False, False, "stop"),
+        ("ignored", "no list", False, False, False, "stop"),
+        ("unknown", "none", True, False, True, "stop"),
+        ("unknown", "no list", True, False, True, "stop"),
+        ("ignored", "none", True, False, True, "stop"),
     ],
 )
 def test_what_is_done_after_a_search(
-    use: KeyUse, kind: Any, last_search: bool, guessed: bool, hours: float, step: Step
+    use: KeyUse, kind: Any, last_search: bool, guessed: bool, old: bool, step: Step
 ) -> None:
     """Ours and no list count at once, the others at the last search; one guess; nothing after 23 hours."""
-    row, now = entry(guessed=guessed), EPOCH + hours * HOUR
-    assert next_step(use, Verdict(kind), row, now, last_search=last_search) == step
+    row = entry(guessed=guessed)
+    assert next_step(use, Verdict(kind), row, old=old, last_search=last_search) == step
 
 
 def test_delays_are_scaled_together() -> None:

@@ -35,7 +35,7 @@ async def test_a_row_without_an_answer_is_unknown_and_one_never_sent_is_gone(led
     """What may have been sent is kept, what surely was not leaves no trace."""
     lost = await lose(ledger)
     await ledger.release((await claimed(ledger, "dog")).number)
-    assert await ledger.entries() == await ledger.unanswered() == [lost]
+    assert await ledger.entries() == await ledger.rivals() == [lost]
     assert await ledger.entries(status="unknown") == [lost]
     assert lost.status == "unknown"
 
@@ -116,7 +116,7 @@ async def test_a_recovery_ends_when_the_task_is_another_requests(ledger: OwnerLe
     await ledger.mark_answered(cat.number, task("dog"), EPOCH + 3, recovered=True)
     dog = await make(ledger, "dog", EPOCH + 4)
     assert await ledger.find("task-unified-dog") == dog
-    assert [entry.number for entry in await ledger.unanswered()] == [cat.number]
+    assert [entry.number for entry in await ledger.rivals()] == [cat.number]
     assert (await ledger.claim(intent("cat"), rules(EPOCH + 5))).kind == "resume"
 
 
@@ -137,7 +137,7 @@ async def test_a_recovery_that_ends_beside_an_open_equal_request_is_closed(ledge
     await ledger.mark_answered(lost.number, task("dog"), EPOCH + 60, recovered=True)
     later = await lose(ledger, now=EPOCH + 2 * HOUR)
     dog = await make(ledger, "dog", EPOCH + 2 * HOUR)
-    assert await ledger.unanswered() == [later]
+    assert await ledger.rivals() == [later]
     assert await ledger.find("task-unified-dog") == dog
     assert await ledger.claim(intent(), rules(EPOCH + 2 * HOUR)) == Claim("resume", later)
 
@@ -152,8 +152,8 @@ async def test_the_open_rows_are_of_all_owners_at_the_same_gateway(
     async with owned(tmp_path / "data", "you") as yours, owned(tmp_path / "data", gateway=OTHER_API) as other:
         theirs = await posted(yours)
         elsewhere = await posted(other)
-        assert await ledger.unanswered() == await yours.unanswered() == [mine, theirs]
-        assert await other.unanswered() == [elsewhere]
+        assert await ledger.rivals() == await yours.rivals() == [mine, theirs]
+        assert await other.rivals() == [elsewhere]
 
 
 async def test_the_picture_that_was_sent_is_kept(ledger: OwnerLedger) -> None:

@@ -1,14 +1,15 @@
 """The account's own list of tasks, as far as it can tell what became of a submission without an answer."""
 
 import logging
+import math
 from collections.abc import AsyncIterator, Sequence
 
 import anyio
 
-from wan_mcp.errors import EvolinkError, NotFound, Refused, Unauthorized
+from wan_mcp.errors import EvolinkError
 from wan_mcp.evolink import MODEL, Evolink, Task
 from wan_mcp.evolink.client import PAGE_SIZE
-from wan_mcp.ledger import OwnerLedger, Post
+from wan_mcp.ledger import Post
 from wan_mcp.ledger.policy import CREATED_BEFORE, MAX_SKEW_CHANGE, Listed
 
 logger = logging.getLogger(__name__)
@@ -17,8 +18,8 @@ MAX_PAGES = 20
 """Pages of the list that one search reads at most."""
 LEARNING = 5.0
 """Seconds that asking for the gateway's time may take."""
-NOT_OFFERED = (NotFound, Refused, Unauthorized)
-"""What a gateway answers that has no such list, or not for this key."""
+NOT_OFFERED = (400, 401, 403, 404, 405)
+"""HTTP statuses of a gateway that has no such list, or not for this key."""
 
 
 async def search_times(passed: float, searches: Sequence[float]) -> AsyncIterator[bool]:
@@ -42,12 +43,10 @@ class AccountList:
 
     Args:
         evolink: the API.
-        ledger: a task that answers another request is left out.
     """
 
-    def __init__(self, evolink: Evolink, ledger: OwnerLedger) -> None:
+    def __init__(self, evolink: Evolink) -> None:
         self._evolink = evolink
-        self._ledger = ledger
 
     async def search(self, posts: Sequence[Post]) -> Listed:
         """Read the list back to the time of a request.
@@ -55,24 +54,17 @@ class AccountList:
         Args:
             posts: the request's: older tasks are of no interest.
 
-        Raises:
-            LedgerError: when the ledger cannot be read.
         """
         found: dict[str, Task] = {}  # a task that is created meanwhile moves another one to the next page
         try:
             complete = await self._read(found, posts)
-        except NOT_OFFERED as error:
-            if found:
-                complete = False
-            else:
+        except EvolinkError as error:
+            if not found and error.status in NOT_OFFERED:
                 logger.info("the account's list of tasks is not offered: %s", error)
                 return Listed(offered=False)
-        except EvolinkError as error:
             logger.warning("reading the account's list of tasks failed: %s", error)
             complete = False
-        of_model = {task.id: task for task in found.values() if task.model in (None, MODEL)}
-        taken = await self._ledger.taken_ids(list(of_model))
-        tasks = tuple(task for task_id, task in of_model.items() if task_id not in taken)
+        tasks = tuple(task for task in found.values() if task.model in (None, MODEL))
         return Listed(complete=complete, skew=self._evolink.skew(), tasks=tasks)
 
     async def learn_skew(self) -> None:
@@ -92,6 +84,7 @@ class AccountList:
 
     async def _read(self, found: dict[str, Task], posts: Sequence[Post]) -> bool:
         """Read page after page; whether all of the time in question was seen."""
+        newest = math.inf
         for page in range(1, MAX_PAGES + 1):
             listing = await self._evolink.tasks(page=page)
             new = {task.id: task for task in listing.tasks if task.id not in found}
@@ -101,9 +94,12 @@ class AccountList:
                 return True
             if not new:  # a gateway that answers with the same page for ever
                 return is_all
-            skew = self._evolink.skew() or 0
+            dates = [task.created for task in new.values() if task.created is not None]
+            if dates != sorted(dates, reverse=True) or (dates and dates[0] > newest):
+                return False  # not newest first, as it should be: what was not read may be newer
+            newest = dates[-1] if dates else newest
+            skew = self._evolink.skew() or 0.0
             first = min(post.at + ahead for post in posts for ahead in (post.skew or 0.0, skew, 0.0))
-            oldest = listing.tasks[-1].created
-            if oldest is not None and oldest < first - CREATED_BEFORE - MAX_SKEW_CHANGE:
+            if newest < first - CREATED_BEFORE - MAX_SKEW_CHANGE:
                 return True
         return False

@@ -7,13 +7,23 @@ from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
+from pydantic import ValidationError
 
-from wan_mcp.errors import InternalError, LedgerError, PictureUnavailable, TakenOver, WanError
+from wan_mcp.errors import (
+    AddressRefused,
+    InternalError,
+    LedgerError,
+    PictureUnavailable,
+    TakenOver,
+    WanError,
+)
 from wan_mcp.evolink import VideoRequest, prices
 from wan_mcp.generation import outcomes
+from wan_mcp.generation.account_list import AccountList
 from wan_mcp.generation.outcomes import Progress, Submitted
 from wan_mcp.generation.request import GenerationRequest
-from wan_mcp.generation.submission import Means, Submission
+from wan_mcp.generation.sending import Means
+from wan_mcp.generation.submission import Submission
 from wan_mcp.images import Picture, place_of
 from wan_mcp.ledger import DEFAULTS, ClaimRules, Entry, Fingerprints, Image, Intent, fingerprint
 from wan_mcp.settings import Settings
@@ -28,7 +38,7 @@ HEARTBEAT = 5.0
 OnStage = Callable[[str], Awaitable[None]]
 """Told what is being done, at once and then every few seconds."""
 
-Source = Picture | PictureUnavailable
+Source = Picture | PictureUnavailable | AddressRefused
 """A picture, or why it cannot be read."""
 
 
@@ -37,8 +47,6 @@ class Job:
 
     def __init__(self, intent: Intent) -> None:
         self.intent = intent
-        self.waiting = 0
-        """Calls that wait for it."""
         self.progress = Progress()
         self._result: Submitted | None = None
         self._error: WanError | None = None
@@ -64,14 +72,14 @@ class Job:
             WanError: when there is no task.
         """
         deadline = anyio.current_time() + patience
-        self.waiting += 1
+        self.progress.waiting += 1
         try:
             while not self._done.is_set() and (left := deadline - anyio.current_time()) > 0:
                 await on_stage(self.progress.stage)
                 with anyio.move_on_after(min(HEARTBEAT, left)):
                     await self._done.wait()
         finally:
-            self.waiting -= 1
+            self.progress.waiting -= 1
         if self._error is not None:
             raise self._error
         if self._result is None:
@@ -138,29 +146,45 @@ class Submitter:
             job.failed(error)
         except Exception:
             logger.exception("a submission failed unexpectedly")
-            job.failed(InternalError(charged="unknown" if job.progress.sent else "no"))
+            job.failed(InternalError(charged="no" if job.progress.sent is False else "unknown"))
         finally:
             self._jobs.remove(job)
             job.failed(outcomes.stopped(sent=job.progress.sent))  # counts only if it was cancelled
 
     async def _work(self, job: Job, request: GenerationRequest, picture: Source) -> None:
         """Claim the request, wait while another process works on it, and carry it out."""
+        rules = self._rules()
         while True:
-            claim = await self._ledger.claim(job.intent, self._rules())
-            if claim.entry is None:
-                assert isinstance(picture, PictureUnavailable)
+            rules = replace(rules, now=self._means.clock(), skew=self._means.evolink.skew())
+            claim = await self._ledger.claim(job.intent, rules)
+            entry = claim.entry
+            if entry is None:
+                assert isinstance(picture, (PictureUnavailable, AddressRefused))
                 raise picture
+            job.progress.sent = bool(entry.posts)
             if claim.kind == "repeat":
-                job.found(Submitted(claim.entry, repeated=True))
+                also_paid = await self._learned(job, entry) if len(entry.posts) > 1 else ()
+                job.found(Submitted(entry, repeated=True, also_paid=also_paid))
                 return
+            if claim.kind == "undated":
+                await AccountList(self._means.evolink).learn_skew()
+                rules = replace(rules, skew_asked=True)
+                continue
             if claim.kind != "busy":
                 with suppress(TakenOver):  # then it is claimed again, and waited for
-                    await self._carry_out(job, claim.entry, request, picture, replaces=claim.replaces)
+                    await self._carry_out(job, entry, request, picture, replaces=claim.replaces)
                     return
-            elif not job.waiting:  # the other process goes on, and nobody here wants its answer
+            elif not job.progress.waiting:  # the other process goes on, and nobody here wants its answer
                 return
-            job.progress.sent = bool(claim.entry.posts)
+            rules = replace(rules, waited_for=entry.number)
             await anyio.sleep(self._means.delays.joining)
+
+    async def _learned(self, job: Job, entry: Entry) -> tuple[str, ...]:
+        try:
+            return await Submission(self._means, entry, None, job.progress, job.found).learned()
+        except LedgerError as error:
+            logger.warning("what a repeat shows could not be learned: %s", error)
+            return ()
 
     async def _carry_out(
         self,
@@ -171,25 +195,42 @@ class Submitter:
         *,
         replaces: bool,
     ) -> None:
-        """Work on a row that is ours, and give it up at the end."""
+        """Work on a row that is ours, and give it up at the end.
+
+        A program that stops gives up nothing: its lock is freed, and so are its rows.
+        """
 
         def found(submitted: Submitted) -> None:
             job.found(replace(submitted, replaces=replaces))
 
         try:
             if entry.posts:
-                body = VideoRequest.model_validate(entry.body)
-                await Submission(self._means, entry, body, job.progress, found).go_on()
+                await Submission(self._means, entry, _recorded(entry), job.progress, found).go_on()
             else:
                 assert isinstance(picture, Picture)
                 body = await self._prepare(job, request, picture)
                 await Submission(self._means, entry, body, job.progress, found).begin()
-        finally:
-            with anyio.move_on_after(1, shield=True):
-                try:
-                    await self._ledger.release(entry.number)
-                except LedgerError as error:
-                    logger.warning("the ledger could not be written: %s", error)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException:
+            await self._give_up(entry)
+            raise
+        await self._give_up(entry)
+
+    async def _give_up(self, entry: Entry) -> None:
+        try:
+            await self._ledger.release(entry.number)
+        except LedgerError as error:
+            logger.warning("the ledger could not be written: %s", error)
+            self._background.start_soon(self._give_up_later, entry)
+
+    async def _give_up_later(self, entry: Entry) -> None:
+        """Until it is given up, other processes take the request for one that goes on here."""
+        while True:
+            await anyio.sleep(self._means.delays.rewriting)
+            with suppress(LedgerError):
+                await self._ledger.release(entry.number)
+                return
 
     async def _prepare(self, job: Job, request: GenerationRequest, picture: Picture) -> VideoRequest:
         """The request with an address at which Evolink finds the picture."""
@@ -219,6 +260,15 @@ class Submitter:
             daily_credits=self._settings.daily_credits,
             request_credits=self._settings.request_credits,
         )
+
+
+def _recorded(entry: Entry) -> VideoRequest | None:
+    """The request as it was sent; None where the record is damaged."""
+    try:
+        return VideoRequest.model_validate(entry.body)
+    except ValidationError:
+        logger.warning("row #%d of the ledger has a request that cannot be read", entry.number)
+        return None
 
 
 def _intent(request: GenerationRequest, picture: Source) -> Intent:

@@ -12,7 +12,8 @@ ASK_AGAIN = (
     "it is the same request."
 )
 NOT_KNOWN = "It is not known whether Evolink accepted the request."
-MAX_NAMED = 10
+MAX_TAKE = 99
+MAX_NAMED = 50
 """Tasks that are named in one answer."""
 
 
@@ -21,8 +22,10 @@ class Progress:
     """What the callers of a submission can be told while it goes on."""
 
     stage: str = "preparing the request"
-    sent: bool = False
-    """Whether a POST may have arrived."""
+    waiting: int = 0
+    """Callers that wait to be told."""
+    sent: bool | None = None
+    """Whether a POST may have arrived; None while the ledger was not asked yet."""
     reason: str = ""
     """Why there is no answer yet, where that is known."""
 
@@ -44,8 +47,11 @@ class Submitted:
     """Tasks of the same request that were paid in addition: the gateway ignored the idempotency key."""
 
 
-def under_way(reason: str, *, sent: bool) -> StillUnderWay:
+def under_way(reason: str, *, sent: bool | None) -> StillUnderWay:
     """The caller's time is up, and the submission goes on."""
+    if sent is None:
+        text = "The ledger has not answered yet, so it is not known whether this request was made before."
+        return StillUnderWay(text, next_step=ASK_AGAIN, charged="unknown")
     if not sent:
         text = "The request is still being prepared, or waits for its turn: nothing was sent yet."
         return StillUnderWay(text, next_step=ASK_AGAIN)
@@ -53,12 +59,12 @@ def under_way(reason: str, *, sent: bool) -> StillUnderWay:
     return StillUnderWay(" ".join((text, reason)).strip(), next_step=ASK_AGAIN, charged="unknown")
 
 
-def stopped(*, sent: bool) -> WanError:
+def stopped(*, sent: bool | None) -> WanError:
     """The program ends while the submission is under way."""
     return WanError(
         "The server stopped before this was done.",
         next_step="Make the same request again: it goes on with what was begun.",
-        charged="unknown" if sent else "no",
+        charged="no" if sent is False else "unknown",
     )
 
 
@@ -86,7 +92,7 @@ def undecided(reason: str, candidates: Sequence[Task], *, take: int | None, old:
         ids = ", ".join(task.id for task in candidates[:MAX_NAMED])
         said.append(f"Its task may be one of these: {ids}.")
     advice = ["Check them with get_task." if candidates else "", ASK_AGAIN]
-    if take is not None:
+    if take is not None and take <= MAX_TAKE:
         advice.append(
             f"If none of the account's tasks is it, take: {take} makes another video, which has to be paid."
         )

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from wan_mcp.errors import PictureError
 from wan_mcp.evolink import VideoRequest
+from wan_mcp.generation.outcomes import MAX_TAKE
 from wan_mcp.images import sources
 from wan_mcp.images.names import unquoted
 from wan_mcp.net import addresses
@@ -42,7 +43,7 @@ class GenerationRequest(VideoRequest):
         int,
         Field(
             ge=1,
-            le=99,
+            le=MAX_TAKE,
             description="Which version of the same request: each take is another video. Default 1.",
         ),
     ] = 1

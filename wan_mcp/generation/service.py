@@ -9,15 +9,15 @@ from dataclasses import replace
 import anyio
 from pydantic import SecretStr
 
-from wan_mcp.errors import EvolinkError, InternalError, PictureUnavailable, WanError
+from wan_mcp.errors import AddressRefused, EvolinkError, InternalError, PictureUnavailable, WanError
 from wan_mcp.evolink import Credits, Evolink, Task
-from wan_mcp.generation.jobs import OnStage, Submitter
+from wan_mcp.generation.jobs import OnStage, Source, Submitter
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
+from wan_mcp.generation.sending import Means
 from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot
-from wan_mcp.generation.submission import Means
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
@@ -66,7 +66,7 @@ class VideoService:
             files_url=settings.files_url,
             clock=runtime.clock,
         )
-        self._ledger = runtime.ledger.for_owner(settings.base_url, key.get_secret_value())
+        self._ledger = runtime.ledger.for_owner(settings.gateway, key.get_secret_value())
         self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, runtime.changed)
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
         self._submitter = Submitter(means, settings, runtime.background)
@@ -92,10 +92,10 @@ class VideoService:
         """
         deadline = anyio.current_time() + patience
         await on_stage("reading the picture")
-        picture: Picture | PictureUnavailable
+        picture: Source
         try:
             picture = await self._open(request.image_urls[0], patience)
-        except PictureUnavailable as error:
+        except (PictureUnavailable, AddressRefused) as error:  # paid is paid, whatever became of the picture
             picture = error
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
         submitted = await self._submitter.submit(request, picture, left, on_stage)

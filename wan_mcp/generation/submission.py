@@ -1,65 +1,28 @@
 """One submission, paid once: from the first POST to the task, whatever is lost between.
 
-This module waits and sends; ``ledger.policy`` decides.
+This module waits and acts; ``ledger.policy`` decides.
 """
 
 import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 
-from wan_mcp.errors import (
-    Busy,
-    EvolinkError,
-    LedgerError,
-    LostAnswer,
-    OutcomeUnknown,
-    TakenOver,
-    Unreachable,
-)
-from wan_mcp.evolink import Accepted, Evolink, Task, VideoRequest
-from wan_mcp.evolink.connection import MAX_CONNECTING
-from wan_mcp.evolink.http_errors import HONOURED
-from wan_mcp.evolink.retries import persist
+from wan_mcp.errors import Busy, EvolinkError, LedgerError, OutcomeUnknown, TakenOver, Unreachable
+from wan_mcp.evolink import Task, VideoRequest
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.account_list import AccountList, search_times
 from wan_mcp.generation.outcomes import Progress, Submitted
-from wan_mcp.ledger import Entry, KeyUse, OwnerLedger, Post
-from wan_mcp.ledger.policy import (
-    REPEATED_FOR,
-    Delays,
-    Listed,
-    Verdict,
-    age,
-    assign,
-    next_step,
-    paid_beside,
-    since_last_post,
-)
+from wan_mcp.generation.sending import Means, NotNow, Sender
+from wan_mcp.ledger import Entry, KeyUse
+from wan_mcp.ledger.policy import Listed, Verdict, assign, next_step, paid_beside
 
 logger = logging.getLogger(__name__)
 
-LATE = 2.0
-"""Seconds by which the writing of a POST may be later than its record says, beyond the time to connect."""
-
-
-class _Late(Exception):
-    """The process stood still, or the clock was changed, since the POST was recorded."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """What the submissions of one owner work with."""
-
-    evolink: Evolink
-    ledger: OwnerLedger
-    clock: Callable[[], float]
-    """The time, in Unix seconds."""
-    slots: anyio.CapacityLimiter
-    """Bounds the POSTs of the whole process; the time of one that waits for its turn has not begun."""
-    delays: Delays
+REFUSED_GUESS_PAUSE = 5.0
+"""Seconds after a refusal that passes, where the gateway does not say."""
 
 
 class Submission:
@@ -68,7 +31,7 @@ class Submission:
     Args:
         means: what it works with.
         entry: the row.
-        request: its body.
+        request: its body; None where the ledger's record of it is damaged.
         progress: where it says how far it is.
         found: told the result as soon as it is known.
     """
@@ -77,20 +40,17 @@ class Submission:
         self,
         means: Means,
         entry: Entry,
-        request: VideoRequest,
+        request: VideoRequest | None,
         progress: Progress,
         found: Callable[[Submitted], None],
     ) -> None:
-        self._evolink, self._ledger, self._clock = means.evolink, means.ledger, means.clock
-        self._slots, self._delays = means.slots, means.delays
-        self._list = AccountList(means.evolink, means.ledger)
-        self._entry = entry
-        self._request = request
+        self._ledger, self._clock, self._delays = means.ledger, means.clock, means.delays
+        self._list = AccountList(means.evolink)
+        self._sender = Sender(means, entry, request, progress)
         self._progress = progress
         self._found = found
         self._deadline = anyio.current_time() + means.delays.repeating
         """After it nothing more is sent until a caller makes the same request again."""
-        progress.sent = bool(entry.posts)
 
     async def begin(self) -> None:
         """Send the request for the first time.
@@ -101,11 +61,8 @@ class Submission:
             OutcomeUnknown: when it is not known whether it was accepted, and nothing more can be done now.
             EvolinkError: when it was refused.
         """
-        accepted = await self._post()
-        if accepted is None:
+        if not await self._send():
             await self.go_on()
-        else:
-            await self._finish(accepted.task, learn=not accepted.replayed)
 
     async def go_on(self) -> None:
         """Go on with a request whose answer was lost: find its task, else send it again, as the rules say.
@@ -114,49 +71,61 @@ class Submission:
             TakenOver, OutcomeUnknown: as ``begin``.
         """
         try:
+            await self._sender.learn_skew()
             over = False
             while not over:
                 use = await self._ledger.key_use()
-                repeating = use == "honoured" and not self._is_old()
-                over = await (self._repeat_under_the_key() if repeating else self._search_and_act(use))
+                repeating = use == "honoured" and not self._sender.is_old
+                try:
+                    over = await (self._repeat_under_the_key() if repeating else self._search_and_act(use))
+                except NotNow:  # it became too old, or the gateway is known by now
+                    continue
         except (OutcomeUnknown, TakenOver):
             raise
         except (EvolinkError, LedgerError) as error:  # it says nothing about the POST before
             raise outcomes.unknown(f"An earlier attempt had no answer, and then: {error.message}") from error
 
-    def _is_old(self) -> bool:
-        return age(self._entry.posts, self._clock()) >= REPEATED_FOR
+    async def learned(self) -> tuple[str, ...]:
+        """What a repeat of this request shows, if its process ended before it had learned; as ``_learn_from``.
+
+        Raises:
+            LedgerError: when the ledger cannot be read or written.
+        """
+        entry = self._sender.entry
+        if all(entry.number != guess.number for guess in await self._ledger.answered_guesses()):
+            return ()
+        also_paid = await self._learn_from(entry, *await self._search(entry))
+        await self._ledger.end_guess(entry.number)
+        return also_paid
 
     async def _repeat_under_the_key(self) -> bool:
         """Send the request until the gateway answers with the task that it made; whether that is the end."""
         self._progress.stage = "asking for the lost answer"
-        first = max(self._delays.repeats[0] - since_last_post(self._entry, self._clock()), 0)
+        first = max(self._delays.repeats[0] - self._sender.passed, 0)
         last = itertools.repeat(self._delays.repeats[-1])
         for pause in itertools.chain((first, *self._delays.repeats[1:]), last):
             if anyio.current_time() + pause > self._deadline:
                 raise outcomes.unknown(self._progress.reason)
             await anyio.sleep(pause)
             try:
-                accepted = await self._post()
+                if await self._send():
+                    return True
             except EvolinkError as error:  # a refused repeat says nothing about the POST before it
                 self._progress.reason = error.message
-                continue
-            if accepted is not None:
-                return await self._finish(accepted.task, learn=not accepted.replayed)
         raise AssertionError("unreachable")
 
     async def _search_and_act(self, use: KeyUse) -> bool:
         """Search the account's list until it tells what became of the request; whether that is the end."""
         self._progress.stage = "looking for the task in the account's list"
-        passed = since_last_post(self._entry, self._clock())
-        async for last_search in search_times(passed, self._delays.searches):
+        async for last_search in search_times(self._sender.passed, self._delays.searches):
             if await self._ledger.key_use() != use:
                 return False
-            rivals, listed = await self._search()
-            if use == "unknown" and await self._learn_from(self._entry, rivals, listed):
+            entry = self._sender.entry
+            rivals, listed = await self._search(entry)
+            if use == "unknown" and await self._learn_from(entry, rivals, listed):
                 return False
-            verdict = assign(self._entry, rivals, listed, self._delays)
-            step = next_step(use, verdict, self._entry, self._clock(), last_search=last_search)
+            verdict = assign(entry, rivals, listed, self._delays)
+            step = next_step(use, verdict, entry, old=self._sender.is_old, last_search=last_search)
             if step == "wait":
                 continue
             if step == "found":
@@ -166,24 +135,27 @@ class Submission:
                 raise self._undecided(use, verdict)
             if anyio.current_time() > self._deadline:
                 raise outcomes.unknown(self._progress.reason)
-            if step == "guess" and not await self._may_guess():
-                return False
-            accepted = await self._post(guess=step == "guess")
-            return accepted is not None and await self._finish(accepted.task, learn=not accepted.replayed)
+            return await (self._guess() if step == "guess" else self._send())
         raise AssertionError("unreachable")
 
-    async def _search(self, entry: Entry | None = None) -> tuple[list[Entry], Listed]:
-        """The requests without an answer, and what the list shows of the time of this one or another."""
-        # In this order: a request that gets its task meanwhile still counts, or its task is taken.
-        rivals = await self._ledger.unanswered()
-        return rivals, await self._list.search((entry or self._entry).posts)
+    async def _search(self, entry: Entry) -> tuple[list[Entry], Listed]:
+        """The requests that may have a task of the list, and what the list shows of the time of this one."""
+        before = {rival.number: rival for rival in await self._ledger.rivals()}
+        listed = await self._list.search(entry.posts)
+        # Again: a request may have been sent, and its task listed, while the list was read.
+        after = {rival.number: rival for rival in await self._ledger.rivals()}
+        taken = await self._ledger.taken_ids([task.id for task in listed.tasks])
+        free = tuple(task for task in listed.tasks if task.id not in taken)
+        return list((after | before).values()), replace(listed, tasks=free)
 
     def _undecided(self, use: KeyUse, verdict: Verdict) -> OutcomeUnknown:
-        take = self._entry.take + 1 if use == "ignored" else None
-        return outcomes.undecided(self._progress.reason, verdict.candidates, take=take, old=self._is_old())
+        take = self._sender.entry.take + 1 if use == "ignored" else None
+        return outcomes.undecided(
+            self._progress.reason, verdict.candidates, take=take, old=self._sender.is_old
+        )
 
-    async def _may_guess(self) -> bool:
-        """Whether this request may be sent again, although its POST may have arrived.
+    async def _guess(self) -> bool:
+        """Send the request again, although its POST may have arrived; whether that is the end.
 
         Of several requests one is, and the others wait for what it teaches about the gateway.
         """
@@ -192,94 +164,43 @@ class Submission:
             await self._ledger.end_guess(entry.number)
         within = self._delays.listed_within
         deadline = anyio.current_time() + within
-        while not await self._ledger.begin_guess(self._entry.number, self._clock(), within):
+        while not await self._ledger.begin_guess(self._sender.entry.number, self._clock(), within):
             if anyio.current_time() >= deadline or await self._ledger.key_use() != "unknown":
                 return False
             await anyio.sleep(4 * self._delays.joining)
-        return True
-
-    async def _post(self, *, guess: bool = False) -> Accepted | None:
-        """Send the request; None where the answer was lost.
-
-        Raises:
-            EvolinkError: when it was surely refused.
-            LedgerError: when it could not be recorded; it was not sent.
-        """
-        again = bool(self._entry.posts)
         try:
-            accepted = await persist(lambda: self._post_once(guess=guess), (Unreachable, Busy))
-        except LostAnswer as lost:
-            self._progress.reason = lost.message
-            logger.warning("the answer of a submission was lost: %s", lost)
-            if again and lost.code in HONOURED:
-                await self._learn("honoured")
-            return None
-        if again and accepted.replayed:
-            await self._learn("honoured")
-        return accepted
+            return await self._send(guess=True)
+        except (Unreachable, Busy) as error:
+            self._progress.reason = error.message
+            await anyio.sleep(error.retry_after or REFUSED_GUESS_PAUSE)
+            return False
 
-    async def _post_once(self, *, guess: bool) -> Accepted:
-        key = self._entry.idempotency_key or ""
-        async with self._slots:
-            if self._evolink.skew() is None and await self._ledger.key_use() != "honoured":
-                await self._list.learn_skew()
-            late = False
-            while True:
-                writing = await self._record_post(instead=late, guess=guess)
-                try:
-                    return await self._evolink.submit(self._request, idempotency_key=key, writing=writing)
-                except _Late:
-                    late = True
-                except LostAnswer:  # it may have arrived, so the POST stays on record
-                    raise
-                except EvolinkError:
-                    await self._drop_post(guess=guess)
-                    raise
-
-    async def _record_post(self, *, instead: bool, guess: bool) -> Callable[[], None]:
-        """Record that the request is about to be sent; the check to be made when it is written."""
-        self._progress.stage = "waiting for Evolink's answer"
-        moment, began = self._clock(), anyio.current_time()
-        post = Post(moment, self._evolink.skew())
-        self._entry = await self._ledger.mark_posted(
-            self._entry.number, post, self._request.body(), instead=instead, guess=guess
-        )
-        self._progress.sent = True
-
-        def writing() -> None:
-            waited = anyio.current_time() - began
-            if waited > MAX_CONNECTING + LATE or abs(self._clock() - moment - waited) > LATE:
-                raise _Late
-
-        return writing
-
-    async def _drop_post(self, *, guess: bool) -> None:
-        try:
-            self._entry = await self._ledger.drop_post(self._entry.number, guessed=guess)
-        except LedgerError as error:  # then this POST is taken for one that may have arrived
-            logger.warning("the ledger could not be written: %s", error)
-        self._progress.sent = bool(self._entry.posts)
+    async def _send(self, *, guess: bool = False) -> bool:
+        """Send the request; whether it was answered with its task."""
+        accepted = await self._sender.post(guess=guess)
+        return accepted is not None and await self._finish(accepted.task, learn=not accepted.replayed)
 
     async def _finish(self, task: Task, *, recovered: bool = False, learn: bool = False) -> bool:
         """Record the task, and tell it; always true. A ledger that fails must not hide a paid task."""
-        entry = None
+        ours, entry = self._sender.entry, None
         while entry is None:
             try:
-                number, now = self._entry.number, self._clock()
-                entry = await self._ledger.mark_answered(number, task, now, recovered=recovered)
+                entry = await self._ledger.mark_answered(
+                    ours.number, task, self._clock(), recovered=recovered, told=self._progress.waiting > 0
+                )
             except LedgerError as error:
                 logger.error("task %s could not be recorded yet: %s", task.id, error)
-                self._found(Submitted(replace(self._entry, task=task, recovered=recovered)))
+                self._found(Submitted(replace(ours, task=task, recovered=recovered)))
                 await anyio.sleep(self._delays.rewriting)
         also_paid: tuple[str, ...] = ()
         try:
             if learn and len(entry.posts) > 1 and await self._ledger.key_use() != "honoured":
-                also_paid = await self._learn_from(entry, *await self._search())
-            if len(self._entry.posts) > 1:
-                await self._ledger.end_guess(self._entry.number)
+                also_paid = await self._learn_from(entry, *await self._search(entry))
+            if len(ours.posts) > 1:
+                await self._ledger.end_guess(ours.number)
         except LedgerError as error:  # the next one who wants to know learns it
             logger.warning("what a repeat shows could not be learned: %s", error)
-        self._found(Submitted(entry, shared=entry.number < self._entry.number, also_paid=also_paid))
+        self._found(Submitted(entry, shared=entry.number < ours.number, also_paid=also_paid))
         return True
 
     async def _learn_from(self, entry: Entry, rivals: list[Entry], listed: Listed) -> tuple[str, ...]:
@@ -287,11 +208,7 @@ class Submission:
         others = paid_beside(entry, rivals, listed, self._delays) if len(entry.posts) > 1 else ()
         if others:
             logger.warning("the gateway ignores the idempotency key: a request was paid twice")
-            await self._learn("ignored")
+            await self._ledger.learn_key_use("ignored")
+        if len(others) == 1 and entry.task is not None:  # no other request can have made it
+            await self._ledger.mark_paid_beside(entry.number, others[0], self._clock())
         return tuple(task.id for task in others)
-
-    async def _learn(self, use: KeyUse) -> None:
-        try:
-            await self._ledger.learn_key_use(use)
-        except LedgerError as error:
-            logger.warning("what was learned of the gateway could not be recorded: %s", error)

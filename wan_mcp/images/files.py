@@ -68,11 +68,11 @@ def _located(path: Path, folders: Sequence[Path]) -> Found | None:
     return None
 
 
-def _outside(path: Path, folders: Sequence[Path]) -> PictureError:
+def _outside(path: Path, folders: Sequence[Path]) -> PictureUnavailable:
     if path.as_posix().startswith(_OF_A_CHAT):
-        return PictureError("is a path of the chat program's own machine", next_step=PASTED)
+        return PictureUnavailable("is a path of the chat program's own machine", next_step=PASTED)
     listed = ", ".join(str(folder) for folder in dict.fromkeys(folders)) or "there are none"
-    return PictureError(
+    return PictureUnavailable(
         f"is outside the folders that pictures may be read from ({listed})",
         next_step="Copy it into one of them, or set WAN_MCP_IMAGE_DIRS to allow its folder.",
     )
@@ -143,7 +143,7 @@ def _content(handle: int) -> bytes:
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
-        raise PictureError(f"is {what}, not a file", next_step="Give the path of a picture file.")
+        raise PictureUnavailable(f"is {what}, not a file", next_step="Give the path of a picture file.")
     with open(handle, "rb", closefd=False) as file:
         head = file.read(min(_HEAD, found.st_size))
         if head and format_of(head) is None:  # refused before it is read on

@@ -109,10 +109,15 @@ class Entry:
     @property
     def cost(self) -> float:
         """Credits: nothing where it failed, else what was used, reserved or estimated, the first known."""
-        if self.status in ("failed", "cancelled"):
-            return 0.0
-        known = (self.task.credits_used or self.task.credits_reserved) if self.task else None
-        return known or self.estimate
+        known = cost_of(self.task) if self.task else None
+        return self.estimate if known is None else known
+
+
+def cost_of(task: Task) -> float | None:
+    """Credits that a task cost, as far as Evolink said; None where it did not."""
+    if task.status in ("failed", "cancelled"):
+        return 0.0
+    return task.credits_used or task.credits_reserved or None
 
 
 @dataclass(frozen=True)
@@ -124,15 +129,21 @@ class ClaimRules:
         repeat_seconds: within this time, an equal request gets the same task.
         daily_credits: the cap over 24 hours; None for none.
         request_credits: the cap of one request; None for none.
+        skew: seconds by which the gateway's clock is ahead; None where that is not known.
+        skew_asked: whether the gateway was asked for its time, so that ours has to do where it did not tell.
+        waited_for: the row that an earlier claim for the same request found busy.
     """
 
     now: float
     repeat_seconds: float
     daily_credits: float | None = None
     request_credits: float | None = None
+    skew: float | None = None
+    skew_asked: bool = False
+    waited_for: int | None = None
 
 
-ClaimKind = Literal["fresh", "resume", "repeat", "busy", "absent"]
+ClaimKind = Literal["fresh", "resume", "repeat", "busy", "absent", "undated"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,8 @@ class Claim:
 
     ``fresh``: it is ours and was never sent. ``resume``: it is ours, and an earlier POST for it has
     no answer. ``repeat``: it has a task already. ``busy``: another process is submitting it right now.
-    ``absent``: its picture cannot be read, and no equal request is known.
+    ``absent``: its picture cannot be read, and no equal request is known. ``undated``: an earlier POST seems
+    to be more than 24 hours ago, but by this machine's clock only: ask the gateway, and claim again.
     """
 
     kind: ClaimKind
@@ -216,8 +228,10 @@ class OwnerLedger(Protocol):
         """
         ...
 
-    async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
-        """Record, durably, the task that a request became.
+    async def mark_answered(
+        self, number: int, task: Task, now: float, *, recovered: bool = False, told: bool = True
+    ) -> Entry:
+        """Record, durably, the task that a request became, and whether a caller waits to be told.
 
         Where an earlier request of this owner has that task already, the row is closed, and the earlier
         request's row is returned.
@@ -248,8 +262,15 @@ class OwnerLedger(Protocol):
         """The rows, newest first."""
         ...
 
-    async def unanswered(self) -> list[Entry]:
-        """The rows, of every owner at the same API, that may have been sent and have no answer yet."""
+    async def mark_paid_beside(self, number: int, task: Task, now: float) -> None:
+        """Record a task that was paid for a request in addition to its own, so that nobody else takes it."""
+        ...
+
+    async def rivals(self) -> list[Entry]:
+        """The rows, of every owner at the same API, that may have a task of the account's list.
+
+        Those that were sent and have no answer, and those that were sent again before they had one.
+        """
         ...
 
     async def taken_ids(self, task_ids: list[str]) -> set[str]:

@@ -5,13 +5,14 @@ request a task of the account's list belongs, what is done after an answer was l
 """
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from wan_mcp.errors import CapReached
-from wan_mcp.evolink import Task, prices
+from wan_mcp.evolink import Task, prices, values
 from wan_mcp.ledger.base import ClaimRules, Entry, Intent, KeyUse, Post
 
 DAY = 24 * 3600.0
@@ -23,6 +24,7 @@ CREATED_BEFORE = 5.0
 """Seconds before a POST in which its task can have been created: dates are whole seconds, clocks differ."""
 MAX_SKEW_CHANGE = 5.0
 """Seconds by which the clock may have moved against the gateway's for the time of a POST to mean anything."""
+_TIME_IN_ID = re.compile(r"task-unified-(\d+)-")
 TOLERANCE = 1e-6
 """Credits that are no difference: sums of decimals are not exact."""
 
@@ -58,7 +60,9 @@ class Delays:
         return self.searches[-1]
 
 
-def judge(posts: Sequence[Post], now: float, *, alive: bool) -> Literal["busy", "drop", "resume", "expired"]:
+def judge(
+    posts: Sequence[Post], now: float, skew: float | None, *, alive: bool
+) -> Literal["busy", "drop", "resume", "expired"]:
     """What to do about an equal request without an answer.
 
     Returns:
@@ -69,12 +73,23 @@ def judge(posts: Sequence[Post], now: float, *, alive: bool) -> Literal["busy", 
         return "busy"
     if not posts:
         return "drop"
-    return "expired" if age(posts, now) >= DAY else "resume"
+    return "expired" if age(posts, now, skew) >= DAY else "resume"
 
 
-def age(posts: Sequence[Post], now: float) -> float:
-    """Seconds since the first POST; 0 where the clock was set back."""
-    return max(now - posts[0].at, 0.0)
+def age(posts: Sequence[Post], now: float, skew: float | None) -> float:
+    """Seconds since the first POST: by the gateway's clock where it is known, since ours may have been set.
+
+    Args:
+        posts: those of the request.
+        now: Unix seconds by this machine's clock.
+        skew: seconds by which the gateway's clock is ahead of it now; None where that is not known.
+    """
+    first = posts[0]
+    if skew is not None and first.skew is not None:
+        return max(now + skew - first.at - first.skew, 0.0)
+    if first.at - now >= REPEATED_FOR:  # sent with a clock that was far ahead: it may be long ago
+        return REPEATED_FOR
+    return max(now - first.at, 0.0)
 
 
 # The account's list.
@@ -131,12 +146,23 @@ def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: D
     """Tasks that show that the gateway ignored an idempotency key, after a request was repeated.
 
     It did where the list has more tasks that belong to no request than there are requests without an answer
-    to which they could belong: the repeated one is such a request, unless it has its task.
+    to which they could belong: the repeated one is such a request, unless it has its task. A time that the
+    list does not tell is taken from the task's id, and the gateway's clock from the request's own task.
     """
-    dated = [task for task in listed.tasks if task.created is not None]
+    dated = [task for task in map(_dated_by_id, listed.tasks) if task.created is not None]
+    if entry.task is not None and entry.task.created is not None:
+        listed = replace(listed, skew=entry.task.created - entry.posts[-1].at)
     found = [task for task in dated if _could_be(task, entry, listed, delays)]
-    unanswered = len(_rivals_for(found, entry, rivals, listed, delays)) + (entry.task is None)
+    others = _rivals_for(found, entry, rivals, listed, delays)
+    unanswered = sum(other.task is None for other in others) + (entry.task is None)
     return tuple(found) if len(found) > unanswered else ()
+
+
+def _dated_by_id(task: Task) -> Task:
+    made = _TIME_IN_ID.match(task.id)
+    if task.created is not None or made is None:
+        return task
+    return task.model_copy(update={"created": values.time(made[1])})
 
 
 def _rivals_for(
@@ -185,21 +211,21 @@ Step = Literal["found", "wait", "repeat", "guess", "stop"]
 send it again once without knowing that, or send nothing more."""
 
 
-def next_step(use: KeyUse, verdict: Verdict, entry: Entry, now: float, *, last_search: bool) -> Step:
+def next_step(use: KeyUse, verdict: Verdict, entry: Entry, *, old: bool, last_search: bool) -> Step:
     """What to do after a search of the list, while it is not known that the gateway honours the key.
 
     Args:
         use: what is known of the gateway.
         verdict: what the search showed.
         entry: the request.
-        now: Unix seconds.
+        old: whether it is not sent any more, after 23 hours.
         last_search: whether a task would be listed by now.
     """
     if verdict.kind == "ours":
         return "found"
     if verdict.kind != "no list" and not last_search:
         return "wait"
-    if age(entry.posts, now) >= REPEATED_FOR:
+    if old:
         return "stop"
     if verdict.kind == "none":
         return "repeat"

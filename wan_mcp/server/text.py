@@ -3,7 +3,7 @@
 from wan_mcp.errors import Charged, NotSent, WanError
 from wan_mcp.evolink import Credits
 from wan_mcp.evolink.values import utc
-from wan_mcp.generation.outcomes import Submitted
+from wan_mcp.generation.outcomes import MAX_TAKE, Submitted
 from wan_mcp.generation.status import TaskSnapshot
 
 INSTRUCTIONS = (
@@ -57,11 +57,9 @@ def _of_the_request(submitted: Submitted) -> list[str]:
     """How a request came to its task."""
     said = []
     if submitted.repeated:
-        take = submitted.entry.take + 1
-        said.append(
-            "An equal request was made before: this is its task, and nothing was charged again. "
-            f"For another version set take to {take}."
-        )
+        said.append("An equal request was made before: this is its task, and nothing was charged again.")
+        if submitted.entry.take < MAX_TAKE:
+            said.append(f"For another version set take to {submitted.entry.take + 1}.")
         if submitted.changed:
             said.append("The picture at that address has changed since; this task has the earlier one.")
     if submitted.shared:

@@ -10,8 +10,10 @@ from wan_mcp.errors import TakenOver
 from wan_mcp.ledger.base import Claim, ClaimRules, Entry, Intent, KeyUse, Post
 from wan_mcp.ledger.fingerprints import Fingerprints
 from wan_mcp.ledger.lease import Lease
-from wan_mcp.ledger.policy import COUNTED_FOR, Spending, check_caps, judge
+from wan_mcp.ledger.policy import COUNTED_FOR, DAY, Spending, check_caps, judge
 from wan_mcp.ledger.sqlite.queries import REQUEST_AGAIN, by_number, entry_of, key_use
+
+_WITHOUT_A_VIDEO = ("failed", "cancelled")
 
 
 def decide(
@@ -22,13 +24,20 @@ def decide(
     Raises:
         CapReached: when a new request would exceed a cap.
     """
+    waited = database.execute(
+        "SELECT * FROM entries WHERE number = ? AND task_id IS NOT NULL", (rules.waited_for,)
+    ).fetchone()
+    if waited is not None:  # what came of it is ours as well, even a failure
+        return Claim("repeat", entry_of(waited))
     replaces = False
     for row in _equal_rows(database, owner, intent.fingerprints, "task_id IS NULL AND closed = 0"):
         entry = entry_of(row)
         alive = lease.is_alive(row["holder"], entry.number)
-        verdict = judge(entry.posts, rules.now, alive=alive)
+        verdict = judge(entry.posts, rules.now, rules.skew, alive=alive)
         if verdict == "busy":
             return Claim("busy", entry)
+        if verdict == "expired" and not rules.skew_asked and rules.skew is None:
+            return Claim("undated", entry)
         if verdict == "resume":
             _hold(database, entry.number, lease)
             return Claim("resume", entry)
@@ -50,9 +59,11 @@ def _existing_task(
     """The task of an equal request within the repeat window, which begins when that was answered."""
     rows = _equal_rows(database, owner, intent.fingerprints, "(task_id IS NOT NULL OR same_as IS NOT NULL)")
     for row in rows:
-        if max(row["asked_at"], row["answered_at"] or 0) > rules.now - rules.repeat_seconds:
-            entry = by_number(database, row["same_as"] or row["number"])
-            return None if entry.status in ("failed", "cancelled") else entry
+        since = rules.now - (DAY if row["untold"] else rules.repeat_seconds)
+        entry = by_number(database, row["same_as"] or row["number"])
+        if max(row["asked_at"], row["answered_at"] or 0) > since and entry.status not in _WITHOUT_A_VIDEO:
+            database.execute("UPDATE entries SET untold = 0 WHERE number = ?", (row["number"],))
+            return entry
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.base import Entry, EntryStatus, Image, KeyUse, Post, Saved
+from wan_mcp.ledger.base import Entry, EntryStatus, Image, KeyUse, Post, Saved, cost_of
 from wan_mcp.ledger.fingerprints import Fingerprints
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         fingerprints=Fingerprints(row["reference"], row["content"], row["address"]) if is_request else None,
         idempotency_key=row["idempotency_key"],
         asked_at=row["asked_at"],
-        posts=_readable(row, "posts", _posts) or (),
+        posts=_readable(row, "posts", _posts) or _bare_posts(row),
         guessed=bool(row["guessed"]),
         body=_readable(row, "body", json.loads),
         prompt=row["prompt"],
@@ -68,6 +68,12 @@ def _bare_task(row: sqlite3.Row) -> Task | None:
 
 def _posts(text: str) -> tuple[Post, ...]:
     return tuple(Post(*post) for post in json.loads(text))
+
+
+def _bare_posts(row: sqlite3.Row) -> tuple[Post, ...]:
+    """When it was sent, where that is all that can be read: it must not be taken for one that never was."""
+    moments = sorted({row["posted_at"], row["reposted_at"]} - {None})
+    return tuple(Post(moment, None) for moment in moments)
 
 
 def _image(text: str) -> Image:
@@ -105,12 +111,14 @@ def newest(
     return [entry_of(row) for row in found]
 
 
-def unanswered(database: sqlite3.Connection, gateway: str) -> list[Entry]:
+def rivals(database: sqlite3.Connection, gateway: str) -> list[Entry]:
     found = database.execute(
         # A row from before the column was added may be of any gateway.
         "SELECT * FROM entries WHERE gateway IN (?, '') AND task_id IS NULL AND closed = 0"
-        " AND posted_at IS NOT NULL",
-        (gateway,),
+        " AND posted_at IS NOT NULL UNION ALL"
+        # One that was sent again may have a second task, of its first POST.
+        " SELECT * FROM entries WHERE gateway = ? AND task_id IS NOT NULL AND reposted_at > posted_at",
+        (gateway, gateway),
     )
     return [entry_of(row) for row in found]
 
@@ -140,7 +148,14 @@ def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
 
 
 def answer(
-    database: sqlite3.Connection, owner: str, number: int, task: Task, now: float, *, recovered: bool
+    database: sqlite3.Connection,
+    owner: str,
+    number: int,
+    task: Task,
+    now: float,
+    *,
+    recovered: bool,
+    told: bool,
 ) -> Entry:
     """Give the task to this row; a row of another request that found it in the account's list loses it.
 
@@ -170,11 +185,20 @@ def answer(
         )
         return by_number(database, known["number"])
     database.execute(
-        "UPDATE entries SET recovered = ?, holder = NULL, answered_at = ? WHERE number = ?",
-        (recovered, now, number),
+        "UPDATE entries SET recovered = ?, holder = NULL, answered_at = ?, untold = ? WHERE number = ?",
+        (recovered, now, not told, number),
     )
     _store(database, number, task, now)
     return by_number(database, number)
+
+
+def paid_beside(database: sqlite3.Connection, owner: str, number: int, task: Task, now: float) -> None:
+    entry = _record_paid_task(database, owner, task, now)
+    database.execute(
+        "UPDATE entries SET (prompt, duration, quality, estimate, take) ="
+        " (SELECT prompt, duration, quality, estimate, take FROM entries WHERE number = ?) WHERE number = ?",
+        (number, entry.number),
+    )
 
 
 def _record_paid_task(database: sqlite3.Connection, owner: str, task: Task, now: float) -> Entry:
@@ -192,6 +216,7 @@ def _take_task_away(database: sqlite3.Connection, number: int) -> None:
     """A row has no answer again; it is closed where an equal request is open, since only one may be."""
     database.execute(
         "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0,"
+        " saved = NULL, completed_at = NULL, took = NULL, known_at = NULL, answered_at = NULL,"
         " closed = EXISTS (SELECT 1 FROM entries AS other WHERE other.owner = entries.owner"
         " AND other.number <> entries.number AND other.task_id IS NULL AND other.closed = 0"
         " AND (other.content = entries.content OR other.address = entries.address))"
@@ -244,7 +269,7 @@ def durations(database: sqlite3.Connection, owner: str, task_id: str, limit: int
 
 
 def _store(database: sqlite3.Connection, number: int, task: Task, now: float) -> None:
-    cost = 0.0 if task.status in ("failed", "cancelled") else task.credits_used or task.credits_reserved
+    cost = cost_of(task)
     database.execute(
         "UPDATE entries SET task_id = ?, status = ?, task = ?, known_at = ?, cost = coalesce(?, cost),"
         # Known only if a read shortly before saw the task running: the end is taken to be halfway between.

@@ -80,6 +80,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # A row that gets no answer any more: too old, or its answer was the task of another row.
         "ALTER TABLE entries ADD COLUMN closed INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE entries ADD COLUMN same_as INTEGER",
+        # Answered when nobody waited any more: the next equal request is the one that hears of it.
+        "ALTER TABLE entries ADD COLUMN untold INTEGER NOT NULL DEFAULT 0",
         "UPDATE entries SET reference = '' WHERE content IS NOT NULL",
         # Until here a row had one digest, of the content or of the address: as digests they cannot be equal.
         "UPDATE entries SET address = content, answered_at = coalesce(reposted_at, asked_at)",
@@ -98,6 +100,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " WHERE task_id IS NULL AND closed = 0 AND address IS NOT NULL",
         "CREATE INDEX entries_open ON entries (gateway) WHERE task_id IS NULL AND closed = 0",
         "CREATE INDEX entries_guessing ON entries (gateway, guessing_at) WHERE guessing_at IS NOT NULL",
+        "CREATE INDEX entries_repeated ON entries (gateway) WHERE task_id IS NOT NULL"
+        " AND reposted_at > posted_at",
         # Ids of the account's list are looked up for all owners.
         "CREATE INDEX entries_taken ON entries (task_id) WHERE idempotency_key IS NOT NULL",
         "CREATE TABLE gateways (address TEXT PRIMARY KEY, key_use TEXT NOT NULL)",

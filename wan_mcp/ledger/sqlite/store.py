@@ -113,14 +113,23 @@ class SqliteOwnerLedger:
             durable=False,
         )
 
-    async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
-        def mark(database: sqlite3.Connection, owner: str) -> Entry:
-            entry = queries.answer(database, owner, number, task, now, recovered=recovered)
-            self._lease.working.discard(number)
-            return entry
-
+    async def mark_answered(
+        self, number: int, task: Task, now: float, *, recovered: bool = False, told: bool = True
+    ) -> Entry:
         self._cache.clear()
-        return await self._write(mark, durable=True)
+        entry = await self._write(
+            lambda database, owner: queries.answer(
+                database, owner, number, task, now, recovered=recovered, told=told
+            ),
+            durable=True,
+        )
+        self._lease.working.discard(number)
+        return entry
+
+    async def mark_paid_beside(self, number: int, task: Task, now: float) -> None:
+        await self._write(
+            lambda database, owner: queries.paid_beside(database, owner, number, task, now), durable=False
+        )
 
     async def release(self, number: int) -> None:
         self._lease.working.discard(number)
@@ -155,8 +164,8 @@ class SqliteOwnerLedger:
     async def entries(self, *, status: EntryStatus | None = None, limit: int = 50) -> list[Entry]:
         return await self._read(lambda database, owner: queries.newest(database, owner, status, limit))
 
-    async def unanswered(self) -> list[Entry]:
-        return await self._read(lambda database, owner: queries.unanswered(database, self._gateway))
+    async def rivals(self) -> list[Entry]:
+        return await self._read(lambda database, owner: queries.rivals(database, self._gateway))
 
     async def taken_ids(self, task_ids: list[str]) -> set[str]:
         return await self._read(lambda database, owner: queries.taken_ids(database, task_ids))
