@@ -86,7 +86,7 @@ class Submission:
             raise outcomes.unknown(f"An earlier attempt had no answer, and then: {error.message}") from error
 
     async def learned(self) -> tuple[str, ...]:
-        """What a repeat of this request shows, if its process ended before it had learned; as ``_learn_from``.
+        """What a repeat of this request shows, if its process ended before it had learned that.
 
         Raises:
             LedgerError: when the ledger cannot be read or written.
