@@ -21,7 +21,7 @@ Arguments = TypeVar("Arguments", bound=BaseModel)
 MAX_UNKNOWN = 10
 """Unknown arguments that are named in one answer."""
 RENAMED = {"new_take": "take: 2"}
-"""Arguments of earlier versions, and what takes their place."""
+"""Arguments that agents may remember from versions before the first release, and what takes their place."""
 _INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?\Z")
 _TYPES = {
     "string": "text",

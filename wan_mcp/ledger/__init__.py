@@ -1,18 +1,7 @@
 """What was requested, under which idempotency key, and with which answer."""
 
-from wan_mcp.ledger.base import (
-    Claim,
-    ClaimRules,
-    Entry,
-    EntryStatus,
-    Image,
-    Intent,
-    KeyUse,
-    Ledger,
-    OwnerLedger,
-    Post,
-    Saved,
-)
+from wan_mcp.ledger.base import Claim, ClaimRules, Intent, KeyUse, Ledger, OwnerLedger
+from wan_mcp.ledger.entries import Entry, EntryStatus, Image, Post, Saved
 from wan_mcp.ledger.fingerprints import DEFAULTS, Fingerprints, fingerprint
 
 __all__ = [

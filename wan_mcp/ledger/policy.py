@@ -13,7 +13,8 @@ from typing import Literal
 
 from wan_mcp.errors import CapReached
 from wan_mcp.evolink import Task, prices, values
-from wan_mcp.ledger.base import ClaimRules, Entry, Intent, KeyUse, Post
+from wan_mcp.ledger.base import ClaimRules, Intent, KeyUse
+from wan_mcp.ledger.entries import Entry, Post
 
 DAY = 24 * 3600.0
 REPEATED_FOR = 23 * 3600.0

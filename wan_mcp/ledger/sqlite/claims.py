@@ -7,11 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from wan_mcp.errors import TakenOver
-from wan_mcp.ledger.base import Claim, ClaimRules, Entry, Intent, KeyUse, Post
+from wan_mcp.ledger.base import Claim, ClaimRules, Intent, KeyUse
+from wan_mcp.ledger.entries import Entry, Post
 from wan_mcp.ledger.fingerprints import Fingerprints
 from wan_mcp.ledger.lease import Lease
 from wan_mcp.ledger.policy import COUNTED_FOR, DAY, Spending, check_caps, judge
-from wan_mcp.ledger.sqlite.queries import REQUEST_AGAIN, by_number, entry_of, key_use
+from wan_mcp.ledger.sqlite.queries import REQUEST_AGAIN, by_number, key_use
+from wan_mcp.ledger.sqlite.rows import entry_of
 
 _WITHOUT_A_VIDEO = ("failed", "cancelled")
 

@@ -12,7 +12,8 @@ import anyio
 import anyio.to_thread
 
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.base import Claim, ClaimRules, Entry, EntryStatus, Intent, KeyUse, Post, Saved
+from wan_mcp.ledger.base import Claim, ClaimRules, Intent, KeyUse
+from wan_mcp.ledger.entries import Entry, EntryStatus, Post, Saved
 from wan_mcp.ledger.lease import Lease
 from wan_mcp.ledger.sqlite import claims, queries
 from wan_mcp.ledger.sqlite.database import Database

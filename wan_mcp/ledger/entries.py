@@ -1,0 +1,103 @@
+"""The rows of a ledger: requests and their tasks."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wan_mcp.evolink import Task
+from wan_mcp.ledger.fingerprints import Fingerprints
+
+EntryStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "unknown"]
+"""A task's status, or ``unknown`` for a request whose answer never came."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """The picture that was sent."""
+
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+    format: str | None = None
+    adjusted: tuple[str, ...] = ()
+    """Each change that was made so that it fits, in words."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """One POST that may have arrived."""
+
+    at: float
+    """When it was about to be written, in Unix seconds by this machine's clock."""
+    skew: float | None
+    """Seconds by which the gateway's clock was ahead then; None where that was not known."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A video on this machine's disk."""
+
+    path: str
+    size: int
+    """Bytes."""
+    sha256: str
+    seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: a request and its task, or a task that was made elsewhere."""
+
+    number: int
+    fingerprints: Fingerprints | None
+    """None for a task that was made elsewhere."""
+    idempotency_key: str | None
+    """None for a task that was made elsewhere."""
+    asked_at: float
+    """When it was first requested, in Unix seconds."""
+    posts: tuple[Post, ...]
+    """Every POST that may have arrived, oldest first."""
+    guessed: bool
+    """Whether it was repeated once without knowing whether the first POST had arrived."""
+    body: dict[str, Any] | None
+    """The body exactly as sent: a repeat under the same idempotency key must be the same."""
+    prompt: str
+    duration: int | None
+    quality: str | None
+    estimate: float
+    take: int
+    image: Image | None
+    """The picture that was sent."""
+    recovered: bool
+    """Whether the task was found in the account's list, rather than in the answer to the POST."""
+    task: Task | None
+    """The last known state; None while there is no answer."""
+    known_at: float | None
+    """When that state was read, in Unix seconds."""
+    completed_at: float | None
+    """When the task was first seen completed, in Unix seconds."""
+    saved: Saved | None
+    """Where its video was saved."""
+
+    @property
+    def is_request(self) -> bool:
+        """Whether it was requested here, rather than made elsewhere."""
+        return self.idempotency_key is not None
+
+    @property
+    def status(self) -> EntryStatus:
+        return "unknown" if self.task is None else self.task.status
+
+    @property
+    def cost(self) -> float:
+        """Credits: nothing where it failed, else what was used, reserved or estimated, the first known."""
+        known = cost_of(self.task) if self.task else None
+        return self.estimate if known is None else known
+
+
+def cost_of(task: Task) -> float | None:
+    """Credits that a task cost, as far as Evolink said; None where it did not."""
+    if task.status in ("failed", "cancelled"):
+        return 0.0
+    return task.credits_used or task.credits_reserved or None

@@ -1,0 +1,70 @@
+"""A row of the database as an entry: a damaged column breaks no list, and hides no paid request."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+from wan_mcp.evolink import Task
+from wan_mcp.ledger.entries import Entry, Image, Post, Saved
+from wan_mcp.ledger.fingerprints import Fingerprints
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def entry_of(row: sqlite3.Row) -> Entry:
+    is_request = row["idempotency_key"] is not None
+    return Entry(
+        number=row["number"],
+        fingerprints=Fingerprints(row["reference"], row["content"], row["address"]) if is_request else None,
+        idempotency_key=row["idempotency_key"],
+        asked_at=row["asked_at"],
+        posts=_readable(row, "posts", _posts) or _bare_posts(row),
+        guessed=bool(row["guessed"]),
+        body=_readable(row, "body", json.loads),
+        prompt=row["prompt"],
+        duration=row["duration"],
+        quality=row["quality"],
+        estimate=row["estimate"],
+        take=row["take"],
+        image=_readable(row, "image", _image),
+        recovered=bool(row["recovered"]),
+        # A request that has an id is answered, whatever became of the rest: it must not be sent again.
+        task=_readable(row, "task", Task.model_validate_json) or _bare_task(row),
+        known_at=row["known_at"],
+        completed_at=row["completed_at"],
+        saved=_readable(row, "saved", lambda text: Saved(**json.loads(text))),
+    )
+
+
+def _readable(row: sqlite3.Row, column: str, read: Callable[[str], T]) -> T | None:
+    """A column as it was written; None where it is empty or damaged."""
+    if not row[column]:
+        return None
+    try:
+        return read(row[column])
+    except (ValueError, TypeError):
+        logger.warning("row #%d of the ledger has a %s that cannot be read", row["number"], column)
+        return None
+
+
+def _bare_task(row: sqlite3.Row) -> Task | None:
+    return Task(id=row["task_id"], status=row["status"]) if row["task_id"] else None
+
+
+def _posts(text: str) -> tuple[Post, ...]:
+    return tuple(Post(*post) for post in json.loads(text))
+
+
+def _bare_posts(row: sqlite3.Row) -> tuple[Post, ...]:
+    """When it was sent, where that is all that can be read: it must not be taken for one that never was."""
+    moments = sorted({row["posted_at"], row["reposted_at"]} - {None})
+    return tuple(Post(moment, None) for moment in moments)
+
+
+def _image(text: str) -> Image:
+    facts = json.loads(text)
+    return Image(**(facts | {"adjusted": tuple(facts["adjusted"])}))
