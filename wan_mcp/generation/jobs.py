@@ -36,7 +36,7 @@ HEARTBEAT = 5.0
 """Seconds between two notifications of a caller."""
 
 OnStage = Callable[[str], Awaitable[None]]
-"""Told what is being done, at once and then every few seconds."""
+"""Told what is being done, every few seconds."""
 
 Source = Picture | PictureUnavailable | AddressRefused
 """A picture, or why it cannot be read."""
@@ -75,9 +75,10 @@ class Job:
         self.progress.waiting += 1
         try:
             while not self._done.is_set() and (left := deadline - anyio.current_time()) > 0:
-                await on_stage(self.progress.stage)
                 with anyio.move_on_after(min(HEARTBEAT, left)):
                     await self._done.wait()
+                if not self._done.is_set():
+                    await on_stage(self.progress.stage)
         finally:
             self.progress.waiting -= 1
         if self._error is not None:

@@ -91,7 +91,6 @@ class VideoService:
             EvolinkError: when the API refused it, or its outcome is not known.
         """
         deadline = anyio.current_time() + patience
-        await on_stage("reading the picture")
         picture: Source
         try:
             picture = await self._open(request.image_urls[0], patience)
