@@ -68,7 +68,16 @@ async def lose(ledger: OwnerLedger, name: str = "cat", now: float = EPOCH, **fac
 async def make(ledger: OwnerLedger, name: str = "cat", now: float = EPOCH, **facts: Any) -> Entry:
     """A request that was paid for and has its task."""
     entry = await posted(ledger, name, now)
-    return await ledger.mark_answered(entry.number, task(name, **facts), now)
+    return await answered(ledger, entry.number, task(name, **facts), now)
+
+
+async def answered(
+    ledger: OwnerLedger, number: int, task: Task, now: float, *, recovered: bool = False
+) -> Entry:
+    """A request that has its task, of which a caller has heard."""
+    entry = await ledger.mark_answered(number, task, now, recovered=recovered)
+    await ledger.mark_told(entry.number)
+    return replace(entry, untold=False)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tests.ledger.rows import (
     HOUR,
     OTHER_API,
     PICTURE,
+    answered,
     claimed,
     intent,
     lose,
@@ -50,6 +51,7 @@ async def test_a_new_request_is_ours_and_written_down(ledger: OwnerLedger) -> No
             estimate=25.5,
             take=2,
             image=PICTURE,
+            untold=False,
             recovered=False,
             task=None,
             known_at=None,
@@ -69,14 +71,6 @@ async def test_every_post_is_kept_with_its_time_and_the_gateways_clock(ledger: O
     assert first == replace(entry, body=BODY, posts=(Post(EPOCH + 1, None),))
     again = await ledger.mark_posted(entry.number, Post(EPOCH + 9, -0.5), BODY)
     assert again == replace(first, posts=(Post(EPOCH + 1, None), Post(EPOCH + 9, -0.5)))
-
-
-async def test_a_post_that_was_not_sent_gives_its_place_to_the_next_one(ledger: OwnerLedger) -> None:
-    """It was recorded too early: only the time at which it is sent counts."""
-    entry = await posted(ledger)
-    await ledger.mark_posted(entry.number, Post(EPOCH + 60, 0.0), BODY)
-    late = await ledger.mark_posted(entry.number, Post(EPOCH + 99, 1.0), BODY, instead=True)
-    assert late.posts == (Post(EPOCH, 0.0), Post(EPOCH + 99, 1.0))
 
 
 async def test_a_refused_post_does_not_count(ledger: OwnerLedger) -> None:
@@ -110,7 +104,7 @@ async def test_a_lost_request_repeats_from_its_answer_on(ledger: OwnerLedger, re
     lost = await lose(ledger)
     evening = EPOCH + 10 * HOUR
     assert await ledger.claim(intent(), rules(evening)) == Claim("resume", lost)
-    await ledger.mark_answered(lost.number, task(), evening, recovered=recovered)
+    await answered(ledger, lost.number, task(), evening, recovered=recovered)
     assert (await ledger.claim(intent(), rules(evening + HOUR - 1))).kind == "repeat"
     assert (await ledger.claim(intent(), rules(evening + HOUR))).kind == "fresh"
 

@@ -98,7 +98,7 @@ async def test_a_holder_without_a_sign_of_life_for_ten_minutes_is_overtaken(
     for _ in range(2):
         assert (await other.claim(intent(), rules())).kind == "busy"
     stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
-    await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY, instead=True)
+    await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY)
     assert (await other.claim(intent(), rules())).kind == "busy"
     stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
     assert (await other.claim(intent(), rules())).kind == "resume"

@@ -52,6 +52,7 @@ async def test_the_rows_of_every_older_schema_survive(tmp_path: Path, version: i
         estimate=25.5,
         take=1,
         image=None,
+        untold=False,
         recovered=True,
         task=task(status="completed"),
         known_at=EPOCH + 3,

@@ -12,16 +12,15 @@ from tests.ledger.rows import DAY, HOUR, intent, prints, rules, task
 from wan_mcp.errors import CapReached
 from wan_mcp.evolink import Task
 from wan_mcp.ledger import Entry, KeyUse, Post
+from wan_mcp.ledger.caps import Spending, check_caps
 from wan_mcp.ledger.policy import (
     REPEATED_FOR,
     Delays,
     Listed,
-    Spending,
     Step,
     Verdict,
     age,
     assign,
-    check_caps,
     judge,
     next_step,
     paid_beside,
@@ -48,6 +47,7 @@ def entry(number: int = 1, *posts: float, skew: float | None = 0.0, guessed: boo
         quality="720p",
         estimate=25.5,
         take=1,
+        untold=False,
         recovered=False,
     )
 

@@ -11,6 +11,7 @@ from tests.ledger.rows import (
     BODY,
     HOUR,
     OTHER_API,
+    answered,
     claimed,
     contents,
     intent,
@@ -125,7 +126,7 @@ async def test_a_found_task_that_an_equal_request_is_answered_with_stays_where_i
 ) -> None:
     """The gateway deduplicates: what was found in the list was right, and only one was paid."""
     lost = await lose(ledger)
-    found = await ledger.mark_answered(lost.number, task(), EPOCH + 60, recovered=True)
+    found = await answered(ledger, lost.number, task(), EPOCH + 60, recovered=True)
     again = await posted(ledger, now=EPOCH + 2 * HOUR)
     assert await ledger.mark_answered(again.number, task(), EPOCH + 2 * HOUR) == found
     assert await ledger.entries() == [found]
@@ -134,7 +135,7 @@ async def test_a_found_task_that_an_equal_request_is_answered_with_stays_where_i
 async def test_a_recovery_that_ends_beside_an_open_equal_request_is_closed(ledger: OwnerLedger) -> None:
     """Of equal requests only one is open: the later one, which asks for the same."""
     lost = await lose(ledger)
-    await ledger.mark_answered(lost.number, task("dog"), EPOCH + 60, recovered=True)
+    await answered(ledger, lost.number, task("dog"), EPOCH + 60, recovered=True)
     later = await lose(ledger, now=EPOCH + 2 * HOUR)
     dog = await make(ledger, "dog", EPOCH + 2 * HOUR)
     assert await ledger.rivals() == [later]
@@ -203,7 +204,7 @@ async def test_an_answer_to_a_row_that_was_forgotten_is_kept(ledger: OwnerLedger
 
 async def test_a_second_answer_to_a_row_is_kept_beside_the_first(ledger: OwnerLedger) -> None:
     """Whoever overtook it was faster: the row keeps its task, and the other one is not lost either."""
-    first = await make(ledger)
+    first = replace(await make(ledger), untold=True)
     assert await ledger.mark_answered(first.number, task(), EPOCH) == first
     second = await ledger.mark_answered(first.number, task("second"), EPOCH + 1)
     assert (second.task, second.is_request) == (task("second"), True)

@@ -41,6 +41,7 @@ def entry(take: int) -> Entry:
         estimate=25.5,
         take=take,
         image=None,
+        untold=False,
         recovered=False,
         task=None,
         known_at=None,

@@ -137,6 +137,9 @@ class Submitter:
             self._jobs.append(job)
             self._background.start_soon(self._run, job, request, picture)
         submitted = await job.join(patience, on_stage)
+        if submitted.entry.untold:
+            with suppress(LedgerError):  # then the next equal request hears of it once more
+                await self._ledger.mark_told(submitted.entry.number)
         changed = intent.fingerprints.changed_since(submitted.entry.fingerprints)
         return replace(submitted, repeated=submitted.repeated or joined, changed=changed)
 

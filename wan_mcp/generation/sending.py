@@ -123,8 +123,8 @@ class Sender:
             await self.learn_skew()
             if guess and await self._ledger.key_use() != "unknown":
                 raise NotNow
-            for attempt in range(MAX_LATE):
-                writing = await self._record(instead=attempt > 0, guess=guess)
+            for _ in range(MAX_LATE):
+                writing = await self._record(guess=guess)
                 try:
                     assert self._request is not None
                     return await self._evolink.submit(
@@ -132,15 +132,15 @@ class Sender:
                     )
                 except _Late:
                     logger.warning("a submission was not sent: the process stood still, or the clock was set")
+                    await self._drop(guess=guess)
                 except LostAnswer:  # it may have arrived, so the POST stays on record
                     raise
                 except EvolinkError:
                     await self._drop(guess=guess)
                     raise
-            await self._drop(guess=guess)
             raise Unreachable("The request could not be sent in time.", next_step="Try again later.")
 
-    async def _record(self, *, instead: bool, guess: bool) -> Callable[[], None]:
+    async def _record(self, *, guess: bool) -> Callable[[], None]:
         """Record that the request is about to be sent; the check to be made when it is written."""
         if self.is_old or self._request is None:
             raise NotNow
@@ -148,7 +148,7 @@ class Sender:
         moment, began = self._clock(), anyio.current_time()
         post = Post(moment, self._evolink.skew())
         self.entry = await self._ledger.mark_posted(
-            self.entry.number, post, self._request.body(), instead=instead, guess=guess
+            self.entry.number, post, self._request.body(), guess=guess
         )
         self._posted, self._progress.sent = began, True
 

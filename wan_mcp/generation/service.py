@@ -9,7 +9,14 @@ from dataclasses import replace
 import anyio
 from pydantic import SecretStr
 
-from wan_mcp.errors import AddressRefused, EvolinkError, InternalError, PictureUnavailable, WanError
+from wan_mcp.errors import (
+    AddressRefused,
+    EvolinkError,
+    InternalError,
+    PictureError,
+    PictureUnavailable,
+    WanError,
+)
 from wan_mcp.evolink import Credits, Evolink, Task
 from wan_mcp.generation.jobs import OnStage, Source, Submitter
 from wan_mcp.generation.polling import Poller
@@ -19,6 +26,7 @@ from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot
 from wan_mcp.images import Picture
+from wan_mcp.images.names import unquoted
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
 
@@ -32,6 +40,8 @@ SAVING_SECONDS = 8.0
 """How long a wait that saw the completion goes on for the video to be saved."""
 FRESH = 5.0
 """Seconds for which a task that was just recorded is not read again for an equal request."""
+GONE = "The picture cannot be read now; this is the task of an equal request that was made before."
+"""Said where a request is found by its picture's place alone."""
 MIN_PATIENCE = 1.0
 """Seconds that are left for the ledger's answer, however long the reading of the picture took."""
 
@@ -92,10 +102,11 @@ class VideoService:
         """
         deadline = anyio.current_time() + patience
         picture: Source
+        notes: tuple[str, ...] = ()
         try:
             picture = await self._open(request.image_urls[0], patience)
         except (PictureUnavailable, AddressRefused) as error:  # paid is paid, whatever became of the picture
-            picture = error
+            picture, notes = error, (GONE,)
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
         submitted = await self._submitter.submit(request, picture, left, on_stage)
         assert submitted.entry.task is not None
@@ -104,7 +115,8 @@ class VideoService:
         if submitted.repeated and not snapshot.task.is_over and age > FRESH:
             with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
                 snapshot = await self.get_task(snapshot.task.id)
-        notes = picture.notes if isinstance(picture, Picture) else ()
+        if isinstance(picture, Picture):
+            notes = picture.notes
         return replace(snapshot, image=submitted.entry.image, notes=notes, submitted=submitted)
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
@@ -164,10 +176,11 @@ class VideoService:
     async def _open(self, reference: str, patience: float) -> Picture:
         with anyio.move_on_after(patience):
             return await self._runtime.pictures.open(reference)
-        raise PictureUnavailable(
-            f"image_urls: the picture could not be read within {patience:g} seconds.",
-            next_step="Give a smaller picture, or the path of a copy on this machine.",
-        )
+        text = f"image_urls: the picture could not be read within {patience:g} seconds."
+        advice = "Give a smaller picture, or the path of a copy on this machine."
+        # A slow file may be another one by now; what is at a web address is the same by the address.
+        is_web = unquoted(reference)[:4].lower() == "http"
+        raise (PictureUnavailable if is_web else PictureError)(text, next_step=advice)
 
     async def _saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Save a finished video where the settings say so; a failure of that is no failure of the task."""

@@ -21,6 +21,8 @@ from wan_mcp.ledger.policy import Listed, Verdict, assign, next_step, paid_besid
 
 logger = logging.getLogger(__name__)
 
+LEARNING = 15.0
+"""Seconds for which an answer is kept back at most, to say what a repeat has shown."""
 REFUSED_GUESS_PAUSE = 5.0
 """Seconds after a refusal that passes, where the gateway does not say."""
 
@@ -92,11 +94,11 @@ class Submission:
             LedgerError: when the ledger cannot be read or written.
         """
         entry = self._sender.entry
-        if all(entry.number != guess.number for guess in await self._ledger.answered_guesses()):
-            return ()
-        also_paid = await self._learn_from(entry, *await self._search(entry))
-        await self._ledger.end_guess(entry.number)
-        return also_paid
+        if any(entry.number == guess.number for guess in await self._ledger.answered_guesses()):
+            with anyio.move_on_after(LEARNING):
+                await self._learn_from(entry, *await self._search(entry))
+                await self._ledger.end_guess(entry.number)
+        return await self._ledger.paid_beside(entry.number)
 
     async def _repeat_under_the_key(self) -> bool:
         """Send the request until the gateway answers with the task that it made; whether that is the end."""
@@ -146,7 +148,8 @@ class Submission:
         after = {rival.number: rival for rival in await self._ledger.rivals()}
         taken = await self._ledger.taken_ids([task.id for task in listed.tasks])
         free = tuple(task for task in listed.tasks if task.id not in taken)
-        return list((after | before).values()), replace(listed, tasks=free)
+        seen = frozenset(task.id for task in listed.tasks)
+        return list((after | before).values()), replace(listed, tasks=free, seen=seen)
 
     def _undecided(self, use: KeyUse, verdict: Verdict) -> OutcomeUnknown:
         take = self._sender.entry.take + 1 if use == "ignored" else None
@@ -160,8 +163,10 @@ class Submission:
         Of several requests one is, and the others wait for what it teaches about the gateway.
         """
         for entry in await self._ledger.answered_guesses():  # of a process that ended before it had learned
-            await self._learn_from(entry, *await self._search(entry))
-            await self._ledger.end_guess(entry.number)
+            rivals, listed = await self._search(entry)
+            learned = await self._learn_from(entry, rivals, listed)
+            if learned or (entry.task and entry.task.id in listed.seen):  # else it is another account's
+                await self._ledger.end_guess(entry.number)
         within = self._delays.listed_within
         deadline = anyio.current_time() + within
         while not await self._ledger.begin_guess(self._sender.entry.number, self._clock(), within):
@@ -172,7 +177,10 @@ class Submission:
             return await self._send(guess=True)
         except (Unreachable, Busy) as error:
             self._progress.reason = error.message
-            await anyio.sleep(error.retry_after or REFUSED_GUESS_PAUSE)
+            pause = error.retry_after or REFUSED_GUESS_PAUSE
+            if anyio.current_time() + pause > self._deadline:
+                raise outcomes.unknown(error.message) from error
+            await anyio.sleep(pause)
             return False
 
     async def _send(self, *, guess: bool = False) -> bool:
@@ -182,22 +190,26 @@ class Submission:
 
     async def _finish(self, task: Task, *, recovered: bool = False, learn: bool = False) -> bool:
         """Record the task, and tell it; always true. A ledger that fails must not hide a paid task."""
-        ours, entry = self._sender.entry, None
+        ours, entry, told = self._sender.entry, None, False
         while entry is None:
             try:
                 entry = await self._ledger.mark_answered(
-                    ours.number, task, self._clock(), recovered=recovered, told=self._progress.waiting > 0
+                    ours.number, task, self._clock(), recovered=recovered
                 )
             except LedgerError as error:
                 logger.error("task %s could not be recorded yet: %s", task.id, error)
                 self._found(Submitted(replace(ours, task=task, recovered=recovered)))
+                told = told or self._progress.waiting > 0
                 await anyio.sleep(self._delays.rewriting)
         also_paid: tuple[str, ...] = ()
         try:
-            if learn and len(entry.posts) > 1 and await self._ledger.key_use() != "honoured":
-                also_paid = await self._learn_from(entry, *await self._search(entry))
-            if len(ours.posts) > 1:
-                await self._ledger.end_guess(ours.number)
+            with anyio.move_on_after(LEARNING):  # the caller is to hear of the task soon
+                if learn and len(entry.posts) > 1 and await self._ledger.key_use() != "honoured":
+                    also_paid = await self._learn_from(entry, *await self._search(entry))
+                if len(ours.posts) > 1:
+                    await self._ledger.end_guess(ours.number)
+            if told:
+                await self._ledger.mark_told(entry.number)
         except LedgerError as error:  # the next one who wants to know learns it
             logger.warning("what a repeat shows could not be learned: %s", error)
         self._found(Submitted(entry, shared=entry.number < ours.number, also_paid=also_paid))

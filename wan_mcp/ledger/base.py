@@ -84,7 +84,7 @@ class OwnerLedger(Protocol):
         ...
 
     async def mark_posted(
-        self, number: int, post: Post, body: dict[str, Any], *, instead: bool = False, guess: bool = False
+        self, number: int, post: Post, body: dict[str, Any], *, guess: bool = False
     ) -> Entry:
         """Record, durably, what is about to be sent.
 
@@ -92,7 +92,6 @@ class OwnerLedger(Protocol):
             number: the row.
             post: the POST.
             body: the body exactly as sent.
-            instead: whether the last recorded POST was not sent, so that this one takes its place.
             guess: whether it is not known whether an earlier one arrived.
 
         Raises:
@@ -133,10 +132,8 @@ class OwnerLedger(Protocol):
         """
         ...
 
-    async def mark_answered(
-        self, number: int, task: Task, now: float, *, recovered: bool = False, told: bool = True
-    ) -> Entry:
-        """Record, durably, the task that a request became, and whether a caller waits to be told.
+    async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
+        """Record, durably, the task that a request became.
 
         Where an earlier request of this owner has that task already, the row is closed, and the earlier
         request's row is returned.
@@ -165,6 +162,14 @@ class OwnerLedger(Protocol):
 
     async def entries(self, *, status: EntryStatus | None = None, limit: int = 50) -> list[Entry]:
         """The rows, newest first."""
+        ...
+
+    async def mark_told(self, number: int) -> None:
+        """Record that a caller has heard of the task."""
+        ...
+
+    async def paid_beside(self, number: int) -> tuple[str, ...]:
+        """The ids of the tasks that were paid for a request in addition to its own."""
         ...
 
     async def mark_paid_beside(self, number: int, task: Task, now: float) -> None:

@@ -69,6 +69,8 @@ class Entry:
     take: int
     image: Image | None
     """The picture that was sent."""
+    untold: bool
+    """Whether no caller has heard of the task yet."""
     recovered: bool
     """Whether the task was found in the account's list, rather than in the answer to the POST."""
     task: Task | None

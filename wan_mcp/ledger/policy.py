@@ -1,33 +1,26 @@
 """The rules of paying once, apart from any database, network or waiting.
 
 A request's row is claimed, then posted, then answered. What is decided here: whose a row is, to which
-request a task of the account's list belongs, what is done after an answer was lost, and the caps.
+request a task of the account's list belongs, and what is done after an answer was lost.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Literal
 
-from wan_mcp.errors import CapReached
-from wan_mcp.evolink import Task, prices, values
-from wan_mcp.ledger.base import ClaimRules, Intent, KeyUse
+from wan_mcp.evolink import Task, values
+from wan_mcp.ledger.base import KeyUse
 from wan_mcp.ledger.entries import Entry, Post
 
 DAY = 24 * 3600.0
 REPEATED_FOR = 23 * 3600.0
 """Seconds after its first POST for which a request is sent again: the key's life at the vendor."""
-COUNTED_FOR = 2 * DAY
-"""Seconds after which a row cannot count towards the daily cap any more, even if it was sent again late."""
 CREATED_BEFORE = 5.0
 """Seconds before a POST in which its task can have been created: dates are whole seconds, clocks differ."""
 MAX_SKEW_CHANGE = 5.0
 """Seconds by which the clock may have moved against the gateway's for the time of a POST to mean anything."""
 _TIME_IN_ID = re.compile(r"task-unified-(\d+)-")
-TOLERANCE = 1e-6
-"""Credits that are no difference: sums of decimals are not exact."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +101,8 @@ class Listed:
     """Seconds by which the gateway's clock is ahead now; None where that is not known."""
     tasks: tuple[Task, ...] = ()
     """Those of this model that answer no request of the ledger."""
+    seen: frozenset[str] = frozenset()
+    """The ids of all tasks of this model."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +146,7 @@ def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: D
     list does not tell is taken from the task's id, and the gateway's clock from the request's own task.
     """
     dated = [task for task in map(_dated_by_id, listed.tasks) if task.created is not None]
-    if entry.task is not None and entry.task.created is not None:
+    if listed.skew is None and entry.task is not None and entry.task.created is not None:
         listed = replace(listed, skew=entry.task.created - entry.posts[-1].at)
     found = [task for task in dated if _could_be(task, entry, listed, delays)]
     others = _rivals_for(found, entry, rivals, listed, delays)
@@ -178,10 +173,20 @@ def _rivals_for(
         for other in rivals
         if other.number != entry.number
         and (
-            any(post.skew is None for post in other.posts)
+            any(
+                post.skew is None and abs(post.at - own.at) < DAY
+                for post in other.posts
+                for own in entry.posts
+            )
             or any(_could_be(task, other, listed, delays) for task in tasks)
         )
     ]
+
+
+def _is_undated_near(posts: Sequence[Post], others: Sequence[Post]) -> bool:
+    """Whether the gateway's time of a POST is not known, and it was within a day of one of the others."""
+    undated = [post for post in posts if post.skew is None]
+    return any(abs(post.at - other.at) < DAY for post in undated for other in others)
 
 
 def _is_steady(posts: Sequence[Post], skew: float | None) -> bool:
@@ -236,59 +241,3 @@ def next_step(use: KeyUse, verdict: Verdict, entry: Entry, *, old: bool, last_se
 def since_last_post(entry: Entry, now: float) -> float:
     """Seconds since the last POST; 0 where the clock was set back: then they count from now on."""
     return max(now - entry.posts[-1].at, 0.0)
-
-
-# The caps.
-
-
-@dataclass(frozen=True)
-class Spending:
-    """What one request cost, or may cost."""
-
-    moment: float
-    """When it was last sent, in Unix seconds: that may be the POST that was paid."""
-    credits: float
-
-
-def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules) -> None:
-    """Refuse a request that would exceed a cap.
-
-    Args:
-        spendings: what counts, oldest first.
-        intent: the request.
-        rules: the caps and the time.
-
-    Raises:
-        CapReached: with the numbers, and when there is room for it.
-    """
-    priced = f"this video is estimated at {intent.estimate:g} (prices of {prices.AS_OF})"
-    if rules.request_credits is not None and intent.estimate > rules.request_credits + TOLERANCE:
-        raise CapReached(
-            f"A request may cost {rules.request_credits:g} credits (WAN_MCP_REQUEST_CREDITS), and {priced}.",
-            next_step="Request a shorter or smaller video, or raise the cap.",
-        )
-    cap = rules.daily_credits
-    if cap is None:
-        return
-    recent = [spending for spending in spendings if spending.moment > rules.now - DAY]
-    if _fit(recent, intent.estimate, cap):
-        return
-    spent = math.fsum(spending.credits for spending in recent)
-    raise CapReached(
-        f"The daily cap of {cap:g} credits (WAN_MCP_DAILY_CREDITS) would be exceeded: {spent:g} were spent in"
-        f" the last 24 hours, and {priced}.",
-        next_step=_when_it_fits(recent, intent.estimate, cap),
-    )
-
-
-def _fit(spendings: Sequence[Spending], estimate: float, cap: float) -> bool:
-    return math.fsum(spending.credits for spending in spendings) + estimate <= cap + TOLERANCE
-
-
-def _when_it_fits(spendings: Sequence[Spending], estimate: float, cap: float) -> str:
-    """When enough of the spendings are a day old that there is room for the request."""
-    for count, spending in enumerate(spendings, start=1):
-        if _fit(spendings[count:], estimate, cap):
-            free = datetime.fromtimestamp(math.ceil(spending.moment + DAY), UTC)
-            return f"There is room for it from {free:%Y-%m-%d %H:%M:%S} UTC on, or raise the cap."
-    return "It alone exceeds the cap: request a shorter or smaller video, or raise the cap."

@@ -8,10 +8,11 @@ from typing import Any
 
 from wan_mcp.errors import TakenOver
 from wan_mcp.ledger.base import Claim, ClaimRules, Intent, KeyUse
+from wan_mcp.ledger.caps import COUNTED_FOR, Spending, check_caps
 from wan_mcp.ledger.entries import Entry, Post
 from wan_mcp.ledger.fingerprints import Fingerprints
 from wan_mcp.ledger.lease import Lease
-from wan_mcp.ledger.policy import COUNTED_FOR, DAY, Spending, check_caps, judge
+from wan_mcp.ledger.policy import DAY, judge
 from wan_mcp.ledger.sqlite.queries import REQUEST_AGAIN, by_number, key_use
 from wan_mcp.ledger.sqlite.rows import entry_of
 
@@ -27,11 +28,12 @@ def decide(
         CapReached: when a new request would exceed a cap.
     """
     waited = database.execute(
-        "SELECT * FROM entries WHERE number = ? AND task_id IS NOT NULL", (rules.waited_for,)
+        "SELECT coalesce(same_as, number) AS number FROM entries"
+        " WHERE number = ? AND (task_id IS NOT NULL OR same_as IS NOT NULL)",
+        (rules.waited_for,),
     ).fetchone()
     if waited is not None:  # what came of it is ours as well, even a failure
-        return Claim("repeat", entry_of(waited))
-    replaces = False
+        return Claim("repeat", by_number(database, waited["number"]))
     for row in _equal_rows(database, owner, intent.fingerprints, "task_id IS NULL AND closed = 0"):
         entry = entry_of(row)
         alive = lease.is_alive(row["holder"], entry.number)
@@ -45,14 +47,22 @@ def decide(
             return Claim("resume", entry)
         # Closed, not removed: its process may only have stood still, and must not take it for forgotten.
         database.execute("UPDATE entries SET closed = 1, holder = NULL WHERE number = ?", (entry.number,))
-        replaces = replaces or verdict == "expired"
     known = _existing_task(database, owner, intent, rules)
     if known is not None:
         return Claim("repeat", known)
     if intent.image is None:
         return Claim("absent", None)
     check_caps(_spendings(database, owner, rules, lease), intent, rules)
+    replaces = _has_expired(database, owner, intent.fingerprints)
     return Claim("fresh", _insert(database, owner, gateway, intent, rules, lease), replaces=replaces)
+
+
+def _has_expired(database: sqlite3.Connection, owner: str, prints: Fingerprints) -> bool:
+    """Whether the last equal request that may have been paid was given up without an answer."""
+    expired = _equal_rows(database, owner, prints, "task_id IS NULL AND same_as IS NULL AND posted_at > 0")
+    answered = _equal_rows(database, owner, prints, "(task_id IS NOT NULL OR same_as IS NOT NULL)")
+    last = max((row["number"] for row in answered), default=0)
+    return any(row["number"] > last for row in expired)
 
 
 def _existing_task(
@@ -64,7 +74,6 @@ def _existing_task(
         since = rules.now - (DAY if row["untold"] else rules.repeat_seconds)
         entry = by_number(database, row["same_as"] or row["number"])
         if max(row["asked_at"], row["answered_at"] or 0) > since and entry.status not in _WITHOUT_A_VIDEO:
-            database.execute("UPDATE entries SET untold = 0 WHERE number = ?", (row["number"],))
             return entry
     return None
 
@@ -145,18 +154,16 @@ def post(
     body: dict[str, Any],
     lease: Lease,
     *,
-    instead: bool,
     guess: bool,
 ) -> Entry:
     """Record a POST that is about to be sent."""
     lease.renew()
     entry = held(database, number, lease)
-    earlier = entry.posts[:-1] if instead else entry.posts
-    _write_posts(database, number, [*earlier, made])
+    _write_posts(database, number, [*entry.posts, made])
     database.execute(
         # A repeat teaches something about the gateway, and others wait for that.
         "UPDATE entries SET body = ?, guessed = max(guessed, ?), guessing_at = ? WHERE number = ?",
-        (json.dumps(body), guess, made.at if earlier else None, number),
+        (json.dumps(body), guess, made.at if entry.posts else None, number),
     )
     return by_number(database, number)
 

@@ -55,8 +55,10 @@ def rivals(database: sqlite3.Connection, gateway: str) -> list[Entry]:
         # A row from before the column was added may be of any gateway.
         "SELECT * FROM entries WHERE gateway IN (?, '') AND task_id IS NULL AND closed = 0"
         " AND posted_at IS NOT NULL UNION ALL"
-        # One that was sent again may have a second task, of its first POST.
-        " SELECT * FROM entries WHERE gateway = ? AND task_id IS NOT NULL AND reposted_at > posted_at",
+        # One that was sent again may have another task, until there is one for each of its POSTs.
+        " SELECT * FROM entries WHERE gateway = ? AND task_id IS NOT NULL AND reposted_at > posted_at"
+        " AND json_valid(posts) AND json_array_length(posts) >"
+        " 1 + (SELECT count(*) FROM entries AS other WHERE other.beside = entries.number)",
         (gateway, gateway),
     )
     return [entry_of(row) for row in found]
@@ -94,7 +96,6 @@ def answer(
     now: float,
     *,
     recovered: bool,
-    told: bool,
 ) -> Entry:
     """Give the task to this row; a row of another request that found it in the account's list loses it.
 
@@ -124,19 +125,28 @@ def answer(
         )
         return by_number(database, known["number"])
     database.execute(
-        "UPDATE entries SET recovered = ?, holder = NULL, answered_at = ?, untold = ? WHERE number = ?",
-        (recovered, now, not told, number),
+        "UPDATE entries SET recovered = ?, holder = NULL, answered_at = ?, untold = 1 WHERE number = ?",
+        (recovered, now, number),
     )
     _store(database, number, task, now)
     return by_number(database, number)
 
 
-def paid_beside(database: sqlite3.Connection, owner: str, number: int, task: Task, now: float) -> None:
-    entry = _record_paid_task(database, owner, task, now)
+def paid_beside(database: sqlite3.Connection, number: int) -> tuple[str, ...]:
+    found = database.execute("SELECT task_id FROM entries WHERE beside = ? ORDER BY number", (number,))
+    return tuple(row["task_id"] for row in found)
+
+
+def record_beside(database: sqlite3.Connection, number: int, task: Task, now: float) -> None:
+    """Record a task that was paid for a row's request in addition; it is that row's owner's."""
+    row = database.execute("SELECT owner FROM entries WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        return
+    entry = _record_paid_task(database, row["owner"], task, now)
     database.execute(
-        "UPDATE entries SET (prompt, duration, quality, estimate, take) ="
+        "UPDATE entries SET beside = ?, (prompt, duration, quality, estimate, take) ="
         " (SELECT prompt, duration, quality, estimate, take FROM entries WHERE number = ?) WHERE number = ?",
-        (number, entry.number),
+        (number, number, entry.number),
     )
 
 
@@ -144,8 +154,8 @@ def _record_paid_task(database: sqlite3.Connection, owner: str, task: Task, now:
     """Record a task by itself. It was paid here: it counts towards the cap, and answers no other request."""
     entry = observe(database, owner, task, now)
     database.execute(
-        "UPDATE entries SET idempotency_key = coalesce(idempotency_key, ''), posted_at = ?,"
-        " reposted_at = ? WHERE number = ?",
+        "UPDATE entries SET idempotency_key = coalesce(idempotency_key, ''),"
+        " posted_at = coalesce(posted_at, ?), reposted_at = coalesce(reposted_at, ?) WHERE number = ?",
         (now, now, entry.number),
     )
     return by_number(database, entry.number)

@@ -31,6 +31,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         estimate=row["estimate"],
         take=row["take"],
         image=_readable(row, "image", _image),
+        untold=bool(row["untold"]),
         recovered=bool(row["recovered"]),
         # A request that has an id is answered, whatever became of the rest: it must not be sent again.
         task=_readable(row, "task", Task.model_validate_json) or _bare_task(row),
@@ -46,7 +47,7 @@ def _readable(row: sqlite3.Row, column: str, read: Callable[[str], T]) -> T | No
         return None
     try:
         return read(row[column])
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, LookupError):
         logger.warning("row #%d of the ledger has a %s that cannot be read", row["number"], column)
         return None
 
@@ -56,7 +57,7 @@ def _bare_task(row: sqlite3.Row) -> Task | None:
 
 
 def _posts(text: str) -> tuple[Post, ...]:
-    return tuple(Post(*post) for post in json.loads(text))
+    return tuple(Post(float(at), None if skew is None else float(skew)) for at, skew in json.loads(text))
 
 
 def _bare_posts(row: sqlite3.Row) -> tuple[Post, ...]:

@@ -82,11 +82,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE entries ADD COLUMN same_as INTEGER",
         # Answered when nobody waited any more: the next equal request is the one that hears of it.
         "ALTER TABLE entries ADD COLUMN untold INTEGER NOT NULL DEFAULT 0",
+        # Paid in addition for the request of that row.
+        "ALTER TABLE entries ADD COLUMN beside INTEGER",
         "UPDATE entries SET reference = '' WHERE content IS NOT NULL",
         # Until here a row had one digest, of the content or of the address: as digests they cannot be equal.
         "UPDATE entries SET address = content, answered_at = coalesce(reposted_at, asked_at)",
-        "UPDATE entries SET posts = json_array(json_array(posted_at, NULL), json_array(reposted_at, NULL))"
-        " WHERE posted_at IS NOT NULL",
+        "UPDATE entries SET posts = CASE WHEN reposted_at > posted_at"
+        " THEN json_array(json_array(posted_at, NULL), json_array(reposted_at, NULL))"
+        " ELSE json_array(json_array(posted_at, NULL)) END WHERE posted_at IS NOT NULL",
         "UPDATE entries SET closed = 1 WHERE task_id IS NULL AND number NOT IN"
         " (SELECT max(number) FROM entries WHERE task_id IS NULL GROUP BY owner, content)",
         "ALTER TABLE entries DROP COLUMN held_until",
@@ -100,6 +103,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " WHERE task_id IS NULL AND closed = 0 AND address IS NOT NULL",
         "CREATE INDEX entries_open ON entries (gateway) WHERE task_id IS NULL AND closed = 0",
         "CREATE INDEX entries_guessing ON entries (gateway, guessing_at) WHERE guessing_at IS NOT NULL",
+        "CREATE INDEX entries_beside ON entries (beside) WHERE beside IS NOT NULL",
         "CREATE INDEX entries_repeated ON entries (gateway) WHERE task_id IS NOT NULL"
         " AND reposted_at > posted_at",
         # Ids of the account's list are looked up for all owners.

@@ -86,11 +86,11 @@ class SqliteOwnerLedger:
         return await self._write(claim, durable=False)
 
     async def mark_posted(
-        self, number: int, post: Post, body: dict[str, Any], *, instead: bool = False, guess: bool = False
+        self, number: int, post: Post, body: dict[str, Any], *, guess: bool = False
     ) -> Entry:
         def mark(database: sqlite3.Connection, owner: str) -> Entry:
             self._database.check_file()
-            return claims.post(database, number, post, body, self._lease, instead=instead, guess=guess)
+            return claims.post(database, number, post, body, self._lease, guess=guess)
 
         return await self._write(mark, durable=True)
 
@@ -114,29 +114,34 @@ class SqliteOwnerLedger:
             durable=False,
         )
 
-    async def mark_answered(
-        self, number: int, task: Task, now: float, *, recovered: bool = False, told: bool = True
-    ) -> Entry:
+    async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
         self._cache.clear()
         entry = await self._write(
-            lambda database, owner: queries.answer(
-                database, owner, number, task, now, recovered=recovered, told=told
-            ),
+            lambda database, owner: queries.answer(database, owner, number, task, now, recovered=recovered),
             durable=True,
         )
         self._lease.working.discard(number)
         return entry
 
+    async def mark_told(self, number: int) -> None:
+        def mark(database: sqlite3.Connection, owner: str) -> None:
+            database.execute("UPDATE entries SET untold = 0 WHERE number = ?", (number,))
+
+        await self._write(mark, durable=False)
+
+    async def paid_beside(self, number: int) -> tuple[str, ...]:
+        return await self._read(lambda database, owner: queries.paid_beside(database, number))
+
     async def mark_paid_beside(self, number: int, task: Task, now: float) -> None:
         await self._write(
-            lambda database, owner: queries.paid_beside(database, owner, number, task, now), durable=False
+            lambda database, owner: queries.record_beside(database, number, task, now), durable=False
         )
 
     async def release(self, number: int) -> None:
-        self._lease.working.discard(number)
         await self._write(
             lambda database, owner: claims.release(database, number, self._lease), durable=False
         )
+        self._lease.working.discard(number)
 
     async def key_use(self) -> KeyUse:
         return await self._read(lambda database, owner: queries.key_use(database, self._gateway))
