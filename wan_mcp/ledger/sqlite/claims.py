@@ -71,7 +71,7 @@ def _existing_task(
     """The task of an equal request within the repeat window, which begins when that was answered."""
     rows = _equal_rows(database, owner, intent.fingerprints, "(task_id IS NOT NULL OR same_as IS NOT NULL)")
     for row in rows:
-        since = rules.now - (DAY if row["untold"] else rules.repeat_seconds)
+        since = rules.now - max(rules.repeat_seconds, DAY if row["untold"] else 0)
         entry = by_number(database, row["same_as"] or row["number"])
         if max(row["asked_at"], row["answered_at"] or 0) > since and entry.status not in _WITHOUT_A_VIDEO:
             return entry
