@@ -122,7 +122,7 @@ class Submitter:
             on_stage: told what is being done.
 
         Raises:
-            PictureUnavailable: when there is no picture, and no earlier request.
+            PictureUnavailable, AddressRefused: when there is no picture, and no earlier request.
             StillUnderWay: when the time was up before there was an outcome; the submission goes on.
             CapReached: when it would cost too much; nothing was sent.
             LedgerError: when the intent could not be recorded; nothing was sent.

@@ -119,7 +119,8 @@ def assign(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
 
     Args:
         entry: the request without an answer.
-        rivals: all such requests, of every owner, whether or not somebody works on them.
+        rivals: all requests that may have a task of the list, of every owner, whether or not somebody works
+            on them: those without an answer, and those that were sent again before they had one.
         listed: what the list showed.
         delays: within which time a task is listed.
     """
@@ -166,18 +167,14 @@ def _rivals_for(
 ) -> list[Entry]:
     """The other requests to which one of the tasks may belong.
 
-    A request with a POST for which the gateway's time is not known may have any task.
+    A request with a POST of the same day for which the gateway's time is not known may have any task.
     """
     return [
         other
         for other in rivals
         if other.number != entry.number
         and (
-            any(
-                post.skew is None and abs(post.at - own.at) < DAY
-                for post in other.posts
-                for own in entry.posts
-            )
+            _is_undated_near(other.posts, entry.posts)
             or any(_could_be(task, other, listed, delays) for task in tasks)
         )
     ]
