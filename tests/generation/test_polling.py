@@ -54,8 +54,8 @@ class Tasks:
     async def read(self, task_id: str) -> TaskSnapshot:
         return TaskSnapshot(await self._read(task_id))
 
-    def pause(self, task: Task) -> float:
-        return self._seconds
+    async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]:
+        return await self.read(task_id), self._seconds
 
 
 @asynccontextmanager

@@ -25,6 +25,8 @@ RETRYABLE = frozenset(
 Number = Annotated[float | None, BeforeValidator(values.number)]
 Time = Annotated[float | None, BeforeValidator(values.time)]
 Text = Annotated[str | None, BeforeValidator(values.string)]
+KEPT = ("model", "created", "estimated_time", "credits_reserved")
+"""Facts of a task that do not change, and that not every answer repeats."""
 
 
 class _Answer(BaseModel):
@@ -55,7 +57,7 @@ class Task(_Answer):
     model: Text = None
     created: Time = None
     """Unix seconds."""
-    estimated_time: Number = None
+    estimated_time: Annotated[float | None, BeforeValidator(values.positive)] = None
     """Seconds from submission to completion, as estimated when the task was created."""
     results: Annotated[tuple[str, ...], BeforeValidator(values.links)] = ()
     credits_reserved: Number = None
@@ -66,6 +68,11 @@ class Task(_Answer):
     def is_over(self) -> bool:
         """Whether its state is final. Completed without a link is not final: the link follows."""
         return self.status in ("failed", "cancelled") or (self.status == "completed" and bool(self.results))
+
+    def completed_by(self, earlier: Self) -> Self:
+        """This state, with the facts that it leaves out and that an earlier answer told."""
+        missing = [name for name in KEPT if getattr(self, name) is None]
+        return self.model_copy(update={name: getattr(earlier, name) for name in missing})
 
     @classmethod
     def read(cls, payload: object) -> Self:

@@ -53,6 +53,12 @@ def number(value: object) -> float | None:
     return value
 
 
+def positive(value: object) -> float | None:
+    """A number above zero; None for all else."""
+    found = number(value)
+    return found if found is not None and found > 0 else None
+
+
 def first_number(*values: object) -> float | None:
     return next((found for value in values if (found := number(value)) is not None), None)
 

@@ -1,8 +1,11 @@
 """Waiting for tasks: each unfinished task is polled once, however many wait for it."""
 
+import functools
 import logging
+import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -20,6 +23,10 @@ T = TypeVar("T")
 
 HEARTBEAT = 5.0
 """Seconds between two notifications that a wait goes on."""
+FRESH = 5.0
+"""Seconds for which a state that was read answers a caller who begins to wait."""
+SHARED = 0.8
+"""The part of a pause within which another process's read replaces one's own."""
 MAX_RETRY_AFTER = 60.0
 """Seconds between two polls at most, also where the API asks for more."""
 
@@ -40,7 +47,7 @@ class Tasks(Protocol):
 
     async def read(self, task_id: str) -> TaskSnapshot: ...
 
-    def pause(self, task: Task) -> float: ...
+    async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]: ...
 
 
 @dataclass
@@ -71,9 +78,18 @@ class RateLimit:
 
 
 class _Polled:
-    """A task that is being polled, and what is known of it so far."""
+    """A task that is being polled, and what is known of it so far.
 
-    def __init__(self) -> None:
+    Args:
+        pause: seconds until the first poll.
+    """
+
+    def __init__(self, pause: float) -> None:
+        self.pause = pause
+        self.hurry = anyio.Event()
+        """Set where the next poll is wanted at once."""
+        self.reading = False
+        self.read_at = -math.inf
         self.task: Task | None = None
         self.read_error: EvolinkError | None = None
         self.fatal: WanError | None = None
@@ -86,13 +102,18 @@ class _Polled:
     def is_over(self) -> bool:
         return self.fatal is not None or (self.task is not None and self.task.is_over)
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether somebody who begins to wait wants to know more than this."""
+        return not self.reading and anyio.current_time() > self.read_at + FRESH
+
     def notify(self) -> None:
         self.changed.set()
         self.changed = anyio.Event()
 
 
 class Poller:
-    """Polls unfinished tasks for as long as somebody waits for them.
+    """Polls unfinished tasks for as long as somebody waits for them, or follows them.
 
     Args:
         tasks: reads a task, and knows when to read it again.
@@ -117,16 +138,28 @@ class Poller:
         await on_poll(None)
         if seconds <= 0:
             return Waited((await self._tasks.read(task_id)).task)
-        polled = self._join(task_id)
-        try:
+        with self._joined(task_id, 0.0) as polled:
+            if polled.is_stale:
+                polled.hurry.set()
             await self._until_over(polled, anyio.current_time() + seconds, on_poll)
-        finally:
-            self._leave(task_id, polled)
-        if polled.fatal is not None:
-            raise polled.fatal
-        if polled.task is None:
+        if polled.task is None and polled.fatal is None:
             raise polled.read_error or LostAnswer("Evolink did not answer in the time of this wait.")
-        return Waited(polled.task, polled.read_error)
+        return _outcome(polled)
+
+    async def follow(self, task_id: str, pause: float) -> Task:
+        """Poll a task until it is over, whoever else waits for it.
+
+        Args:
+            task_id: the task.
+            pause: seconds until the first poll.
+
+        Raises:
+            WanError: when the task cannot be read at all.
+        """
+        with self._joined(task_id, pause) as polled:
+            while not polled.is_over:
+                await polled.changed.wait()
+        return _outcome(polled).task
 
     async def _until_over(self, polled: _Polled, deadline: float, on_poll: OnPoll) -> None:
         while not polled.is_over and (left := deadline - anyio.current_time()) > 0:
@@ -136,46 +169,59 @@ class Poller:
             if polled.fatal is None:
                 await on_poll(polled.task)
 
-    def _join(self, task_id: str) -> _Polled:
+    @contextmanager
+    def _joined(self, task_id: str, pause: float) -> Iterator[_Polled]:
+        """A task that is polled for as long as this block, or that of another caller, lasts."""
         polled = self._polled.get(task_id)
         if polled is None:
-            polled = self._polled[task_id] = _Polled()
+            polled = self._polled[task_id] = _Polled(pause)
             self._background.start_soon(self._poll, task_id, polled)
         polled.waiting += 1
-        return polled
-
-    def _leave(self, task_id: str, polled: _Polled) -> None:
-        """The last one who leaves ends the polling."""
-        polled.waiting -= 1
-        if polled.waiting == 0:
-            polled.scope.cancel()
-            if self._polled.get(task_id) is polled:
-                del self._polled[task_id]
+        try:
+            yield polled
+        finally:
+            polled.waiting -= 1
+            if polled.waiting == 0:
+                polled.scope.cancel()
+                if self._polled.get(task_id) is polled:
+                    del self._polled[task_id]
 
     async def _poll(self, task_id: str, polled: _Polled) -> None:
         """Read a task until it is over; passing errors slow this down and do not end it."""
         with polled.scope:
-            failures, pause = 0, 0.0
-            while True:
+            failures = 0
+            while not polled.is_over:
+                with anyio.move_on_after(polled.pause):
+                    await polled.hurry.wait()
+                # What another process has read in this pause need not be read again.
+                younger_than = 0.0 if polled.hurry.is_set() else polled.pause * SHARED
+                polled.hurry, polled.reading = anyio.Event(), True
                 try:
-                    snapshot = await self._rate_limit.run(lambda: self._tasks.read(task_id))
+                    snapshot, pause = await self._rate_limit.run(
+                        functools.partial(self._tasks.poll, task_id, younger_than)
+                    )
                     polled.task, polled.read_error, failures = snapshot.task, None, 0
-                    pause = jittered(self._tasks.pause(snapshot.task))
+                    polled.pause = jittered(pause)
                 except PASSING as error:
                     polled.read_error, failures = error, failures + 1
-                    pause = _back_off(error, failures)
-                    logger.info("reading %s failed (%s); again in %.0f s", task_id, error, pause)
+                    polled.pause = _back_off(error, failures)
+                    logger.info("reading %s failed (%s); again in %.0f s", task_id, error, polled.pause)
                 except WanError as error:
                     polled.fatal = error
                 except Exception:
                     logger.exception("reading %s failed unexpectedly", task_id)
                     polled.fatal = InternalError()
+                polled.reading, polled.read_at = False, anyio.current_time()
                 polled.notify()
-                if polled.is_over:
-                    # Callers from now on get a poll, and an answer, of their own.
-                    self._polled.pop(task_id, None)
-                    return
-                await anyio.sleep(pause)
+            # Callers from now on get a poll, and an answer, of their own.
+            self._polled.pop(task_id, None)
+
+
+def _outcome(polled: _Polled) -> Waited:
+    if polled.fatal is not None:
+        raise polled.fatal
+    assert polled.task is not None
+    return Waited(polled.task, polled.read_error)
 
 
 def _back_off(error: EvolinkError, failures: int) -> float:

@@ -110,6 +110,7 @@ class VideoService:
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
         submitted = await self._submitter.submit(request, picture, left, on_stage)
         assert submitted.entry.task is not None
+        self._tasks.take_in(submitted.entry.task)
         snapshot = self._tasks.snapshot(submitted.entry.task, submitted.entry)
         age = self._runtime.clock() - (submitted.entry.known_at or 0)
         if submitted.repeated and not snapshot.task.is_over and age > FRESH:

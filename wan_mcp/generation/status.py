@@ -19,8 +19,9 @@ from wan_mcp.errors import (
     WanError,
 )
 from wan_mcp.evolink import Evolink, Task, values
+from wan_mcp.generation.expectation import Expectation
 from wan_mcp.generation.outcomes import Submitted
-from wan_mcp.generation.schedule import expected_duration, next_poll
+from wan_mcp.generation.schedule import MIN_PAUSE
 from wan_mcp.ledger import Entry, Image, OwnerLedger, Saved
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ NEW_FOR = 120.0
 CLOCKS_DIFFER = 60.0
 """Seconds by which the API's clock may be ahead of ours."""
 _CREATED = re.compile(r"task-unified-(\d{10,13})-")
-MAX_LEARNED = 10_000
-"""Tasks for which the durations of their kind are kept in memory at most."""
+MAX_EXPECTED = 10_000
+"""Tasks whose expectations are kept in memory at most."""
 
 TaskChanged = Callable[[str], None]
 """Told the id of a task that is seen to have changed."""
@@ -105,7 +106,7 @@ class TaskReader:
         self._ledger = ledger
         self._clock = clock
         self._changed = changed
-        self._durations: dict[str, list[float]] = {}
+        self._expected: dict[str, Expectation] = {}
         self._waited_since: dict[str, float] = {}
         self._last: dict[str, object] = {}
 
@@ -128,13 +129,30 @@ class TaskReader:
                 code=error.code,
                 request_id=error.request_id,
             ) from error
-        self._notice_change(task)
+        entry = None
         try:
             entry = await self._ledger.observe(task, self._clock())
         except LedgerError as error:
             logger.warning("the ledger could not be kept current: %s", error)
-            return self.snapshot(task)
+        if entry is not None and entry.task is not None:
+            task = task.completed_by(entry.task)
+        self.take_in(task)
         return self.snapshot(task, entry)
+
+    async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]:
+        """Read a task, unless another process has just done so; also the seconds until the next poll.
+
+        Args:
+            task_id: the task.
+            younger_than: seconds since that read, below which its state will do.
+        """
+        entry = await self.entry(task_id) if younger_than > 0 else None
+        age = self._clock() - entry.known_at if entry is not None and entry.known_at is not None else -1.0
+        if entry is None or entry.task is None or not 0 <= age < younger_than:
+            snapshot = await self.read(task_id)
+            return snapshot, self.pause(snapshot.task)
+        self.take_in(entry.task)
+        return self.snapshot(entry.task, entry), max(self.pause(entry.task) - age, MIN_PAUSE)
 
     async def read_or_remember(self, task_id: str) -> TaskSnapshot:
         """Read a task; where that fails, what the ledger knows of it.
@@ -177,19 +195,26 @@ class TaskReader:
 
     async def learn(self, task_id: str) -> None:
         """Begin to wait: find out how long tasks like this one took, for the schedule and the time left."""
-        for known in (self._durations, self._waited_since):
-            if len(known) >= MAX_LEARNED:
-                known.clear()
+        if len(self._waited_since) >= MAX_EXPECTED:
+            self._waited_since.clear()
         self._waited_since.setdefault(task_id, self._clock())
         with suppress(LedgerError):
-            self._durations[task_id] = await self._ledger.durations(task_id)
+            self._expectation(task_id).durations = await self._ledger.durations(task_id)
 
     def pause(self, task: Task) -> float:
-        """Seconds until the next poll of a task that is waited for."""
-        elapsed = self._elapsed(task)
-        if elapsed is None:
-            return next_poll(0)
-        return next_poll(elapsed, task.estimated_time, task.progress, self._durations.get(task.id, ()))
+        """Seconds until the next poll of an unfinished task."""
+        return self._expectation(task.id).pause(task, self._elapsed(task))
+
+    def take_in(self, task: Task) -> None:
+        """Take in what a new answer says: for the time left, and for those who are told of changes."""
+        self._expectation(task.id).learn(task, self._elapsed(task), self._clock())
+        state = (task.status, task.progress, task.results)
+        if self._last.get(task.id) not in (None, state):
+            self._changed(task.id)
+        if task.is_over:
+            self._last.pop(task.id, None)
+        else:
+            self._last[task.id] = state
 
     def snapshot(self, task: Task, entry: Entry | None = None) -> TaskSnapshot:
         """What is known of a task, with what follows from it."""
@@ -201,7 +226,7 @@ class TaskReader:
             task,
             take=entry.take if entry and entry.is_request else None,
             recovered=entry.recovered if entry else False,
-            time_left=self._time_left(task),
+            time_left=None if task.is_over else self._expectation(task.id).left(self._clock()),
             expires_at=expires,
             link_life=expires - self._clock() if expires else None,
             saved=entry.saved if entry else None,
@@ -224,19 +249,7 @@ class TaskReader:
         elapsed = self._clock() - (task.created or 0)
         return max(elapsed, 0.0) if -CLOCKS_DIFFER < elapsed < 86400 else None
 
-    def _time_left(self, task: Task) -> float | None:
-        if task.is_over or (elapsed := self._elapsed(task)) is None:
-            return None
-        durations = self._durations.get(task.id, ())
-        if task.estimated_time is None and not durations:
-            return None
-        return max(expected_duration(elapsed, task.estimated_time, task.progress, durations) - elapsed, 0)
-
-    def _notice_change(self, task: Task) -> None:
-        state = (task.status, task.progress, task.results)
-        if self._last.get(task.id) not in (None, state):
-            self._changed(task.id)
-        if task.is_over:
-            self._last.pop(task.id, None)
-        else:
-            self._last[task.id] = state
+    def _expectation(self, task_id: str) -> Expectation:
+        if task_id not in self._expected and len(self._expected) >= MAX_EXPECTED:
+            self._expected.clear()
+        return self._expected.setdefault(task_id, Expectation())

@@ -153,7 +153,10 @@ class OwnerLedger(Protocol):
         ...
 
     async def observe(self, task: Task, now: float) -> Entry:
-        """Record the state of a task; one that was made elsewhere is recorded too."""
+        """Record the state of a task; one that was made elsewhere is recorded too.
+
+        What this answer leaves out and an earlier one told stays known: the model, the estimate and the like.
+        """
         ...
 
     async def find(self, task_id: str) -> Entry | None:

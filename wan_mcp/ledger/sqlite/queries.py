@@ -12,8 +12,8 @@ REQUEST_AGAIN = "Make the same request once more."
 
 MAX_GAP = 30.0
 """Seconds between two reads, at most, for a completion in between to tell how long the task took."""
-REFRESHED_AFTER = 10.0
-"""Seconds after which a state that did not change is written again, for its time."""
+REFRESHED_AFTER = 2.0
+"""Seconds after which a state that did not change is written again: other processes need not read it then."""
 UPLOAD_MARGIN = 3600.0
 """Seconds before its expiry from which an upload is no longer used: the generation has to fetch it."""
 UPLOADS_KEPT = 30 * 24 * 3600.0
@@ -187,6 +187,8 @@ def is_news(entry: Entry, task: Task, now: float) -> bool:
 
 def observe(database: sqlite3.Connection, owner: str, task: Task, now: float) -> Entry:
     known = find(database, owner, task.id)
+    if known is not None and known.task is not None:
+        task = task.completed_by(known.task)
     if known is None:
         number = _insert_elsewhere(database, owner, task, now)
     elif not is_news(known, task, now):

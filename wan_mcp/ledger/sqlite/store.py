@@ -153,9 +153,10 @@ class SqliteOwnerLedger:
 
     async def observe(self, task: Task, now: float) -> Entry:
         known = self._cache.get((self._owner or "", task.id))
-        if known is not None and not queries.is_news(known, task, now):
-            return known
-
+        if known is not None and known.task is not None:
+            task = task.completed_by(known.task)
+            if not queries.is_news(known, task, now):
+                return known
         entry = await self._write(
             lambda database, owner: queries.observe(database, owner, task, now), durable=False
         )

@@ -1,0 +1,105 @@
+"""What a wait says of the time that is left, and how soon it sees an end of which nothing was told."""
+
+import re
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from tests.calls import ARGUMENTS, answer, call
+from tests.clock import now
+from tests.world import World
+from wan_mcp.sandbox import Fault
+
+pytestmark = pytest.mark.anyio
+
+
+def told(**fields: Any) -> Fault:
+    """Every read of a task tells these fields in place of its own."""
+    return Fault("task", "patch", times=None, body=fields)
+
+
+async def seconds_left(client: Client, task_id: str) -> list[tuple[float, float]]:
+    """When a wait told the time left, and how many seconds that was."""
+    shown: list[tuple[float, float]] = []
+
+    async def notice(progress: float, total: float | None, message: str | None) -> None:
+        if found := re.search(r"about (\d+) s left", message or ""):
+            shown.append((now(), float(found[1])))
+
+    arguments = {"task_id": task_id, "timeout_seconds": 50}
+    await client.call_tool("wait_for_task", arguments, progress_callback=notice)
+    return shown
+
+
+@pytest.mark.parametrize("percent", [None, 1, 5, 20, 40, 60, 90])
+@pytest.mark.parametrize("seconds", [30, 120, 400])
+async def test_the_time_left_falls_unless_it_is_corrected(
+    world: World, seconds: float, percent: int | None
+) -> None:
+    """Also where the percentage stands still: what rises is a correction of more than a quarter."""
+    world.sandbox.seconds = seconds
+    if percent is not None:
+        world.sandbox.faults.add(told(progress=percent, status="processing", results=[]))
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        shown = [*await seconds_left(client, task_id), *await seconds_left(client, task_id)]
+    assert shown
+    for (_, before), (_, after) in pairwise(shown):
+        assert after <= before or after > before * 1.25
+
+
+async def test_a_percentage_that_jumps_back_moves_the_time_left_little(world: World) -> None:
+    """Percentages are a hint: 50, 48, 52, 49 percent make no time left that rises by seconds."""
+    for percent in (50, 48, 52, 49, 51, 47, 53, 46):
+        world.sandbox.faults.add(Fault("task", "patch", body={"progress": percent, "status": "processing"}))
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        await anyio.sleep(50)
+        shown = await seconds_left(client, task_id)
+    for (_, before), (_, after) in pairwise(shown):
+        assert after <= before or after > before * 1.25
+
+
+@pytest.mark.parametrize("estimate", [{}, None, {"estimated_time": None}, {"estimated_time": 0}])
+async def test_the_estimate_of_the_submission_is_remembered(world: World, estimate: Any) -> None:
+    """Where later answers leave it out, also for another program: the time left comes from it."""
+    world.sandbox.faults.add(told(task_info=estimate))
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        assert await seconds_left(client, task_id)
+    async with world.client() as other:
+        found = await answer(other, "get_task", task_id=task_id)
+    assert found["estimated_time"] == 120
+
+
+async def test_what_a_later_answer_leaves_out_stays_known(world: World) -> None:
+    """What was reserved, when the task was made, the model."""
+    async with world.client() as client:
+        begun = await answer(client, "generate_video", **ARGUMENTS)
+        world.sandbox.faults.add(told(usage=None, created=None, model=None, task_info=None))
+        found = await answer(client, "get_task", task_id=begun["id"])
+    for name in ("credits", "created", "model", "estimated_time"):
+        assert found[name] == begun[name], name
+
+
+@pytest.mark.parametrize("percent", [None, 0, 40, 99])
+@pytest.mark.parametrize("seconds", [8, 20, 33, 90])
+async def test_an_end_of_which_nothing_is_told_is_seen_within_eight_seconds(
+    world: World, seconds: float, percent: int | None
+) -> None:
+    """Neither an estimate nor a percentage that moves: no pause between two reads is longer."""
+    world.sandbox.seconds = seconds
+    world.sandbox.faults.add(Fault("submit", "patch", body={"task_info": None, "progress": percent}))
+    world.sandbox.faults.add(told(task_info=None, progress=percent))
+    async with world.client() as client:
+        began = now()
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        view: dict[str, Any] = {}
+        while view.get("status") != "completed":
+            view = (await call(client, "wait_for_task", task_id=task_id)).structured_content or {}
+    assert now() - began <= seconds + 8.5
+    reads = [one.time for one in world.records.calls if one.at == "task"]
+    assert max(after - before for before, after in pairwise(reads)) <= 8.8

@@ -1,0 +1,66 @@
+"""When one unfinished task is expected to end, as its answers tell: for the next poll and the time left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wan_mcp.evolink import Task
+from wan_mcp.generation.schedule import expected_duration, next_poll
+
+MAX_UNKNOWN_PAUSE = 8.0
+"""Seconds between two polls at most where nothing tells how long a task takes, as in the vendor's clients."""
+CORRECTION = 1.3
+"""The factor by which the time left has to rise to be corrected: above a quarter, also when it is rounded."""
+MIN_CORRECTION = 5.0
+"""Seconds by which it has to rise at least."""
+
+
+@dataclass
+class Expectation:
+    """What the answers about one task have told so far."""
+
+    durations: Sequence[float] = ()
+    """Seconds that the last tasks of the same kind took."""
+    _percent: float | None = None
+    _percent_moves: bool = False
+    """Whether the percentage has moved: one that stands still tells nothing."""
+    _end: float | None = None
+    """When the task is expected to end, in Unix seconds."""
+    _told: float = 0.0
+    """Seconds that were last told to be left."""
+
+    def learn(self, task: Task, elapsed: float | None, now: float) -> None:
+        """Take in what an answer says.
+
+        Args:
+            task: as it was answered.
+            elapsed: seconds since it was created; None where that is not known.
+            now: when the answer came, in Unix seconds.
+        """
+        if task.progress is not None:
+            self._percent_moves |= self._percent not in (None, task.progress)
+            self._percent = task.progress
+        if elapsed is None or not (task.estimated_time or self.durations or self._percent_moves):
+            return
+        duration = expected_duration(elapsed, task.estimated_time, self._hint, self.durations)
+        left = max(duration - elapsed, 0.0)
+        before = left if self._end is None else max(self._end - now, 0.0)
+        if left <= before or left > max(self._told * CORRECTION, before + MIN_CORRECTION):
+            self._end = now + left
+
+    def left(self, now: float) -> float | None:
+        """Seconds until the expected end: they only fall, except for a correction of more than a quarter."""
+        if self._end is None:
+            return None
+        self._told = max(self._end - now, 0.0)
+        return self._told
+
+    def pause(self, task: Task, elapsed: float | None) -> float:
+        """Seconds until the next poll."""
+        estimate = task.estimated_time
+        pause = next_poll(elapsed or 0.0, estimate, self._hint, self.durations)
+        known = elapsed is not None and (estimate is not None or self._percent_moves)
+        return pause if known else min(pause, MAX_UNKNOWN_PAUSE)
+
+    @property
+    def _hint(self) -> float | None:
+        return self._percent if self._percent_moves else None
