@@ -74,6 +74,7 @@ class World:
             "WAN_MCP_DATA_DIR": str(folder / "data"),
             "WAN_MCP_OUTPUT_DIR": str(folder / "videos"),
             "WAN_MCP_IMAGE_DIRS": str(folder),
+            "WAN_MCP_AUTOSAVE": "0",
         }
 
     @property

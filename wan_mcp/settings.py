@@ -94,9 +94,9 @@ class Settings(BaseModel):
         description="Where videos are saved; unset: the folder wan-mcp in your videos folder.",
     )
     autosave: bool = Field(
-        False,
+        True,
         alias="WAN_MCP_AUTOSAVE",
-        description="1: a wait that sees the video completed also saves it.",
+        description="1: tasks are followed and their videos saved without being asked; 0: only when asked.",
     )
     image_dirs: Annotated[tuple[Path, ...], BeforeValidator(_folders)] = Field(
         default_factory=_default_image_dirs,

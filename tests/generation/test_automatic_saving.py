@@ -1,4 +1,4 @@
-"""A wait that sees the completion saves the video, where the settings say so."""
+"""A wait that sees the completion saves the video, also of a task that is not followed."""
 # ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
 
 from pathlib import Path
@@ -32,9 +32,10 @@ async def wait(client: Client, task_id: str) -> dict[str, Any]:
 
 @ERAS
 async def test_a_wait_that_sees_the_end_saves_by_itself(world: World, mode: str) -> None:
-    """Where the setting says so; and only a wait, not a read."""
+    """Also a task that was made elsewhere; and only a wait, not a read."""
+    task_id = world.sandbox.add_foreign()
+    await anyio.sleep(130)
     async with world.client(mode, WAN_MCP_AUTOSAVE="1") as client:
-        task_id = await finished(client)
         assert "saved_to" not in ((await call(client, "get_task", task_id=task_id)).structured_content or {})
         done = await wait(client, task_id)
         assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])).keys() == {Path(done["saved_to"]).name}
@@ -43,9 +44,9 @@ async def test_a_wait_that_sees_the_end_saves_by_itself(world: World, mode: str)
     assert sum(call.at == "result" for call in world.records.calls) == 1
 
 
-async def test_nothing_is_saved_by_itself_unless_it_was_asked_for(world: World) -> None:
-    """The default."""
-    async with world.client() as client:
+async def test_nothing_is_saved_by_itself_where_that_is_turned_off(world: World) -> None:
+    """The link is there, and save_video is named."""
+    async with world.client(WAN_MCP_AUTOSAVE="0") as client:
         assert "saved_to" not in await wait(client, await finished(client))
     assert not Path(world.environ["WAN_MCP_OUTPUT_DIR"]).exists()
 
@@ -84,8 +85,9 @@ async def test_a_slow_save_does_not_hold_the_wait_up(world: World) -> None:
     """The answer comes within seconds, and the video a while later."""
     host = Host(every=3)
     put_behind(world, host)
+    task_id = world.sandbox.add_foreign()
+    await anyio.sleep(130)
     async with world.client(WAN_MCP_AUTOSAVE="1") as client:
-        task_id = await finished(client)
         world.sandbox.faults.add(Fault("task", "patch", times=None, body={"results": [LINK]}))
         start = now()
         done = await wait(client, task_id)

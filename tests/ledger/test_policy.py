@@ -167,13 +167,13 @@ seen_tasks = st.lists(st.none() | moments, max_size=4).map(
 searches = st.builds(Listed, offered=st.just(True), complete=st.booleans(), skew=skews, tasks=seen_tasks)
 
 
-def fits(found: Task, row: Entry, skew: float) -> bool:
-    """As the rules say it, for clocks that agree."""
+def fits(found: Task, row: Entry, *skews: float) -> bool:
+    """As the rules say it: created when one of the POSTs can have made it, by one of the clocks."""
     assert found.created is not None
     return any(
         post.at + ahead - 5 <= found.created <= post.at + ahead + 100
         for post in row.posts
-        for ahead in (skew, post.skew)
+        for ahead in (*skews, post.skew)
         if ahead is not None
     )
 
@@ -192,12 +192,13 @@ def test_a_task_is_taken_only_if_it_can_be_nobody_elses(
         assert verdict.kind == "cannot tell"
         return
     assert seen.skew is not None
-    fitting = [found for found in seen.tasks if fits(found, row, seen.skew)]
-    assert list(verdict.candidates) == fitting
-    assert (verdict.kind == "none") is (not fitting)
+    possible = [found for found in seen.tasks if fits(found, row, seen.skew, 0.0)]  # by either clock
+    assert list(verdict.candidates) == possible
+    assert (verdict.kind == "none") is (not possible)
     if verdict.kind == "ours":
-        assert len(fitting) == 1
-        assert not any(fits(fitting[0], rival, seen.skew) for rival in rivals)
+        assert len(possible) == 1
+        assert fits(possible[0], row, seen.skew)  # by the gateway's
+        assert not any(fits(possible[0], rival, seen.skew, 0.0) for rival in rivals)
 
 
 @pytest.mark.parametrize(

@@ -24,19 +24,21 @@ from wan_mcp.generation.outcomes import Progress, Submitted
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.submission import Submission
+from wan_mcp.generation.uploading import uploaded
 from wan_mcp.images import Picture, place_of
 from wan_mcp.ledger import DEFAULTS, ClaimRules, Entry, Fingerprints, Image, Intent, fingerprint
 from wan_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-UPLOAD_LIFE = 72 * 3600.0
-"""Seconds for which an uploaded picture lives, where the answer does not say: as documented."""
 HEARTBEAT = 5.0
 """Seconds between two notifications of a caller."""
 
 OnStage = Callable[[str], Awaitable[None]]
 """Told what is being done, every few seconds."""
+
+OnTask = Callable[[Submitted], None]
+"""Told of each request that has its task, whether or not a caller still waits for it."""
 
 Source = Picture | PictureUnavailable | AddressRefused
 """A picture, or why it cannot be read."""
@@ -45,8 +47,9 @@ Source = Picture | PictureUnavailable | AddressRefused
 class Job:
     """One submission under way."""
 
-    def __init__(self, intent: Intent) -> None:
+    def __init__(self, intent: Intent, on_task: OnTask) -> None:
         self.intent = intent
+        self._on_task = on_task
         self.progress = Progress()
         self._result: Submitted | None = None
         self._error: WanError | None = None
@@ -57,6 +60,7 @@ class Job:
         if not self._done.is_set():
             self._result = result
             self._done.set()
+            self._on_task(result)
 
     def failed(self, error: WanError) -> None:
         """Tell why there is no task. The first outcome counts."""
@@ -95,13 +99,15 @@ class Submitter:
         means: what it works with.
         settings: the repeat window and the caps.
         background: where the jobs run.
+        on_task: told of each request that has its task.
     """
 
-    def __init__(self, means: Means, settings: Settings, background: TaskGroup) -> None:
+    def __init__(self, means: Means, settings: Settings, background: TaskGroup, on_task: OnTask) -> None:
         self._means = means
         self._ledger = means.ledger
         self._settings = settings
         self._background = background
+        self._on_task = on_task
         self._jobs: list[Job] = []
 
     async def submit(
@@ -133,7 +139,7 @@ class Submitter:
         job = next((job for job in self._jobs if intent.fingerprints.same(job.intent.fingerprints)), None)
         joined = job is not None
         if job is None:
-            job = Job(intent)
+            job = Job(intent, self._on_task)
             self._jobs.append(job)
             self._background.start_soon(self._run, job, request, picture)
         submitted = await job.join(patience, on_stage)
@@ -241,21 +247,8 @@ class Submitter:
         address = picture.address
         if address is None:
             job.progress.stage = "uploading the picture"
-            address = await self._upload(picture)
+            address = await uploaded(self._means, picture)
         return VideoRequest.model_validate(request.body() | {"image_urls": [address]})
-
-    async def _upload(self, picture: Picture) -> str:
-        """The address of a picture in the file service; it is uploaded once while that upload lives."""
-        assert picture.content is not None
-        assert picture.digest is not None
-        known = await self._ledger.find_upload(picture.digest, self._means.clock())
-        if known is not None:
-            return known
-        upload = await self._means.evolink.upload(picture.file_name, picture.content, picture.media_type)
-        now = self._means.clock()
-        expires = upload.expires_at.timestamp() if upload.expires_at else now + UPLOAD_LIFE
-        await self._ledger.record_upload(picture.digest, upload.url, expires)
-        return upload.url
 
     def _rules(self) -> ClaimRules:
         return ClaimRules(

@@ -156,7 +156,7 @@ class Poller:
         Raises:
             WanError: when the task cannot be read at all.
         """
-        with self._joined(task_id, pause) as polled:
+        with self._joined(task_id, jittered(pause)) as polled:
             while not polled.is_over:
                 await polled.changed.wait()
         return _outcome(polled).task

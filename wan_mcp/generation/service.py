@@ -5,6 +5,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import anyio
 from pydantic import SecretStr
@@ -18,7 +19,9 @@ from wan_mcp.errors import (
     WanError,
 )
 from wan_mcp.evolink import Credits, Evolink, Task
+from wan_mcp.generation.following import Follower
 from wan_mcp.generation.jobs import OnStage, Source, Submitter
+from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
@@ -79,9 +82,17 @@ class VideoService:
         self._ledger = runtime.ledger.for_owner(settings.gateway, key.get_secret_value())
         self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, runtime.changed)
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
-        self._submitter = Submitter(means, settings, runtime.background)
         self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
         self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks)
+        self._follower = Follower(
+            self._tasks,
+            self._poller,
+            self._ledger,
+            partial(self.save, name=None),
+            runtime.clock,
+            runtime.followers,
+        )
+        self._submitter = Submitter(means, settings, runtime.background, self._follow)
 
     async def generate(
         self, request: GenerationRequest, patience: float = math.inf, on_stage: OnStage = _ignored
@@ -170,9 +181,20 @@ class VideoService:
                 group.start_soon(self._refresh, task_id)
         return await self._ledger.entries(status=status, limit=limit)
 
+    async def take_up(self) -> None:
+        """Follow what earlier programs left unfinished or unsaved, where the settings say so."""
+        if self.settings.autosave:
+            await self._follower.take_up()
+
     async def credits(self) -> Credits:
         """What the account and the key have left."""
         return await self._evolink.credits()
+
+    def _follow(self, submitted: Submitted) -> None:
+        if self.settings.autosave:
+            self._follower.follow(submitted.entry)
+            if submitted.also_paid:  # the ledger has them as unsaved
+                self._runtime.followers.start_soon(self._follower.take_up)
 
     async def _open(self, reference: str, patience: float) -> Picture:
         with anyio.move_on_after(patience):

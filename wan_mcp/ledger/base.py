@@ -167,6 +167,14 @@ class OwnerLedger(Protocol):
         """The rows, newest first."""
         ...
 
+    async def unsaved(self, *, since: float) -> list[Entry]:
+        """The requests, newest first, that are unfinished, or completed and not saved.
+
+        Args:
+            since: Unix seconds; those that were asked for and completed before are left out.
+        """
+        ...
+
     async def mark_told(self, number: int) -> None:
         """Record that a caller has heard of the task."""
         ...

@@ -1,14 +1,16 @@
 """The MCP server: tools, resources, prompts, and the runtime behind them."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Protocol
 
+import anyio
 from mcp.server import MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from wan_mcp import __version__, logs
+from wan_mcp.errors import SettingsError
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import Services
 from wan_mcp.generation.status import TaskChanged
@@ -18,6 +20,9 @@ from wan_mcp.server.text import INSTRUCTIONS
 from wan_mcp.server.tool import StrictTool
 from wan_mcp.server.tools import TOOLS
 from wan_mcp.settings import Settings
+
+TAKE_UP_AFTER = 3.0
+"""Seconds after the start."""
 
 
 class MakeRuntime(Protocol):
@@ -47,6 +52,7 @@ def create_server(
             make(settings, changed=notifier.changed) as runtime,
             tasks.serving(Services(runtime)) as services,
         ):
+            runtime.followers.start_soon(_take_up, services)
             yield services
 
     server = MCPServer(
@@ -64,3 +70,10 @@ def create_server(
     add_prompts(server)
     logs.quieten()
     return server
+
+
+async def _take_up(services: Services) -> None:
+    """Follow what earlier servers left unfinished or unsaved; not at once: the start comes first."""
+    await anyio.sleep(TAKE_UP_AFTER)
+    with suppress(SettingsError):  # without a key there is nothing to follow
+        await services.own().take_up()

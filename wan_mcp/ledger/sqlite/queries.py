@@ -14,6 +14,8 @@ MAX_GAP = 30.0
 """Seconds between two reads, at most, for a completion in between to tell how long the task took."""
 REFRESHED_AFTER = 2.0
 """Seconds after which a state that did not change is written again: other processes need not read it then."""
+USUAL_SECONDS = 120.0
+"""How long a task takes, where nothing was estimated: the estimate in the API's own example."""
 UPLOAD_MARGIN = 3600.0
 """Seconds before its expiry from which an upload is no longer used: the generation has to fetch it."""
 UPLOADS_KEPT = 30 * 24 * 3600.0
@@ -46,6 +48,16 @@ def newest(
     found = database.execute(
         f"SELECT * FROM entries WHERE {' AND '.join(conditions)} ORDER BY asked_at DESC, number DESC LIMIT ?",
         (*values, limit),
+    )
+    return [entry_of(row) for row in found]
+
+
+def unsaved(database: sqlite3.Connection, owner: str, since: float) -> list[Entry]:
+    found = database.execute(
+        "SELECT * FROM entries WHERE owner = ? AND status IN ('pending', 'processing', 'completed')"
+        " AND saved IS NULL AND idempotency_key IS NOT NULL AND same_as IS NULL"
+        " AND max(asked_at, coalesce(completed_at, 0)) > ? ORDER BY asked_at DESC",
+        (owner, since),
     )
     return [entry_of(row) for row in found]
 
@@ -226,7 +238,9 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
         # Known only if a read shortly before saw the task running: the end is taken to be halfway between.
         " took = CASE WHEN ? AND completed_at IS NULL AND status IN ('pending', 'processing')"
         " AND ? - known_at <= ? THEN (? + known_at) / 2 - asked_at ELSE took END,"
-        " completed_at = coalesce(completed_at, ?) WHERE number = ?",
+        # Where nobody has watched, it may have been completed long ago: as soon as it was expected.
+        " completed_at = coalesce(completed_at, CASE WHEN ? THEN"
+        " min(?, max(coalesce(known_at, 0), asked_at + ?)) END) WHERE number = ?",
         (
             task.id,
             task.status,
@@ -237,7 +251,9 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
             now,
             MAX_GAP,
             now,
-            now if task.status == "completed" else None,
+            task.status == "completed",
+            now,
+            task.estimated_time or USUAL_SECONDS,
             number,
         ),
     )

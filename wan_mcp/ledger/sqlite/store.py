@@ -171,6 +171,9 @@ class SqliteOwnerLedger:
     async def entries(self, *, status: EntryStatus | None = None, limit: int = 50) -> list[Entry]:
         return await self._read(lambda database, owner: queries.newest(database, owner, status, limit))
 
+    async def unsaved(self, *, since: float) -> list[Entry]:
+        return await self._read(lambda database, owner: queries.unsaved(database, owner, since))
+
     async def rivals(self) -> list[Entry]:
         return await self._read(lambda database, owner: queries.rivals(database, self._gateway))
 

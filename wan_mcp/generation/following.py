@@ -1,0 +1,98 @@
+"""Following tasks to their end and keeping their videos, whether or not anybody waits."""
+
+import itertools
+import logging
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from wan_mcp.errors import LedgerError, WanError
+from wan_mcp.generation.polling import Poller
+from wan_mcp.generation.status import LINK_LIFE, TaskReader
+from wan_mcp.ledger import Entry, OwnerLedger
+
+logger = logging.getLogger(__name__)
+
+RETRIES = (30.0, 120.0, 600.0)
+"""Seconds between the first attempts to save a video; then each is as long as the last."""
+AT_ONCE = 3
+"""Videos that are saved at the same time at most."""
+
+
+class Follower:
+    """Follows the tasks of one owner.
+
+    Args:
+        tasks: reads them.
+        poller: shared with those who wait.
+        ledger: the owner's; tells what is unfinished or unsaved.
+        save: saves the video of a task; to be called as often as one likes.
+        clock: the time, in Unix seconds.
+        background: where tasks are followed; to be cancelled when the program stops.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskReader,
+        poller: Poller,
+        ledger: OwnerLedger,
+        save: Callable[[str], Awaitable[object]],
+        clock: Callable[[], float],
+        background: TaskGroup,
+    ) -> None:
+        self._tasks = tasks
+        self._poller = poller
+        self._ledger = ledger
+        self._save = save
+        self._clock = clock
+        self._background = background
+        self._followed: set[str] = set()
+        self._saving = anyio.CapacityLimiter(AT_ONCE)
+
+    async def take_up(self) -> None:
+        """Follow what earlier programs have left unfinished or unsaved, and whose link may still live."""
+        try:
+            entries = await self._ledger.unsaved(since=self._clock() - LINK_LIFE)
+        except LedgerError as error:
+            logger.warning("earlier tasks are not followed: %s", error)
+            return
+        for entry in entries:
+            self.follow(entry)
+
+    def follow(self, entry: Entry) -> None:
+        """Follow a task in the background, unless there is nothing left to do."""
+        task = entry.task
+        if task is None or task.id in self._followed or entry.saved is not None:
+            return
+        if task.status not in ("failed", "cancelled"):
+            self._followed.add(task.id)
+            self._background.start_soon(self._follow, entry, task.id)
+
+    async def _follow(self, entry: Entry, task_id: str) -> None:
+        left = max(entry.asked_at, entry.completed_at or 0.0) + LINK_LIFE - self._clock()
+        try:
+            with anyio.move_on_after(left):
+                await self._keep(entry, task_id)
+        except WanError as error:
+            logger.info("%s is not followed any more: %s", task_id, error)
+        except Exception:
+            logger.exception("following %s failed unexpectedly", task_id)
+        finally:
+            self._followed.discard(task_id)
+
+    async def _keep(self, entry: Entry, task_id: str) -> None:
+        assert entry.task is not None
+        if not entry.task.is_over:
+            await self._tasks.learn(task_id)
+            pause = max(self._tasks.pause(entry.task) - (self._clock() - (entry.known_at or 0.0)), 0.0)
+            if (await self._poller.follow(task_id, pause)).status != "completed":
+                return
+        for pause in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
+            try:
+                async with self._saving:
+                    await self._save(task_id)
+                return
+            except WanError as error:
+                logger.warning("%s cannot be saved yet: %s", task_id, error)
+            await anyio.sleep(pause)
