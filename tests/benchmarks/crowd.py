@@ -47,6 +47,7 @@ async def calls(url: str, folder: str, begin: float) -> None:
         "EVOLINK_BASE_URL": url,
         "EVOLINK_FILES_URL": url,
         "WAN_MCP_DATA_DIR": folder,
+        "WAN_MCP_OUTPUT_DIR": folder,
         "WAN_MCP_IMAGE_CHECK": "0",
         "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
     }

@@ -43,6 +43,7 @@ async def serving(folder: Path, *arguments: str) -> AsyncIterator[str]:
         "EVOLINK_API_KEY": KEY,
         "EVOLINK_BASE_URL": "http://127.0.0.1:9",
         "WAN_MCP_DATA_DIR": str(folder),
+        "WAN_MCP_OUTPUT_DIR": str(folder),
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
     }

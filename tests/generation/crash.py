@@ -168,6 +168,7 @@ class Account:
             "EVOLINK_BASE_URL": self.url,
             "EVOLINK_FILES_URL": self.url,
             "WAN_MCP_DATA_DIR": str(self.folder),
+            "WAN_MCP_OUTPUT_DIR": str(self.folder / "videos"),
             "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
             "WAN_MCP_IMAGE_CHECK": "off",
             "WAN_MCP_LOG_LEVEL": "ERROR",

@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ async def test_fifty_tasks_are_followed_at_once(world: World) -> None:
     """Each is kept, within the bounds on reads."""
     async with client(world) as asked, anyio.create_task_group() as group:
         for take in range(1, 31):
-            group.start_soon(lambda take=take: begin(asked, take=take))
+            group.start_soon(partial(begin, asked, take=take))
         await anyio.sleep(300)
         assert len(videos(world)) == 30
 

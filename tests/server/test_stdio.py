@@ -15,7 +15,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.world import KEY, render
-from wan_mcp.sandbox import Sandbox, running
+from wan_mcp.sandbox import Fault, Sandbox, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -89,6 +89,7 @@ async def serving(
         "WAN_MCP_DATA_DIR": str(folder / "data"),
         "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
         "WAN_MCP_IMAGE_DIRS": str(folder),
+        "WAN_MCP_OUTPUT_DIR": str(folder / "videos"),
         "PYTHONUNBUFFERED": "1",
     }
     process = await anyio.open_process(
@@ -253,16 +254,50 @@ async def test_closing_stdin_in_the_middle_of_a_wait_ends_the_server(tmp_path: P
             assert await server.process.wait() == 0
 
 
-async def test_a_signal_ends_the_server(tmp_path: Path) -> None:
-    """SIGTERM during a wait leaves no process behind."""
-    async with imitation(seconds=60) as (_, url), serving(tmp_path, url) as server:
-        task = await server.tool("generate_video", prompt="go", image_urls=[picture_file(tmp_path)])
-        await server.call(
-            "tools/call", {"name": "wait_for_task", "arguments": {"task_id": task["structuredContent"]["id"]}}
-        )
-        server.process.send_signal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["before the first message", "idle", "waiting", "downloading"])
+async def test_a_signal_ends_the_server_at_once_and_quietly(
+    tmp_path: Path, number: signal.Signals, when: str
+) -> None:
+    """Over pipes as in a terminal: no traceback, no partial file, and the exit status says which signal."""
+    faults = [Fault("result", "slow", seconds=30)] if when == "downloading" else []
+    async with (
+        await anyio.open_file(tmp_path / "log", "w+b") as log,
+        imitation(seconds=0 if faults else 60, faults=faults) as (sandbox, url),
+        serving(tmp_path, url, stderr=log.wrapped, hello=when != "before the first message") as server,
+    ):
+        if when == "before the first message":
+            await server.send(HELLO | {"method": "ping"})  # it is up when it reads this
+            await server.read()
+        if when in ("waiting", "downloading"):
+            task = await server.tool("generate_video", prompt="go", image_urls=[picture_file(tmp_path)])
+            task_id = task["structuredContent"]["id"]
+            await server.call("tools/call", {"name": "wait_for_task", "arguments": {"task_id": task_id}})
+            place = "result" if faults else "task"
+            while not any(one.at == place for one in sandbox.records.calls):  # noqa: ASYNC110  another process
+                await anyio.sleep(0.01)
+        server.process.send_signal(number)
         with anyio.fail_after(5):
-            assert await server.process.wait() in (0, -signal.SIGTERM)
+            assert await server.process.wait() == -number
+        await log.seek(0)
+        assert await log.read() == b""
+    assert [path.name async for path in anyio.Path(tmp_path).rglob("*.part")] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_video_that_is_followed_is_kept_by_the_next_server(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """The client ends the server in any way, and opens another one, which is asked for nothing."""
+    async with imitation(seconds=1) as (sandbox, url):
+        async with serving(tmp_path, url) as server:
+            await server.tool("generate_video", prompt="go", image_urls=[picture_file(tmp_path)])
+            server.process.send_signal(number)
+            await server.process.wait()
+        async with serving(tmp_path, url):
+            while not [path async for path in anyio.Path(tmp_path).glob("videos/*.mp4")]:  # noqa: ASYNC110  another process writes
+                await anyio.sleep(0.05)
+    assert sandbox.records.posts == 1
 
 
 async def test_a_job_survives_the_server(tmp_path: Path) -> None:

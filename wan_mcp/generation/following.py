@@ -3,9 +3,9 @@
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
-from anyio.abc import TaskGroup
 
 from wan_mcp.errors import LedgerError, WanError
 from wan_mcp.generation.polling import Poller
@@ -29,7 +29,7 @@ class Follower:
         ledger: the owner's; tells what is unfinished or unsaved.
         save: saves the video of a task; to be called as often as one likes.
         clock: the time, in Unix seconds.
-        background: where tasks are followed; to be cancelled when the program stops.
+        run: runs work in the background until the program stops.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Follower:
         ledger: OwnerLedger,
         save: Callable[[str], Awaitable[object]],
         clock: Callable[[], float],
-        background: TaskGroup,
+        run: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
         self._tasks = tasks
         self._poller = poller
         self._ledger = ledger
         self._save = save
         self._clock = clock
-        self._background = background
+        self._run = run
         self._followed: set[str] = set()
         self._saving = anyio.CapacityLimiter(AT_ONCE)
 
@@ -67,7 +67,7 @@ class Follower:
             return
         if task.status not in ("failed", "cancelled"):
             self._followed.add(task.id)
-            self._background.start_soon(self._follow, entry, task.id)
+            self._run(partial(self._follow, entry, task.id))
 
     async def _follow(self, entry: Entry, task_id: str) -> None:
         left = max(entry.asked_at, entry.completed_at or 0.0) + LINK_LIFE - self._clock()

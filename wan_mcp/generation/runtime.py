@@ -74,20 +74,18 @@ class Runtime:
         self._ledger = ledger
         self.rate_limit = RateLimit(settings.reads_a_second, settings.reads_at_once)
         self._background: TaskGroup | None = None
-        self._followers: TaskGroup | None = None
+        self._given_up_at_exit: set[anyio.CancelScope] = set()
 
     async def __aenter__(self) -> Self:
         self._background = anyio.create_task_group()
         await self._background.__aenter__()
-        self._followers = anyio.create_task_group()
-        await self._followers.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.followers.cancel_scope.cancel()
-        await self.followers.__aexit__(None, None, None)
+        for scope in self._given_up_at_exit:
+            scope.cancel()
         background = self.background
         background.cancel_scope.deadline = anyio.current_time() + GRACE
         background.cancel_scope.shield = True
@@ -113,11 +111,18 @@ class Runtime:
         assert self._background is not None, "enter the runtime first"
         return self._background
 
-    @property
-    def followers(self) -> TaskGroup:
-        """Where tasks are followed; given up at once when the program stops, since any program goes on."""
-        assert self._followers is not None, "enter the runtime first"
-        return self._followers
+    def run_until_exit(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Run ``work`` in the background; it is given up at once when the program stops."""
+
+        async def run() -> None:
+            with anyio.CancelScope() as scope:
+                self._given_up_at_exit.add(scope)
+                try:
+                    await work()
+                finally:
+                    self._given_up_at_exit.discard(scope)
+
+        self.background.start_soon(run)
 
     async def run_to_end(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run ``work`` to its end even if the caller is cancelled, and give the caller its result."""

@@ -90,7 +90,7 @@ class VideoService:
             self._ledger,
             partial(self.save, name=None),
             runtime.clock,
-            runtime.followers,
+            runtime.run_until_exit,
         )
         self._submitter = Submitter(means, settings, runtime.background, self._follow)
 
@@ -194,7 +194,7 @@ class VideoService:
         if self.settings.autosave:
             self._follower.follow(submitted.entry)
             if submitted.also_paid:  # the ledger has them as unsaved
-                self._runtime.followers.start_soon(self._follower.take_up)
+                self._runtime.run_until_exit(self._follower.take_up)
 
     async def _open(self, reference: str, patience: float) -> Picture:
         with anyio.move_on_after(patience):

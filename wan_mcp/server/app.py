@@ -52,7 +52,7 @@ def create_server(
             make(settings, changed=notifier.changed) as runtime,
             tasks.serving(Services(runtime)) as services,
         ):
-            runtime.followers.start_soon(_take_up, services)
+            runtime.run_until_exit(partial(_take_up, services))
             yield services
 
     server = MCPServer(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from mcp.shared.message import SessionMessage
 from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest
 from pydantic_core import ValidationError, from_json
@@ -38,7 +39,8 @@ class Lines(anyio.AsyncFile[str]):
         """Where messages to the client go; to be set before the first line is read."""
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        while line := await self.readline():
+        # Whoever ends the server does not wait for the client's next line.
+        while line := await anyio.to_thread.run_sync(self.wrapped.readline, abandon_on_cancel=True):
             problem = refusal(line)
             if problem is None:
                 yield line
