@@ -146,6 +146,8 @@ async def test_a_proxy_that_refuses_or_cannot_be_used_is_told(monkeypatch: pytes
             ):
                 pass
     monkeypatch.setenv("https_proxy", "gopher://127.0.0.1:70")
-    with pytest.raises(SettingsError, match="HTTPS_PROXY or ALL_PROXY names cannot be used"):
+    with pytest.raises(
+        SettingsError, match="proxy or the certificates that the environment names cannot be used"
+    ):
         async with PublicFetcher(resolve=Names(pics_example="93.184.215.14")).stream("https://pics.example/"):
             pass

@@ -1,7 +1,6 @@
 """HTTP to the API: the connection pool that all keys share, and the one function that makes a request."""
 
 import logging
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -17,6 +16,7 @@ from wan_mcp.evolink.http_errors import Reply
 from wan_mcp.evolink.redaction import tidy, without_key
 from wan_mcp.evolink.responses import ASK_LATER
 from wan_mcp.net.addresses import is_this_machine
+from wan_mcp.net.trust import Trust
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +54,16 @@ class Connections:
 
     Args:
         transport: replaces the network, for tests.
+        trust: the certificates to trust, where others share them.
     """
 
-    def __init__(self, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, transport: httpx2.AsyncBaseTransport | None = None, trust: Trust | None = None
+    ) -> None:
         self._transport = transport
+        self._trust = trust or Trust()
         self._pools: dict[tuple[bool, bool], httpx2.AsyncClient] = {}
         """By whether they are for paid requests, and for this machine."""
-        self._trust: ssl.SSLContext | None = None
-        """Shared by them: it takes tens of milliseconds to read."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,6 +77,15 @@ class Connections:
         """Close the connections; a later call opens them again."""
         while self._pools:
             await self._pools.popitem()[1].aclose()
+
+    async def open(self, url: str) -> None:
+        """Prepare for the first requests to an address, which then take less time. Nothing is sent.
+
+        Raises:
+            Unreachable: when the environment names a proxy or certificates that cannot be used.
+        """
+        for paid in (False, True):
+            await self._pool(url, paid=paid)
 
     async def call(
         self,
@@ -98,7 +109,7 @@ class Connections:
             EvolinkError: the one that kept an answer from coming.
         """
         with _network_errors(paid=False), anyio.fail_after(seconds):
-            return await self._exchange(self._open(url), key, method, url, {}, **body)
+            return await self._exchange(await self._pool(url), key, method, url, {}, **body)
 
     async def call_paid(
         self,
@@ -140,7 +151,7 @@ class Connections:
 
         with _network_errors(paid=True):
             with scope:
-                pool = self._open(url, paid=True)
+                pool = await self._pool(url, paid=True)
                 return await self._exchange(
                     pool, key, "POST", url, headers, extensions={"trace": trace}, **body
                 )
@@ -164,18 +175,16 @@ class Connections:
         shown = without_key(dict(response.headers), secret)
         return Reply(response.status_code, shown, content, secret, arrived)
 
-    def _open(self, url: str, *, paid: bool = False) -> httpx2.AsyncClient:
+    async def _pool(self, url: str, *, paid: bool = False) -> httpx2.AsyncClient:
         here = is_this_machine(httpx2.URL(url).host)
         if (paid, here) in self._pools:
             return self._pools[paid, here]
         limits = _PAID if paid else _LIMITS
         try:
-            if self._transport is None and self._trust is None:
-                self._trust = httpx2.create_ssl_context()
-            trust = self._trust or True
+            trust = True if self._transport is not None else await self._trust.context()
             # A client that is given its transport uses no proxy.
             direct = httpx2.AsyncHTTPTransport(verify=trust, limits=limits) if here else None
-            self._pools[paid, here] = httpx2.AsyncClient(
+            pool = httpx2.AsyncClient(
                 transport=self._transport or direct,
                 verify=trust,
                 # A compressed answer could not be bounded before it is unpacked.
@@ -193,7 +202,8 @@ class Connections:
                 "The proxy or the certificates that the environment names cannot be used.",
                 next_step="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
             ) from error
-        return self._pools[paid, here]
+        # While the certificates were read, another call may have been faster.
+        return self._pools.setdefault((paid, here), pool)
 
 
 async def _bounded(response: httpx2.Response) -> bytes:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from wan_mcp.evolink import Task
 from wan_mcp.generation.schedule import expected_duration, next_poll
 
-MAX_UNKNOWN_PAUSE = 8.0
-"""Seconds between two polls at most where nothing tells how long a task takes, as in the vendor's clients."""
+MAX_UNKNOWN_PAUSE = 7.2
+"""Seconds between two polls at most where nothing tells how long a task takes: 8 with jitter, as the vendor's
+own clients."""
 CORRECTION = 1.3
 """The factor by which the time left has to rise to be corrected: above a quarter, also when it is rounded."""
 MIN_CORRECTION = 5.0

@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from importlib import import_module
 from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
+import anyio.to_thread
 import httpx2
 from anyio.abc import TaskGroup
 
+from wan_mcp.errors import LedgerError, Unreachable
 from wan_mcp.evolink import Connections
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.polling import RateLimit
@@ -17,6 +21,7 @@ from wan_mcp.images import PictureLoader
 from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.policy import Delays
 from wan_mcp.net.fetch import PublicFetcher, Resolve
+from wan_mcp.net.trust import Trust
 from wan_mcp.settings import Settings
 
 GRACE = 0.8
@@ -64,9 +69,10 @@ class Runtime:
         self.changed = changed
         self.delays = delays
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
-        self.connections = Connections(transport)
+        trust = Trust()
+        self.connections = Connections(transport, trust)
         self.fetcher = PublicFetcher(
-            allow_private=settings.allow_private_network, resolve=resolve, transport=transport
+            allow_private=settings.allow_private_network, resolve=resolve, transport=transport, trust=trust
         )
         self.pictures = PictureLoader(
             self.fetcher, folders=settings.image_dirs, local=local, check=settings.image_check
@@ -110,6 +116,14 @@ class Runtime:
         """Where work runs that outlives the call that began it."""
         assert self._background is not None, "enter the runtime first"
         return self._background
+
+    async def warm_up(self) -> None:
+        """Prepare what the first calls need, so that they need not wait for it."""
+        with suppress(LedgerError, Unreachable):  # a call that needs them says what is wrong
+            await self.connections.open(self.settings.base_url)
+            await anyio.to_thread.run_sync(import_module, "wan_mcp.ledger.sqlite.store")
+            await self.ledger.open()
+        await anyio.to_thread.run_sync(self.pictures.warm_up)
 
     def run_until_exit(self, work: Callable[[], Awaitable[object]]) -> None:
         """Run ``work`` in the background; it is given up at once when the program stops."""

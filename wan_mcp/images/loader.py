@@ -74,6 +74,12 @@ class PictureLoader:
         self._check = check
         self._decoding = anyio.Semaphore(_AT_ONCE)
 
+    def warm_up(self) -> None:
+        """Import what the first picture needs."""
+        from PIL import Image, ImageOps  # noqa: F401
+
+        Image.preinit()
+
     async def open(self, reference: str) -> Picture:
         """Make a picture that Evolink takes from the one that ``reference`` names.
 

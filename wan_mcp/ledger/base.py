@@ -227,6 +227,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def open(self) -> None:
+        """Prepare for the first calls, which then take less time."""
+        ...
+
     async def entries(self, *, limit: int = 50) -> list[Entry]:
         """The rows of all owners, newest first."""
         ...

@@ -32,6 +32,7 @@ from wan_mcp.net.addresses import (
     shown,
     split,
 )
+from wan_mcp.net.trust import Trust
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Looks up a host name and port: every IP address, in the order in which to try them."""
@@ -66,6 +67,7 @@ class PublicFetcher:
         public: decides about each IP address.
         resolve: looks up names.
         transport: makes the connections; with one, the proxies of the environment are not used.
+        trust: the certificates to trust, where others share them.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class PublicFetcher:
         public: Callable[[IPAddress], bool] = is_public_ip,
         resolve: Resolve | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self._allow_private = allow_private
         self._public = public
         self._resolve = resolve or _resolve
         self._given = transport
+        self._trust = trust or Trust()
         self._transports: dict[str | None, httpx2.AsyncBaseTransport] = {}
 
     async def aclose(self) -> None:
@@ -164,7 +168,7 @@ class PublicFetcher:
 
     async def _send(self, checked: Checked, headers: Mapping[str, str]) -> httpx2.Response:
         proxy = self._proxy_for(checked.url)
-        transport = self._transport(proxy)
+        transport = await self._transport(proxy)
         named = _request(checked.url, headers)
         if proxy is not None:
             response = await transport.handle_async_request(named)
@@ -182,18 +186,22 @@ class PublicFetcher:
             return None
         return proxy if "://" in proxy else f"http://{proxy}"
 
-    def _transport(self, proxy: str | None) -> httpx2.AsyncBaseTransport:
+    async def _transport(self, proxy: str | None) -> httpx2.AsyncBaseTransport:
         """Connections are not kept alive: one that was opened for a name must not serve another name."""
         if self._given is not None:
             return self._given
         if proxy not in self._transports:
             try:
-                self._transports[proxy] = httpx2.AsyncHTTPTransport(
-                    proxy=proxy, limits=httpx2.Limits(max_keepalive_connections=0)
+                transport = httpx2.AsyncHTTPTransport(
+                    verify=await self._trust.context(),
+                    proxy=proxy,
+                    limits=httpx2.Limits(max_keepalive_connections=0),
                 )
-            except (ValueError, ImportError, httpx2.InvalidURL):
-                text = "The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used."
-                raise SettingsError(text, next_step="Correct or remove it, and start again.") from None
+            except (OSError, ValueError, ImportError, httpx2.InvalidURL):
+                text = "The proxy or the certificates that the environment names cannot be used."
+                advice = "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+                raise SettingsError(text, next_step=advice) from None
+            return self._transports.setdefault(proxy, transport)
         return self._transports[proxy]
 
 

@@ -21,6 +21,8 @@ from wan_mcp.server.tool import StrictTool
 from wan_mcp.server.tools import TOOLS
 from wan_mcp.settings import Settings
 
+WARM_UP_AFTER = 0.5
+"""Seconds after the start: the client's first questions come first."""
 TAKE_UP_AFTER = 3.0
 """Seconds after the start."""
 
@@ -52,7 +54,7 @@ def create_server(
             make(settings, changed=notifier.changed) as runtime,
             tasks.serving(Services(runtime)) as services,
         ):
-            runtime.run_until_exit(partial(_take_up, services))
+            runtime.run_until_exit(partial(_prepare, runtime, services))
             yield services
 
     server = MCPServer(
@@ -72,8 +74,11 @@ def create_server(
     return server
 
 
-async def _take_up(services: Services) -> None:
-    """Follow what earlier servers left unfinished or unsaved; not at once: the start comes first."""
-    await anyio.sleep(TAKE_UP_AFTER)
-    with suppress(SettingsError):  # without a key there is nothing to follow
+async def _prepare(runtime: Runtime, services: Services) -> None:
+    """Do what no call should wait for; not at once, since the start comes first."""
+    with suppress(SettingsError):
+        runtime.settings.require_key()  # without one, no call needs any of it
+        await anyio.sleep(WARM_UP_AFTER)
+        await runtime.warm_up()
+        await anyio.sleep(TAKE_UP_AFTER - WARM_UP_AFTER)
         await services.own().take_up()

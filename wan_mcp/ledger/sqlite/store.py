@@ -44,6 +44,9 @@ class SqliteLedger:
     def for_owner(self, gateway: str, key: str) -> "SqliteOwnerLedger":
         return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, key)
 
+    async def open(self) -> None:
+        await self._database.read(lambda database: None)
+
     async def entries(self, *, limit: int = 50) -> list[Entry]:
         return await self._database.read(lambda database: queries.newest(database, None, None, limit))
 
