@@ -1,0 +1,39 @@
+"""What a server does by itself after its start: it prepares for the first calls, and asks nobody anything."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.world import World
+from wan_mcp.ledger.sqlite.store import FILE_NAME
+
+pytestmark = pytest.mark.anyio
+
+
+def ledger(world: World) -> Path:
+    return Path(world.environ["WAN_MCP_DATA_DIR"], FILE_NAME)
+
+
+async def test_the_ledger_is_opened_a_moment_after_the_start(world: World) -> None:
+    """Not at once, and no request is made for it."""
+    async with world.client():
+        assert not ledger(world).exists()
+        await anyio.sleep(2)
+        assert ledger(world).exists()
+        assert world.records.calls == []
+
+
+async def test_without_a_key_nothing_is_prepared(world: World) -> None:
+    """Nothing works anyway, and nothing is left on the disk."""
+    async with world.client(EVOLINK_API_KEY=""):
+        await anyio.sleep(10)
+    assert not ledger(world).parent.exists()
+
+
+async def test_what_cannot_be_prepared_is_no_error_before_it_is_needed(world: World, tmp_path: Path) -> None:
+    """A ledger that cannot be opened: the server lives, and lists its tools."""
+    (tmp_path / "data").write_bytes(b"in the way")
+    async with world.client(WAN_MCP_AUTOSAVE="") as client:
+        await anyio.sleep(10)
+        assert (await client.list_tools()).tools
