@@ -81,7 +81,9 @@ class VideoService:
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
         self._submitter = Submitter(means, settings, runtime.background)
         self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
-        self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks)
+        self._saver = VideoSaver(
+            settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
+        )
 
     async def generate(
         self, request: GenerationRequest, patience: float = math.inf, on_stage: OnStage = _ignored
