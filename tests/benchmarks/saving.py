@@ -28,7 +28,7 @@ from wan_mcp.sandbox import Sandbox, running
 from wan_mcp.settings import Settings
 
 SIZE = 20_000_000
-ROUNDS = 15
+ROUNDS = 40
 
 
 async def serve() -> None:

@@ -1,5 +1,6 @@
 """Downloading a result: resumed where it breaks off, examined, and only then given its name."""
 
+import hashlib
 import math
 import os
 import re
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import anyio
 import anyio.to_thread
@@ -56,6 +57,7 @@ class _Download:
     on_progress: OnProgress
     block: bytearray = field(default_factory=bytearray)
     """What has arrived and is not written yet."""
+    digest: Any = field(default_factory=hashlib.sha256)
     received: int = 0
     length: int | None = None
     coding: str = ""
@@ -97,18 +99,21 @@ async def save(link: str, folder: Path, name: str, stream: Stream, on_progress: 
             with partial.open("x+b") as file:
                 download = _Download(partial, file, on_progress)
                 whole, video = await _fetch(link, download, stream, decoded)
-            return await anyio.to_thread.run_sync(_place, whole, video, folder, safe_stem(name))
+            digest = download.digest.hexdigest()
+            return await anyio.to_thread.run_sync(
+                _place, whole, digest if whole == partial else None, video, folder, safe_stem(name)
+            )
         finally:
             with anyio.CancelScope(shield=True):
                 for path in (partial, decoded):
                     await anyio.Path(path).unlink(missing_ok=True)
 
 
-def _place(whole: Path, video: formats.Video, folder: Path, stem: str) -> Saved:
+def _place(whole: Path, digest, video: formats.Video, folder: Path, stem: str) -> Saved:
     """Make a file durable, and give it its name."""
     with whole.open("rb+") as file:
         os.fsync(file.fileno())
-    digest, size, movie = files.digest_of(whole), whole.stat().st_size, video.movie
+    digest, size, movie = digest or files.digest_of(whole), whole.stat().st_size, video.movie
     target = files.place(whole, folder, stem, video.ending)
     return Saved(str(target), size, digest, movie.seconds, movie.width, movie.height, video.remark)
 
@@ -195,7 +200,7 @@ def _restart(response: httpx2.Response, download: _Download) -> None:
     """Begin at the first byte: a first attempt, or a host that cannot resume."""
     download.file.seek(0)
     download.file.truncate()
-    download.received, download.is_examined = 0, False
+    download.received, download.is_examined, download.digest = 0, False, hashlib.sha256()
     download.coding = response.headers.get("content-encoding", "")
     download.tag = None if download.coding else _tag(response)  # what is encoded anew may differ each time
     download.length = _length(response)
@@ -260,6 +265,7 @@ async def _write(download: _Download) -> None:
     def write() -> None:
         download.file.write(download.block)
         download.file.flush()
+        download.digest.update(download.block)
 
     await anyio.to_thread.run_sync(write)
     download.block = bytearray()
