@@ -29,7 +29,8 @@ def decode(source: Path, target: Path, coding: str, limit: int) -> bool:
     """
     with source.open("rb") as file:
         head = file.read(formats.HEAD)
-    coding = coding or ("gzip" if head.startswith(GZIP) else "")
+    if head.startswith(GZIP) and coding.lower().rpartition(",")[2].strip() != "gzip":
+        coding = "gzip"
     if not coding or formats.ending(head):
         return False
     size = 0
