@@ -1,8 +1,9 @@
 """Saving a video beside a plain streamed copy of it: ``python -m tests.benchmarks.saving``.
 
-A server of its own process sends the same 20 MB over loopback. The plain copy is an HTTP client that writes each
-chunk to a file, and ``fsync`` at the end. Both take turns in one process; the medians are compared. "Saved" is all
-of ``VideoService.save``: the task read, the locks, the examination, the digest, the name and the ledger.
+A server in a process of its own sends the same 20 MB over loopback. The plain copy is an HTTP client that
+writes each chunk to a file, and ``fsync`` at the end. Both take turns in one process; the medians are
+compared. "Saved" is all of ``VideoService.save``: the task read, the locks, the examination, the digest,
+the name and the ledger.
 """
 
 # ruff: noqa: T201  a benchmark prints its results
@@ -57,7 +58,7 @@ def settings(url: str, folder: Path) -> Settings:
 async def copy(link: str, target: Path) -> None:
     """A plain copy."""
     async with httpx2.AsyncClient(trust_env=False) as client, client.stream("GET", link) as response:
-        with target.open("wb") as file:  # noqa: ASYNC230  what the simplest program does
+        with target.open("wb") as file:
             async for chunk in response.aiter_raw():
                 file.write(chunk)
             file.flush()

@@ -68,7 +68,7 @@ def chunked(body: bytes, *headers: str, end: bytes = b"0\r\n\r\n") -> bytes:
 
 
 class Wire:
-    """A server that answers each path with bytes of its own, the first ones first and the last one for ever."""
+    """A server that answers each path with bytes of its own, one by one, and the last ones for ever."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -108,6 +108,7 @@ def settings(url: str, folder: Path, **environ: str) -> Settings:
     given = {
         "EVOLINK_API_KEY": KEY,
         "EVOLINK_BASE_URL": url,
+        "EVOLINK_FILES_URL": url,
         "WAN_MCP_DATA_DIR": str(folder / "data"),
         "WAN_MCP_OUTPUT_DIR": str(folder / "videos"),
         "WAN_MCP_IMAGE_CHECK": "0",

@@ -1,5 +1,4 @@
-"""Complete videos are kept whatever they look like, and incomplete ones never: over real sockets, by the tool."""
-# ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
+"""Over real sockets, by the tool: complete videos are kept whatever they look like, others never."""
 
 import gzip
 import random
