@@ -12,12 +12,14 @@ from wan_mcp.generation.service import VideoService
 from wan_mcp.settings import Settings
 
 
-async def save(task_id: str, name: str | None = None) -> None:
+async def save(task_id: str, *names: str) -> None:
     async with Runtime(Settings.load()) as runtime:
-        snapshot = await VideoService(runtime, runtime.settings.require_key()).save(task_id, name, silent)
+        snapshot = await VideoService(runtime, runtime.settings.require_key()).save(
+            task_id, next(iter(names), None), silent
+        )
     assert snapshot.saved is not None
     print(snapshot.saved.path)
 
 
 if __name__ == "__main__":
-    anyio.run(save, *sys.argv[1:])
+    anyio.run(save, sys.argv[1], *sys.argv[2:])

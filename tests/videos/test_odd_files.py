@@ -5,6 +5,7 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,6 @@ STRANGE = random.Random(1).randbytes(5000)
 @pytest.fixture(autouse=True)
 def _proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-def before(content: bytes, *boxes: bytes) -> bytes:
-    """A film with boxes before its type; the index of chunks leads to where they were, which nobody minds."""
-    return b"".join(boxes) + content
 
 
 def open_media(content: bytes) -> bytes:
@@ -71,7 +67,7 @@ KEPT: dict[str, tuple[Callable[[], bytes], str]] = {
     "open fragment in chunks": (lambda: chunked(OPEN_FRAGMENTS), "mp4"),
     "64-bit media": (lambda: answer(large_media(MP4)), "mp4"),
     **{
-        f"{kind} first": (lambda kind=kind: answer(before(MP4, box(kind.encode(), bytes(20)))), "mp4")
+        f"{kind} first": (partial(answer, box(kind.encode(), bytes(20)) + MP4), "mp4")
         for kind in ("free", "skip", "styp", "wide", "pdin", "emsg", "sidx", "uuid", "prft")
     },
     "mov": (lambda: answer(MOV), "mov"),
@@ -89,7 +85,7 @@ KEPT: dict[str, tuple[Callable[[], bytes], str]] = {
     "gzip twice": (lambda: answer(gzip.compress(gzip.compress(MP4)), "Content-Encoding: gzip, gzip"), "mp4"),
     "odd encoding": (lambda: answer(MP4, "Content-Encoding: aws-chunked"), "mp4"),
     **{
-        kind: (lambda kind=kind: answer(MP4, kind=kind), "mp4")
+        kind: (partial(answer, MP4, kind=kind), "mp4")
         for kind in ("text/plain", "text/html; charset=utf-8", "application/json", "image/jpeg", "")
     },
     "padding": (lambda: answer(MP4 + b"\x00" * 5), "mp4"),

@@ -109,7 +109,7 @@ async def save(link: str, folder: Path, name: str, stream: Stream, on_progress: 
                     await anyio.Path(path).unlink(missing_ok=True)
 
 
-def _place(whole: Path, digest, video: formats.Video, folder: Path, stem: str) -> Saved:
+def _place(whole: Path, digest: str | None, video: formats.Video, folder: Path, stem: str) -> Saved:
     """Make a file durable, and give it its name."""
     with whole.open("rb+") as file:
         os.fsync(file.fileno())
