@@ -42,7 +42,10 @@ async def fetch(url: str) -> bytes:
 
 def render(content: bytes, seconds: int, quality: str) -> bytes:
     """Enough of an MP4 file for whoever looks only at its beginning."""
-    return b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(1000)
+    return (
+        b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom\x00\x00\x00\x08moov\x00\x00\x00\x00mdat"
+        + bytes(1000)
+    )
 
 
 class Web(httpx2.AsyncBaseTransport):

@@ -14,7 +14,8 @@ WanError
 ├── FetchFailed              a public address did not deliver
 ├── InternalError            wan-mcp itself failed
 ├── VideoError               a result cannot be fetched, is no video, or cannot be stored
-│   └── LinkDead             the result's link does not work any more
+│   └── LinkFailed           the result's link delivers no whole video
+│       └── LinkDead         the result's link does not work any more
 └── EvolinkError             the API refused, failed, or could not be reached
     ├── Unreachable          no connection was made
     ├── LostAnswer           the request may have arrived, its answer did not
@@ -123,7 +124,11 @@ class VideoError(WanError):
     """Raised when a result cannot be fetched, is no video, or cannot be written to the disk."""
 
 
-class LinkDead(VideoError):
+class LinkFailed(VideoError):
+    """Raised when a result's link delivers no whole video; another link of the task may."""
+
+
+class LinkDead(LinkFailed):
     """Raised when a result's link does not work any more; such links live 24 hours."""
 
 

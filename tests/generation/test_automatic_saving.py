@@ -58,7 +58,6 @@ async def test_nothing_is_saved_by_itself_where_that_is_turned_off(world: World)
         Fault("result", "status", times=None, status=500),
         Fault("result", "html", times=None),
         Fault("result", "empty", times=None),
-        Fault("result", "garbage", times=None),
         Fault("result", "redirect", times=None, location="http://10.0.0.1/x"),
         Fault("result", "dropped", times=None),
         None,

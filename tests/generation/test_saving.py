@@ -1,14 +1,18 @@
 """Saving the video of a task: the link, the file, and the ledger between them."""
 # ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
 
+import errno
 import hashlib
+import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from filelock import FileLock
 from mcp.types import ResourceLink
 
 from tests.calls import ARGUMENTS, ERAS, call, text
@@ -35,8 +39,13 @@ from wan_mcp.ledger import Saved
 from wan_mcp.ledger.sqlite.store import SqliteOwnerLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.videos import download as videos
+from wan_mcp.videos.task_lock import task_lock
 
 pytestmark = pytest.mark.anyio
+
+
+NAME = "the-cat-yawns.mp4"
+"""What a video of the usual prompt is called."""
 
 
 class Cinema:
@@ -72,14 +81,14 @@ async def cinema(world: World) -> AsyncIterator[Cinema]:
 
 
 async def test_saving_again_answers_the_file_that_there_is(cinema: Cinema) -> None:
-    """No second download, whatever the name; nor in another program of the same user."""
+    """No second download; nor in another program of the same user."""
     first = await cinema.save()
-    assert Path(first.path) == cinema.folder / f"{cinema.task_id}.mp4"
-    assert await cinema.save() == await cinema.save("another") == first
+    assert Path(first.path) == cinema.folder / NAME
+    assert await cinema.save() == await cinema.save("the-cat-yawns.webm") == first
     async with cinema.world.service() as later:
         assert (await later.save(cinema.task_id, None, silent)).saved == first
     assert len(cinema.host.requests) == 1
-    assert files(cinema.folder) == {f"{cinema.task_id}.mp4": FILM}
+    assert files(cinema.folder) == {NAME: FILM}
 
 
 @pytest.mark.parametrize("days", [2, 10])
@@ -91,6 +100,119 @@ async def test_the_saved_file_is_found_when_nothing_else_is_left(cinema: Cinema,
     assert await cinema.save() == first
     cinema.world.sandbox.faults.add(Fault("task", "dropped", times=None))
     assert await cinema.save() == first
+
+
+async def test_another_name_is_given_to_the_same_video(cinema: Cinema, tmp_path: Path) -> None:
+    """Once for each name, without another download; the answer names the file that was asked for."""
+    first = await cinema.save()
+    for _ in range(2):
+        second = await cinema.save("Mein Film.MOV")
+        assert second == replace(first, path=str(cinema.folder / "Mein Film.mp4"))
+    assert await cinema.save() == second
+    assert (await cinema.save(NAME)).path == first.path
+    assert files(cinema.folder) == {NAME: FILM, "Mein Film.mp4": FILM}
+    folder = tmp_path / "elsewhere"
+    async with cinema.world.service(WAN_MCP_OUTPUT_DIR=str(folder)) as other:
+        for _ in range(2):
+            saved = (await other.save(cinema.task_id, "out.mp4", silent)).saved
+            assert saved == replace(first, path=str(folder / "out.mp4"))
+    assert files(folder) == {"out.mp4": FILM}
+    assert len(cinema.host.requests) == 1
+
+
+@pytest.mark.parametrize("linked", [True, False])
+async def test_another_name_never_replaces_a_file(
+    cinema: Cinema, linked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number is added, as for a new video; asking again makes no third file."""
+    if not linked:
+
+        def fail(*args: object) -> None:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        monkeypatch.setattr(os, "link", fail)
+    await cinema.save()
+    (cinema.folder / "mine.mp4").write_bytes(OTHER)
+    for _ in range(2):
+        assert (await cinema.save("mine")).path == str(cinema.folder / "mine-2.mp4")
+    assert files(cinema.folder) == {NAME: FILM, "mine.mp4": OTHER, "mine-2.mp4": FILM}
+
+
+@pytest.mark.parametrize("lost", ["first", "second"])
+async def test_one_of_two_names_is_enough(cinema: Cinema, lost: str) -> None:
+    """Whichever is removed, nothing is downloaded for the one that is there."""
+    paths = {"first": Path((await cinema.save()).path), "second": Path((await cinema.save("mine")).path)}
+    paths[lost].unlink()
+    left = next(path for name, path in paths.items() if name != lost)
+    assert (await cinema.save()).path == str(left)
+    assert len(cinema.host.requests) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", OTHER])
+async def test_another_name_for_a_video_that_is_gone_is_a_download(
+    cinema: Cinema, content: bytes | None
+) -> None:
+    """The earlier file was removed or changed."""
+    first = Path((await cinema.save()).path)
+    if content is None:
+        first.unlink()
+    else:
+        first.write_bytes(content)
+    await cinema.save("mine")
+    assert files(cinema.folder) == {"mine.mp4": FILM} | ({} if content is None else {NAME: content})
+    assert len(cinema.host.requests) == 2
+
+
+async def test_a_take_is_named_after_its_number(cinema: Cinema) -> None:
+    """The second video of the same prompt."""
+    cinema.world.sandbox.faults.clear()
+    request = GenerationRequest.model_validate(ARGUMENTS | {"take": 2})
+    task = (await cinema.service.generate(request)).task
+    await anyio.sleep(130)
+    cinema.link_to(LINK)
+    await cinema.service.save(task.id, None, silent)
+    assert files(cinema.folder) == {"the-cat-yawns-take-2.mp4": FILM}
+
+
+@pytest.mark.parametrize("obstacle", ["file", "folder of another"])
+async def test_without_a_place_for_locks_the_video_is_saved_all_the_same(
+    cinema: Cinema, obstacle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then two processes may make two files, which is better than none."""
+    locks = Path(cinema.world.environ["WAN_MCP_DATA_DIR"]) / "saving"
+    if obstacle == "file":
+        locks.write_bytes(b"")
+    else:
+
+        def refuse(*args: object, **options: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(FileLock, "acquire", refuse)
+    await cinema.save()
+    assert files(cinema.folder) == {NAME: FILM}
+
+
+async def test_lock_files_do_not_pile_up(cinema: Cinema) -> None:
+    """Nor those of processes that were killed."""
+    locks = Path(cinema.world.environ["WAN_MCP_DATA_DIR"]) / "saving"
+    locks.mkdir()
+    (locks / "0123.lock").write_bytes(b"")
+    await cinema.save()
+    assert files(locks) == {}
+
+
+async def test_who_waits_for_another_process_can_be_cancelled(cinema: Cinema) -> None:
+    """The lock is held elsewhere; afterwards it can be had."""
+    locks = Path(cinema.world.environ["WAN_MCP_DATA_DIR"]) / "saving"
+    async with task_lock(locks, "task"):
+        with anyio.move_on_after(5) as scope:
+            async with task_lock(locks, "task"):
+                raise AssertionError
+        assert scope.cancelled_caught
+        assert len(files(locks)) == 1
+    async with task_lock(locks, "task"):
+        assert len(files(locks)) == 1
+    assert files(locks) == {}
 
 
 async def test_a_removed_file_is_fetched_anew(cinema: Cinema) -> None:
@@ -130,7 +252,7 @@ async def test_a_dead_link_is_replaced_by_a_fresh_one(cinema: Cinema) -> None:
         b"signature=secret",
         b"signature=secret&again",
     ]
-    assert files(cinema.folder).keys() == {f"{cinema.task_id}.mp4"}
+    assert files(cinema.folder).keys() == {NAME}
 
 
 @pytest.mark.parametrize("fresh", [LINK, f"{LINK}&again"], ids=["no other", "dead, too"])
@@ -198,7 +320,7 @@ async def test_saves_at_the_same_time_download_once(cinema: Cinema, failures: in
     assert len(found) == 8 - failures
     assert len(set(found)) == 1
     assert len(cinema.host.requests) == 1 + failures
-    assert files(cinema.folder) == {f"{cinema.task_id}.mp4": FILM}
+    assert files(cinema.folder) == {NAME: FILM}
 
 
 async def test_saves_that_queue_behind_a_failure_download_once(cinema: Cinema) -> None:
@@ -233,7 +355,7 @@ async def test_different_tasks_are_saved_side_by_side(cinema: Cinema) -> None:
         group.start_soon(cinema.save)
         group.start_soon(cinema.service.save, other, None, silent)
     assert now() - start < 80
-    assert files(cinema.folder).keys() == {f"{cinema.task_id}.mp4", f"{other}.mp4"}
+    assert files(cinema.folder).keys() == {NAME, "the-dog-barks.mp4"}
 
 
 async def test_who_gives_up_waiting_does_not_stop_the_saving(cinema: Cinema) -> None:
@@ -371,10 +493,10 @@ async def test_a_cancelled_call_is_saved_all_the_same(world: World) -> None:
             await client.call_tool("save_video", {"task_id": task_id}, progress_callback=note)
         assert not list(Path(world.environ["WAN_MCP_OUTPUT_DIR"]).glob("*.mp4"))
         await anyio.sleep(60)
-        assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])) == {f"{task_id}.mp4": FILM}
+        assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])) == {NAME: FILM}
 
 
-@pytest.mark.parametrize("kind", ["html", "garbage", "empty", "huge", "body", "lost", "dropped", "cut"])
+@pytest.mark.parametrize("kind", ["html", "empty", "huge", "body", "lost", "dropped", "cut"])
 async def test_a_failed_save_is_an_error_result_in_words(world: World, kind: str) -> None:
     """Nothing was charged, nothing is left behind, and afterwards it works."""
     details: dict[str, Any] = {"body": {"error": "expired"}} if kind == "body" else {}

@@ -80,4 +80,4 @@ async def test_a_take_shows_in_the_name_of_its_file(tmp_path: Path) -> None:
         await anyio.sleep(20)
         saved = (await service.save(snapshot.task.id, None)).saved
     assert saved is not None
-    assert Path(saved.path).name == f"{snapshot.task.id}-take-2.mp4"
+    assert Path(saved.path).name == "the-cat-yawns-take-2.mp4"

@@ -30,7 +30,7 @@ Answer = Callable[[httpx2.Request], httpx2.Response]
 
 def film(size: int = 50_000, seed: int = 0) -> bytes:
     """A file whose boxes are right, and whose every byte counts."""
-    head = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"
+    head = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom\x00\x00\x00\x08moov"
     media = random.Random(seed).randbytes(size - len(head) - 8)
     return head + struct.pack(">I4s", len(media) + 8, b"mdat") + media
 

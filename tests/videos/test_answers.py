@@ -21,22 +21,18 @@ def broken(request: httpx2.Request) -> httpx2.Response:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (page("text/html; charset=utf-8", b"<!DOCTYPE html><title>Sign in</title>"), "text/html"),
-        (page("TEXT/HTML", FILM), "text/html"),
-        (page("application/json", b'{"error": "expired"}'), "application/json"),
-        (page("text/plain", b"gone"), "text/plain"),
-        (page("image/png", b"\x89PNG\r\n\x1a\n" + bytes(50)), "image/png"),
-        (page("video/mp4", b"<!DOCTYPE html><title>Sign in</title>"), "not an MP4 file"),
-        (page("video/mp4", b"<?xml version='1.0'?><Error/>"), "not an MP4 file"),
-        (page("application/octet-stream", b"\x00\xff{]" * 256), "not an MP4 file"),
-        (page("video/webm", b"\x1aE\xdf\xa3" + bytes(100)), "not an MP4 file"),
-        (page("video/mp4", b"\x1f\x8b\x08\x00" + bytes(100)), "not an MP4 file"),
-        (page("video/mp4", b"abc"), "not an MP4 file"),
+        (page("text/html; charset=utf-8", b"<!DOCTYPE html><title>Sign in</title>"), "HTML"),
+        (page("application/json", b'{"error": "expired"}'), "JSON"),
+        (page("text/plain", b"gone"), "text"),
+        (page("image/png", b"\x89PNG\r\n\x1a\n" + bytes(50)), "a PNG picture"),
+        (page("video/mp4", b"<!DOCTYPE html>" * 1000), "HTML"),
+        (page("video/mp4", b"<?xml version='1.0'?><Error/>"), "XML"),
+        (page("video/mp4", b"abc"), "text"),
         (page("video/mp4", b""), "0 bytes arrived"),
     ],
 )
 async def test_what_is_no_video_is_refused(folder: Path, answer: Answer, said: str) -> None:
-    """Whatever the status and the type say, the first bytes decide; pages are not even begun."""
+    """Whatever the status and the type say, the first bytes decide."""
     assert said in str(await refused(Host(b"", *[answer] * 9), folder))
 
 

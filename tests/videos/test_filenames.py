@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wan_mcp.videos.filenames import MAX_BYTES, safe_stem
+from wan_mcp.videos.filenames import MAX_BYTES, MAX_PROMPT, of_prompt, safe_stem
 
 RESERVED = {
     *("con", "prn", "aux", "nul", "conin$", "conout$", "clock$"),
@@ -137,7 +137,20 @@ def test_a_good_name_stays_as_it_is(name: str) -> None:
     assert safe_stem(name) == name
 
 
-@pytest.mark.parametrize("wanted", ["film", "film.mp4", "film.MP4", "film.Mp4 ", " film.mp4.", "film.mp4 . "])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "film",
+        "film.mp4",
+        "film.MP4",
+        "film.Mp4 ",
+        " film.mp4.",
+        "film.mp4 . ",
+        "film.mov",
+        "film.WebM.mp4",
+        "film.avi .mkv",
+    ],
+)
 def test_the_ending_is_not_doubled(wanted: str) -> None:
     """Whether it was given, how it was spelled, and what hangs behind it."""
     assert safe_stem(wanted) == "film"
@@ -156,3 +169,33 @@ def test_a_long_name_is_cut_between_characters() -> None:
 def test_a_name_of_a_million_characters_takes_no_time() -> None:
     """The work does not grow with the square of the length."""
     assert safe_stem("猫 " * 500_000) == ("猫 " * 30).strip()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("The dog wags its tail.", "the-dog-wags-its-tail"),
+        ("  The dog's tail -- it's WAGGING!\n", "the-dogs-tail-its-wagging"),
+        ("Кот зевает, 猫があくびをする。", "кот-зевает-猫があくびをする"),
+        ("कुत्ता पूंछ हिलाता है", "कुत्ता-पूंछ-हिलाता-है"),
+        ("Cafe\u0301 \u2014 \u00c9t\u00e9 2026", "café-été-2026"),
+        ("🐶🐱", ""),
+        ("", ""),
+        ("../../etc/passwd", "etc-passwd"),
+        ("word " * 40, "-".join(["word"] * 12)),
+        ("猫" * 500, "猫" * 36),
+        ("x" * 500, "x" * MAX_PROMPT),
+        ("short " + "x" * 500, "short"),
+    ],
+)
+def test_a_name_is_made_of_a_prompt(prompt: str, name: str) -> None:
+    """Its words in lower case, of any script, cut between two of them."""
+    assert of_prompt(prompt) == name
+
+
+@given(st.text())
+def test_a_name_of_any_prompt_is_safe(prompt: str) -> None:
+    """Also with a take behind it."""
+    stem = safe_stem(f"{of_prompt(prompt)}-take-1000")
+    assert is_safe(stem)
+    assert stem.endswith("take-1000")

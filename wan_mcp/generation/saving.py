@@ -1,4 +1,4 @@
-"""Saving a task's video: the file that was saved before, or a download while the link lives."""
+"""Saving a task's video: the file that was saved before, or a download while a link lives."""
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -7,13 +7,15 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import anyio
+import anyio.to_thread
 import httpx2
 
-from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, VideoError
+from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, VideoError
 from wan_mcp.generation.status import TaskReader, TaskSnapshot
-from wan_mcp.ledger import OwnerLedger, Saved
+from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
-from wan_mcp.videos import download, files
+from wan_mcp.videos import download, filenames, files
+from wan_mcp.videos.task_lock import task_lock
 
 
 class VideoSaver:
@@ -24,68 +26,99 @@ class VideoSaver:
         fetcher: opens their links.
         ledger: the owner's; remembers where the videos are.
         tasks: reads the owner's tasks.
+        locks: the folder of the locks by which only one process saves a task.
     """
 
-    def __init__(self, folder: Path, fetcher: PublicFetcher, ledger: OwnerLedger, tasks: TaskReader) -> None:
+    def __init__(
+        self, folder: Path, fetcher: PublicFetcher, ledger: OwnerLedger, tasks: TaskReader, locks: Path
+    ) -> None:
         self._folder = folder
         self._fetcher = fetcher
         self._ledger = ledger
         self._tasks = tasks
+        self._locks = locks
         self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
-        """Save the video of a task; if it was saved before, the answer names that file.
+        """Save the video of a task; one that was saved before is not downloaded again.
+
+        Args:
+            task_id: the task.
+            name: what to call the file; a video that was saved before gets this name too. None: the name
+                that it has, or one made of its prompt.
+            on_progress: told how far the download is.
 
         Raises:
             VideoError: when there is no video, or it cannot be fetched or written.
             EvolinkError: when the task can neither be read nor is known.
         """
         lock = self._under_way.setdefault(task_id, anyio.Lock())
-        async with lock:
+        async with lock, task_lock(self._locks, task_id):
             return await self._save(task_id, name, on_progress)
 
     async def _save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
         snapshot = await self._tasks.read_or_remember(task_id)
         entry = await self._tasks.entry(task_id)  # read again: another process may just have saved it
         known = entry.saved if entry else None
-        if known is not None and await files.digest_of(Path(known.path)) == known.sha256:
-            return replace(snapshot, saved=known)
-        link = _link(snapshot)
-        stem = name or (f"{task_id}-take-{entry.take}" if entry and entry.take > 1 else task_id)
-        try:
-            try:
-                saved = await self._download(link, stem, on_progress)
-            except LinkDead as dead:
-                snapshot, link = await self._other_link(task_id, link, dead)
-                saved = await self._download(link, stem, on_progress)
-        except LinkDead as dead:
-            raise _with_advice(snapshot, dead) from dead
-        with suppress(LedgerError):  # the file is there, which is what counts
-            await self._ledger.mark_saved(task_id, saved)
+        stem = filenames.safe_stem(name or _default_name(task_id, entry))
+        saved = await anyio.to_thread.run_sync(self._found, known, stem, bool(name)) if known else None
+        if saved is None:
+            snapshot, saved = await self._download(snapshot, stem, on_progress)
+        if saved != known:
+            with suppress(LedgerError):  # the file is there, which is what counts
+                await self._ledger.mark_saved(task_id, saved)
         return replace(snapshot, saved=saved)
 
-    async def _download(self, link: str, name: str, on_progress: download.OnProgress) -> Saved:
-        return await download.save(link, self._folder, name, self._stream, on_progress)
+    def _found(self, known: Saved, stem: str, is_asked: bool) -> Saved | None:
+        """The file that was saved before, under the name that was asked for; None where it is gone."""
+        if not is_asked and files.is_there(known, Path(known.path)):
+            return known
+        path = files.name_again(known, self._folder, stem)
+        return replace(known, path=str(path)) if path else None
+
+    async def _download(
+        self, snapshot: TaskSnapshot, stem: str, on_progress: download.OnProgress
+    ) -> tuple[TaskSnapshot, Saved]:
+        """Try each link of the task, and then those that another read of it shows."""
+        failures: dict[str, LinkFailed] = {}
+        most = 0
+
+        async def rising(received: int, length: int | None) -> None:
+            nonlocal most
+            if received > most:
+                most = received
+                await on_progress(received, length)
+
+        for is_fresh in (False, True):
+            for link in _links(snapshot):
+                if link not in failures:
+                    try:
+                        saved = await download.save(link, self._folder, stem, self._stream, rising)
+                    except LinkFailed as error:
+                        failures[link] = error
+                    else:
+                        return snapshot, saved
+            if not is_fresh:
+                with suppress(EvolinkError, VideoError):
+                    again = await self._tasks.read_or_remember(snapshot.task.id)
+                    if _links(again):
+                        snapshot = again
+        raise _failed(snapshot, list(failures.values()))
 
     def _stream(self, link: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[httpx2.Response]:
         return self._fetcher.stream(link, headers=headers, deadline=download.MAX_SECONDS)
 
-    async def _other_link(self, task_id: str, link: str, dead: LinkDead) -> tuple[TaskSnapshot, str]:
-        """Ask once more whether there is another link."""
-        try:
-            snapshot = await self._tasks.read_or_remember(task_id)
-            other = _link(snapshot)
-        except (EvolinkError, VideoError):
-            raise dead from None
-        if other == link:
-            raise dead
-        return snapshot, other
+
+def _default_name(task_id: str, entry: Entry | None) -> str:
+    if entry is None:
+        return task_id
+    return filenames.with_take(filenames.of_prompt(entry.prompt) or task_id, entry.take)
 
 
-def _link(snapshot: TaskSnapshot) -> str:
+def _links(snapshot: TaskSnapshot) -> tuple[str, ...]:
     task = snapshot.task
     if task.status == "completed" and task.results:
-        return task.results[0]
+        return task.results
     if task.status in ("failed", "cancelled"):
         raise VideoError(f"The task {task.status}, so there is no video.", task_id=task.id)
     raise VideoError(
@@ -95,9 +128,20 @@ def _link(snapshot: TaskSnapshot) -> str:
     )
 
 
-def _with_advice(snapshot: TaskSnapshot, dead: LinkDead) -> LinkDead:
-    """Suggest paying again only once the link has expired: before that, the host may only be down."""
+def _failed(snapshot: TaskSnapshot, failures: list[LinkFailed]) -> LinkFailed:
+    """What became of all links. Suggest paying again only once they have expired: a host may only be down."""
+    is_dead = all(isinstance(failure, LinkDead) for failure in failures)
+    life = snapshot.link_life
     advice = "The video cannot be fetched any more; generate_video with another take makes a new one."
-    if snapshot.link_life is not None and snapshot.link_life > 0:
+    if life is not None and life > 0:
         advice = "It should still work: call save_video again in a few minutes."
-    return LinkDead(dead.message, next_step=advice, task_id=snapshot.task.id)
+    elif life is None and not is_dead:
+        advice = "Call save_video again later."
+    said = " ".join(dict.fromkeys(failure.message for failure in failures))
+    if len(failures) > 1:
+        said = f"None of the {len(failures)} links gave the video. {said}"
+    return (LinkDead if is_dead else LinkFailed)(
+        said,
+        next_step=next((failure.next_step for failure in failures if failure.next_step), advice),
+        task_id=snapshot.task.id,
+    )

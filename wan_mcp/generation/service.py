@@ -83,7 +83,9 @@ class VideoService:
         self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, runtime.changed)
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
         self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
-        self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks)
+        self._saver = VideoSaver(
+            settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
+        )
         self._follower = Follower(
             self._tasks,
             self._poller,

@@ -43,6 +43,8 @@ class Saved:
     seconds: float | None = None
     width: int | None = None
     height: int | None = None
+    remark: str | None = None
+    """What is unusual about the file, in a sentence."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def _after_success(snapshot: TaskSnapshot) -> str:
     if snapshot.save_error is not None:
         failure = f"Automatic saving failed: {snapshot.save_error.message} "
     if snapshot.saved is not None:
-        return f"Done. The video is saved: {snapshot.saved.path}. {_link_life(snapshot)}"
+        remark = f" {snapshot.saved.remark}" if snapshot.saved.remark else ""
+        return f"Done. The video is saved: {snapshot.saved.path}.{remark} {_link_life(snapshot)}"
     return f"Done. {failure}{_link_life(snapshot)} Call save_video to keep the video on this machine."
 
 

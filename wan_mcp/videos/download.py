@@ -1,8 +1,9 @@
-"""Downloading a result: resumed where it breaks off, checked, and only then given its name."""
+"""Downloading a result: resumed where it breaks off, examined, and only then given its name."""
 
 import hashlib
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,19 +16,22 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from wan_mcp.errors import AddressRefused, FetchFailed, LinkDead, VideoError
+from wan_mcp.errors import AddressRefused, FetchFailed, LinkDead, LinkFailed, VideoError
 from wan_mcp.ledger import Saved
-from wan_mcp.videos import files, mp4
+from wan_mcp.videos import encodings, files, formats
 from wan_mcp.videos.filenames import safe_stem
 
 MAX_SIZE = 1024**3
 """Bytes of a video at most; real ones have a few million."""
+BLOCK = 1024**2
+"""Bytes that are written at once: each change to another thread takes time."""
 ATTEMPTS = 4
 """Attempts in a row that may bring nothing new before a download is given up."""
 MAX_SECONDS = 900.0
 """Seconds for one download in all."""
 MAX_PAUSE = 30.0
 """Seconds between two attempts at most, also where the host asks for more."""
+AGAIN = "Call save_video again; nothing is lost while the link lives."
 SPARE = 16 * 1024**2
 """Bytes that must stay free on the disk."""
 
@@ -35,6 +39,9 @@ Stream = Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[httpx2.R
 """Opens a web address with these headers, checked as ``PublicFetcher`` does, and without a key."""
 OnProgress = Callable[[int, int | None], Awaitable[None]]
 """Told how many bytes have arrived (only rising), and how many there are in all, where that is known."""
+
+
+CONTENT_RANGE = re.compile(r" *bytes +(\d{1,18})-\d* */ *(?:(\d{1,18})|\*)? *", re.IGNORECASE)
 
 
 class _TryAgain(Exception):
@@ -45,14 +52,20 @@ class _TryAgain(Exception):
 class _Download:
     """A download under way: what has arrived so far, and of which version."""
 
+    path: Path
     file: BinaryIO
     on_progress: OnProgress
+    block: bytearray = field(default_factory=bytearray)
+    """What has arrived and is not written yet."""
     digest: Any = field(default_factory=hashlib.sha256)
     received: int = 0
     length: int | None = None
+    coding: str = ""
+    """How the host encoded it, although it was asked not to."""
     tag: str | None = None
     """The version of the first answer; the rest must be of the same one."""
-    head: bytes = b""
+    is_examined: bool = False
+    """Whether the first bytes may be those of a video."""
     best: int = 0
     """Bytes of the best attempt, where it had to begin anew."""
     reported: int = 0
@@ -69,92 +82,108 @@ async def save(link: str, folder: Path, name: str, stream: Stream, on_progress: 
     Args:
         link: where the video is.
         folder: where it goes; created if it does not exist.
-        name: what to call it; made safe, gets ``.mp4``, and a number where the name is taken.
+        name: what to call it; made safe, gets the ending of its format, and a number where the name is taken.
         stream: opens the link.
         on_progress: told how far it is.
 
     Raises:
         LinkDead: when the link does not work any more.
-        VideoError: when it must not be followed, leads to no video, or the disk fails.
+        LinkFailed: when it delivers no whole video, or must not be followed.
+        VideoError: when the disk fails.
     """
     with files.disk_errors(folder):
         await anyio.to_thread.run_sync(files.prepare, folder)
         partial = folder / files.PARTIAL.format(secrets.token_hex(8))
+        decoded = folder / files.PARTIAL.format(secrets.token_hex(8))
         try:
-            download = await _fetch(link, partial, stream, on_progress)
-            return await anyio.to_thread.run_sync(_place, download, partial, folder, safe_stem(name))
+            with partial.open("x+b") as file:
+                download = _Download(partial, file, on_progress)
+                whole, video = await _fetch(link, download, stream, decoded)
+            digest = download.digest.hexdigest()
+            return await anyio.to_thread.run_sync(
+                _place, whole, digest if whole == partial else None, video, folder, safe_stem(name)
+            )
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.Path(partial).unlink(missing_ok=True)
+                for path in (partial, decoded):
+                    await anyio.Path(path).unlink(missing_ok=True)
 
 
-async def _fetch(link: str, partial: Path, stream: Stream, on_progress: OnProgress) -> _Download:
-    """Download, and resume where it breaks off."""
-    with partial.open("x+b") as file:
-        download = _Download(file, on_progress)
-        try:
-            with anyio.fail_after(MAX_SECONDS):
-                await _receive_all(link, download, stream)
-        except TimeoutError as error:
-            raise VideoError("The download took too long.", next_step="Call save_video again.") from error
-        await anyio.to_thread.run_sync(os.fsync, file.fileno())
-        return download
+def _place(whole: Path, digest: str | None, video: formats.Video, folder: Path, stem: str) -> Saved:
+    """Make a file durable, and give it its name."""
+    with whole.open("rb+") as file:
+        os.fsync(file.fileno())
+    digest, size, movie = digest or files.digest_of(whole), whole.stat().st_size, video.movie
+    target = files.place(whole, folder, stem, video.ending)
+    return Saved(str(target), size, digest, movie.seconds, movie.width, movie.height, video.remark)
 
 
-async def _receive_all(link: str, download: _Download, stream: Stream) -> None:
+async def _fetch(link: str, download: _Download, stream: Stream, decoded: Path) -> tuple[Path, formats.Video]:
+    """Download, and resume where it breaks off; the whole file, and what it is."""
     attempts = idle = 0
-    while True:
-        best = download.best
-        if await _receive(link, download, stream) and await anyio.to_thread.run_sync(_is_whole, download):
-            return
-        attempts += 1
-        idle = 0 if download.best > best else idle + 1
-        if idle == ATTEMPTS:
-            raise VideoError(
-                f"The video could not be downloaded in {attempts} attempts; {download.received:,} bytes"
-                f" arrived"
-                f" ({download.failure}).",
-                next_step="Call save_video again; nothing is lost while the link lives.",
-            )
-        await anyio.sleep(min(max(download.pause, 0.5 * attempts), MAX_PAUSE))
+    with anyio.move_on_after(MAX_SECONDS):
+        while True:
+            best = download.best
+            ended = await _receive(link, download, stream)
+            await _write(download)
+            if ended and (found := await anyio.to_thread.run_sync(_examine, download, decoded)):
+                return found
+            attempts += 1
+            idle = 0 if download.best > best else idle + 1
+            if idle == ATTEMPTS:
+                raise LinkFailed(
+                    f"The video could not be downloaded in {attempts} attempts; {download.received:,} bytes"
+                    f" arrived ({download.failure}).",
+                    next_step=AGAIN,
+                )
+            await anyio.sleep(min(max(download.pause, 0.5 * attempts), MAX_PAUSE))
+    raise LinkFailed("The download took too long.", next_step=AGAIN)
 
 
 async def _receive(link: str, download: _Download, stream: Stream) -> bool:
     """One attempt at all of it, or at the rest; whether the end was reached. What breaks is no error here."""
     headers = {"Accept": "video/mp4, video/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
-    if download.received and download.tag:
-        headers |= {"Range": f"bytes={download.received}-", "If-Range": download.tag}
+    if is_rest := bool(download.received and download.tag):
+        headers |= {"Range": f"bytes={download.received}-", "If-Range": download.tag or ""}
     download.failure, download.pause = "the answer ended early", 0.0
     try:
         async with stream(link, headers) as response:
-            _begin(response, download)
+            _begin(response, download, is_rest=is_rest)
             async for chunk in response.aiter_raw():
                 await _take(chunk, download)
-                await _report(download)
     except (httpx2.HTTPError, FetchFailed, _TryAgain) as error:
         download.failure = str(error) or type(error).__name__
-        return download.received == download.length
+        return 0 < download.received == download.length
     except AddressRefused as error:
-        raise VideoError(
+        raise LinkFailed(
             f"The video's link is not followed: {error.message}.",
             next_step="If that is a network of your own, set WAN_MCP_ALLOW_PRIVATE_NETWORK=1.",
         ) from error
     return download.received > 0 and download.length in (None, download.received)
 
 
-def _is_whole(download: _Download) -> bool:
-    """Whether the file itself is whole: not every host announces a length, or the right one."""
-    whole = mp4.is_whole(download.file)
-    download.file.seek(0, os.SEEK_END)
+def _examine(download: _Download, decoded: Path) -> tuple[Path, formats.Video] | None:
+    """The whole file without the encoding of its transfer, and what it is; None where it is cut."""
+    path = download.path
     download.failure = "the file breaks off"
-    return whole
+    try:
+        if encodings.decode(path, decoded, download.coding, MAX_SIZE):
+            path = decoded
+    except encodings.Unreadable:
+        return None
+    with path.open("rb") as file:
+        _refuse_other(file.read(formats.HEAD))
+        video = formats.examine(file)
+    return (path, video) if video else None
 
 
-def _begin(response: httpx2.Response, download: _Download) -> None:
+def _begin(response: httpx2.Response, download: _Download, *, is_rest: bool) -> None:
     """Check the answer before its body: is it the video, and from which byte on?"""
-    status, kind = response.status_code, response.headers.get("content-type", "").lower()
-    if status == 206 and _is_the_rest(response, download):
+    status = response.status_code
+    if is_rest and status == 206 and _is_the_rest(response, download):
         return
+    if status in (200, 203) or (status == 206 and not is_rest and _range(response)[0] in ("", "0")):
+        return _restart(response, download)
     if status in (206, 416):
         download.tag = None  # so that the next attempt requests all of it
         raise _TryAgain(f"HTTP {status}, which does not continue where it broke off")
@@ -164,28 +193,41 @@ def _begin(response: httpx2.Response, download: _Download) -> None:
         raise _TryAgain(f"HTTP {status}")
     if 400 <= status < 500:
         raise LinkDead(f"The video's link answers HTTP {status}; such links live 24 hours.")
-    if status != 200:
-        raise VideoError(f"The video's link answers HTTP {status}.", next_step="Call save_video again later.")
-    if kind.startswith(("text/", "application/json", "image/")):
-        raise VideoError(f"The video's link answers with {kind.split(';')[0]}, not with a video.")
-    _restart(response, download)
+    raise LinkFailed(f"The video's link answers HTTP {status}.")
 
 
 def _restart(response: httpx2.Response, download: _Download) -> None:
     """Begin at the first byte: a first attempt, or a host that cannot resume."""
     download.file.seek(0)
     download.file.truncate()
-    download.digest, download.received, download.head = hashlib.sha256(), 0, b""
-    download.tag = _tag(response)
-    length = response.headers.get("content-length", "")
-    download.length = int(length) if length.isdecimal() and len(length) < 19 else None
+    download.received, download.is_examined, download.digest = 0, False, hashlib.sha256()
+    download.coding = response.headers.get("content-encoding", "")
+    download.tag = None if download.coding else _tag(response)  # what is encoded anew may differ each time
+    download.length = _length(response)
     _check_size(download.length or 0)
-    free = shutil.disk_usage(Path(download.file.name).parent).free
+    free = shutil.disk_usage(download.path.parent).free
     if free < (download.length or 0) + SPARE:
         raise VideoError(
             f"The disk has {free:,} bytes left, too few for the video.",
             next_step="Free some room, or set WAN_MCP_OUTPUT_DIR to another disk.",
         )
+
+
+def _length(response: httpx2.Response) -> int | None:
+    """Bytes of the whole file, where the host announces them."""
+    _, total = _range(response)
+    length = response.headers.get("content-length", "")
+    if response.status_code == 206 and total:
+        length = total
+    elif "transfer-encoding" in response.headers:  # which overrules a length
+        return None
+    return int(length) if length.isdecimal() and len(length) < 19 else None
+
+
+def _range(response: httpx2.Response) -> tuple[str, str]:
+    """First byte and total of a partial answer; empty where it does not say."""
+    found = CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+    return (found[1], found[2] or "") if found else ("", "")
 
 
 def _tag(response: httpx2.Response) -> str | None:
@@ -195,28 +237,38 @@ def _tag(response: httpx2.Response) -> str | None:
 
 def _is_the_rest(response: httpx2.Response, download: _Download) -> bool:
     """Whether an answer continues where the last one broke off, in the same version of the file."""
-    unit, _, span = response.headers.get("content-range", "").partition(" ")
-    part, _, total = span.partition("/")
+    first, total = _range(response)
     return (
-        unit.lower() == "bytes"
-        and part.partition("-")[0] == str(download.received)
-        and (download.length is None or total in ("*", str(download.length)))
+        first == str(download.received)
+        and (download.length is None or total in ("", str(download.length)))
         and _tag(response) == download.tag is not None
+        and not response.headers.get("content-encoding")
     )
 
 
 async def _take(chunk: bytes, download: _Download) -> None:
-    if len(download.head) < 12:
-        download.head = (download.head + chunk)[:12]
-        if len(download.head) >= 8 and not mp4.is_mp4(download.head):
-            raise VideoError("The video's link answers with something that is not an MP4 file.")
+    download.block += chunk
     download.received += len(chunk)
     download.best = max(download.best, download.received)
     _check_size(download.received)
     if download.length is not None and download.received > download.length:
-        raise VideoError("The video's link sends more bytes than it announced.")
-    download.digest.update(chunk)
-    await anyio.to_thread.run_sync(download.file.write, chunk)
+        raise LinkFailed("The video's link sends more bytes than it announced.")
+    if not download.is_examined and not download.coding and len(download.block) >= formats.HEAD:
+        _refuse_other(bytes(download.block[: formats.HEAD]))
+        download.is_examined = True
+    if len(download.block) >= BLOCK:
+        await _write(download)
+    await _report(download)
+
+
+async def _write(download: _Download) -> None:
+    def write() -> None:
+        download.file.write(download.block)
+        download.file.flush()
+        download.digest.update(download.block)
+
+    await anyio.to_thread.run_sync(write)
+    download.block = bytearray()
 
 
 async def _report(download: _Download) -> None:
@@ -227,23 +279,12 @@ async def _report(download: _Download) -> None:
         await download.on_progress(download.received, download.length)
 
 
+def _refuse_other(head: bytes) -> None:
+    other = formats.other_than_video(head)
+    if other is not None:
+        raise LinkFailed(f"The video's link answers with {other}, not with a video.")
+
+
 def _check_size(size: int) -> None:
     if size > MAX_SIZE:
-        raise VideoError(f"The video has more than {MAX_SIZE:,} bytes, which no real one has.")
-
-
-def _place(download: _Download, partial: Path, folder: Path, stem: str) -> Saved:
-    """Check the file once more, and give it its name."""
-    with partial.open("rb") as file:
-        if not mp4.is_mp4(file.read(12)):
-            raise VideoError("The video's link answers with something that is not an MP4 file.")
-        facts = mp4.read_facts(file)
-    target = files.place(partial, folder, stem)
-    return Saved(
-        path=str(target),
-        size=download.received,
-        sha256=download.digest.hexdigest(),
-        seconds=facts.seconds,
-        width=facts.width,
-        height=facts.height,
-    )
+        raise LinkFailed(f"The video has more than {MAX_SIZE:,} bytes, which no real one has.")

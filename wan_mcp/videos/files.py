@@ -3,14 +3,15 @@
 import errno
 import hashlib
 import os
+import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import anyio.to_thread
-
 from wan_mcp.errors import VideoError, WanError
+from wan_mcp.ledger import Saved
 
 PARTIAL = ".wan-mcp-{}.part"
 """The name of a file that is not whole yet."""
@@ -27,21 +28,71 @@ def prepare(folder: Path) -> None:
                 path.unlink()
 
 
-def place(partial: Path, folder: Path, stem: str) -> Path:
+def place(partial: Path, folder: Path, stem: str, ending: str) -> Path:
     """Give a whole file its final name; where that is taken, a number is added.
 
     Raises:
         VideoError: when too many files have this name.
     """
-    target = next(path for path in _names(folder, stem) if _take_name(partial, path))
+    target = next(path for path in _names(folder, stem, ending) if _take_name(partial, path))
     _sync_folder(folder)
     return target
 
 
-def _names(folder: Path, stem: str) -> Iterator[Path]:
-    yield folder / f"{stem}.mp4"
+def name_again(saved: Saved, folder: Path, stem: str) -> Path | None:
+    """Give a video that was saved before this name too; the path where it has that name already.
+
+    Returns:
+        None where the video is not there any more.
+
+    Raises:
+        VideoError: when too many files have this name, or the disk fails.
+    """
+    source = Path(saved.path).resolve()
+    with disk_errors(folder):
+        for target in _names(folder, stem, source.suffix.removeprefix(".")):
+            if is_there(saved, target):
+                return target
+            if not os.path.lexists(target):
+                break
+        if not is_there(saved, source):
+            return None
+        prepare(folder)
+        partial = folder / PARTIAL.format(secrets.token_hex(8))
+        try:
+            _link_or_copy(source, partial)
+            return place(partial, folder, stem, source.suffix.removeprefix("."))
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def is_there(saved: Saved, path: Path) -> bool:
+    """Whether a file is the video as it was saved."""
+    try:
+        return path.stat().st_size == saved.size and digest_of(path) == saved.sha256
+    except OSError:
+        return False
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without hard links
+        shutil.copyfile(source, target)
+        with target.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _names(folder: Path, stem: str, ending: str) -> Iterator[Path]:
+    yield folder / f"{stem}.{ending}"
     for number in range(2, 10_000):
-        yield folder / f"{stem}-{number}.mp4"
+        yield folder / f"{stem}-{number}.{ending}"
     raise VideoError("There are too many videos of this name.", next_step="Give another filename.")
 
 
@@ -91,16 +142,3 @@ def disk_errors(folder: Path) -> Iterator[None]:
             if full
             else "Set WAN_MCP_OUTPUT_DIR to a folder that can be written.",
         ) from error
-
-
-async def digest_of(path: Path) -> str | None:
-    """The SHA-256 of a file, or None where there is none."""
-
-    def read() -> str | None:
-        try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            return None
-
-    return await anyio.to_thread.run_sync(read)

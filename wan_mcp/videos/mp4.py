@@ -1,24 +1,34 @@
-"""What an MP4 file says of itself: just enough of its boxes for length and size."""
+"""What an MP4 or MOV file says of itself: just enough of its boxes for length, size and completeness."""
 
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import BinaryIO, NamedTuple
 
-CONTAINERS = (b"moov", b"trak", b"mdia")
-MAX_BOXES = 10_000
-MAX_HEADER = 256
-"""Bytes of a header box that are read; real ones have about a hundred."""
+TOP = frozenset(
+    b"ftyp styp moov mdat moof mfra free skip wide pnot pdin emsg sidx ssix prft uuid udta meta".split()
+)
+"""The boxes that stand at the top of a file; any of them may be its first one."""
+CONTAINERS = frozenset(b"moov trak mdia minf stbl mvex moof traf".split())
+MAX_DEPTH = 6
+MAX_BOXES = 100_000
+MAX_CONTENT = 4 * 1024**2
+"""Bytes of a box that are read; a table of samples has four for each."""
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Length and size of a video; None where the file does not say."""
+class Movie:
+    """What a file says; None where it does not."""
 
     seconds: float | None = None
     width: int | None = None
     height: int | None = None
+    brand: bytes | None = None
+    """Four letters for the kind of file."""
+    is_whole: bool = False
+    """False where it is recognisably cut."""
 
 
 class _Box(NamedTuple):
@@ -26,60 +36,100 @@ class _Box(NamedTuple):
     body: int
     """Where its content begins in the file."""
     end: int
+    is_open: bool
+    """Whether it has no length, and goes on to the end."""
+    depth: int
 
 
-def is_mp4(head: bytes) -> bool:
-    """Whether a file begins as an MP4 file does."""
-    return head[4:8] == b"ftyp"
+@dataclass
+class _Samples:
+    """Adds up the bytes of media that a file's index lists."""
+
+    total: int = 0
+    default: int = 0
+    defaults: dict[int, int] = field(default_factory=dict)
+
+    def add(self, kind: bytes, content: bytes) -> None:
+        flags = int.from_bytes(content[1:4], "big")
+        if kind == b"stsz":
+            size, count = struct.unpack_from(">II", content, 4)
+            self.total += size * count if size else sum(struct.unpack_from(f">{count}I", content, 12))
+        elif kind == b"trex":
+            track, size = struct.unpack_from(">I8xI", content, 4)
+            self.defaults[track] = size
+        elif kind == b"tfhd":
+            track = int.from_bytes(content[4:8], "big")
+            before = 8 + 8 * bool(flags & 1) + 4 * bool(flags & 2) + 4 * bool(flags & 8)
+            has_default = bool(flags & 0x10)
+            self.default = self.defaults.get(track, 0)
+            if has_default:
+                self.default = struct.unpack_from(">I", content, before)[0]
+        elif kind == b"trun":
+            count = int.from_bytes(content[4:8], "big")
+            fields = (flags >> 8 & 0xF).bit_count()
+            if flags & 0x200:
+                before = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 4)
+                values = struct.unpack_from(f">{count * fields}I", content, before)
+                self.total += sum(values[flags >> 8 & 1 :: fields])
+            else:
+                self.total += count * self.default
 
 
-def is_whole(file: BinaryIO) -> bool:
-    """Whether every box of a file ends in it: where one goes on, the rest of the file is missing."""
+def read(file: BinaryIO) -> Movie:
+    """Read what a file says; one that is damaged says less, and is no error."""
     size = file.seek(0, 2)
-    try:
-        return all(box.end <= size for box in _boxes(file, size))
-    except struct.error:  # a header that breaks off
-        return False
-    except ValueError:  # damaged, which is not the same
-        return True
-
-
-def read_facts(file: BinaryIO) -> Facts:
-    """Read the facts of a file; one that is damaged has none, and is no error."""
-    seconds: float | None = None
-    sizes: list[tuple[int, int]] = []
-    with suppress(struct.error, OSError, ValueError):
-        for box in _boxes(file, file.seek(0, 2)):
-            if box.kind == b"mvhd":
+    seconds, sides, brand = None, [(0, 0)], None
+    tops: list[_Box] = []
+    samples = _Samples()
+    for box in islice(_boxes(file, 0, size), MAX_BOXES):
+        if box.depth == 0 and box.kind in TOP:
+            tops.append(box)
+        with suppress(struct.error):
+            if box.kind in (b"ftyp", b"styp"):
+                brand = brand or _content(file, box)[:4]
+            elif box.kind == b"mvhd":
                 seconds = _duration(_content(file, box))
             elif box.kind == b"tkhd":
-                sizes.append(_dimensions(_content(file, box)))
-    width, height = max(sizes, default=(0, 0))
-    return Facts(seconds, width or None, height or None)
+                sides.append(_dimensions(_content(file, box)))
+            elif box.kind in (b"stsz", b"trex", b"tfhd", b"trun"):
+                samples.add(box.kind, _content(file, box))
+    width, height = max(sides)
+    return Movie(seconds, width or None, height or None, brand, _is_whole(tops, size, samples.total))
 
 
-def _boxes(file: BinaryIO, size: int) -> Iterator[_Box]:
-    """The boxes of a file of ``size`` bytes, in order; containers are entered, all else is skipped."""
-    position = 0
-    for _ in range(MAX_BOXES):
-        if position + 8 > size:
-            return
-        file.seek(position)
-        length, kind = struct.unpack(">I4s", file.read(8))
-        body = position + 8
+def _is_whole(tops: list[_Box], size: int, listed: int) -> bool:
+    """Whether all that the boxes at the top announce is there."""
+    kinds = {box.kind for box in tops}
+    media = [box for box in tops if box.kind == b"mdat"]
+    if b"moov" not in kinds or not kinds & {b"mdat", b"moof"} or any(box.end > size for box in tops):
+        return False
+    if b"moof" in kinds or any(box.is_open for box in media):  # only the index tells where such a file ends
+        return listed <= sum(box.end - box.body for box in media)
+    return True
+
+
+def _boxes(file: BinaryIO, start: int, end: int, depth: int = 0) -> Iterator[_Box]:
+    """The boxes between two positions, in order; containers are entered, all else is skipped."""
+    while start + 8 <= end:
+        file.seek(start)
+        header = file.read(16)
+        length, kind = struct.unpack_from(">I4s", header)
+        body, is_open = start + 8, length == 0
         if length == 1:
-            length = struct.unpack(">Q", file.read(8))[0]
             body += 8
-        end = position + length if length else size
-        if end < body:
-            raise ValueError("a box that is shorter than its own header")
-        yield _Box(kind, body, end)
-        position = body if kind in CONTAINERS else end
+            length = int.from_bytes(header[8:], "big") if len(header) == 16 else end + 1  # cut in the header
+        stop = start + length if length else end
+        if stop < body:  # shorter than its own header: what follows is no box
+            return
+        yield _Box(kind, body, stop, is_open, depth)
+        if kind in CONTAINERS and depth < MAX_DEPTH:
+            yield from _boxes(file, body, min(stop, end), depth + 1)
+        start = stop
 
 
 def _content(file: BinaryIO, box: _Box) -> bytes:
     file.seek(box.body)
-    return file.read(min(box.end - box.body, MAX_HEADER))
+    return file.read(min(box.end - box.body, MAX_CONTENT))
 
 
 def _duration(content: bytes) -> float | None:
