@@ -10,6 +10,7 @@ import anyio
 import httpx2
 
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, VideoError
+from wan_mcp.generation import outcomes
 from wan_mcp.generation.status import TaskReader, TaskSnapshot
 from wan_mcp.ledger import OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
@@ -97,7 +98,7 @@ def _link(snapshot: TaskSnapshot) -> str:
 
 def _with_advice(snapshot: TaskSnapshot, dead: LinkDead) -> LinkDead:
     """Suggest paying again only once the link has expired: before that, the host may only be down."""
-    advice = "The video cannot be fetched any more; generate_video with another take makes a new one."
+    advice = f"The video is gone; {outcomes.another_take(snapshot.entry)}"
     if snapshot.link_life is not None and snapshot.link_life > 0:
         advice = "It should still work: call save_video again in a few minutes."
     return LinkDead(dead.message, next_step=advice, task_id=snapshot.task.id)

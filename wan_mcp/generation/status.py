@@ -1,10 +1,13 @@
 """The status of a task: read from the API, recorded in the ledger, and what follows from both."""
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+
+import anyio.to_thread
 
 from wan_mcp.errors import (
     Busy,
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 LINK_LIFE = 24 * 3600.0
 """Seconds for which a result's links work, from the completion on: as documented."""
+SOON = 1800.0
+"""Seconds after its creation up to which a task's completion counts as seen when it happened."""
 PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault, NotKnownYet)
 """Errors of a read that say nothing about the task: another read may succeed."""
 UNREADABLE = (*PASSING, NotFound)
@@ -48,6 +53,10 @@ class TaskSnapshot:
     """A task as it is known at one moment, and how this answer about it came to be."""
 
     task: Task
+    now: float = 0.0
+    """That moment, in Unix seconds."""
+    entry: Entry | None = None
+    """The ledger's row of it, where there is one."""
     submitted: Submitted | None = None
     """How a request came to this task, in the answer to that request."""
     image: Image | None = None
@@ -70,8 +79,6 @@ class TaskSnapshot:
     """Seconds, estimated, until the task ends."""
     expires_at: float | None = None
     """When the links expire, in Unix seconds."""
-    link_life: float | None = None
-    """Seconds until then; negative once they have expired."""
     saved: Saved | None = None
     """The video on this machine's disk."""
     save_error: WanError | None = None
@@ -83,9 +90,40 @@ class TaskSnapshot:
         return self.submitted is not None and self.submitted.repeated
 
     @property
+    def link_life(self) -> float | None:
+        """Seconds until the links expire; negative once they have."""
+        return None if self.expires_at is None else self.expires_at - self.now
+
+    @property
     def is_forgotten(self) -> bool:
         """Whether the API does not know the task any more, so that waiting for it does not help."""
         return isinstance(self.read_error, NotFound) and not isinstance(self.read_error, NotKnownYet)
+
+
+async def on_this_disk(entry: Entry) -> Entry:
+    """A row as it holds now: without the saved video where its file is not there any more."""
+    if entry.saved is None or await anyio.to_thread.run_sync(os.path.isfile, entry.saved.path):
+        return entry
+    return replace(entry, saved=None)
+
+
+def link_expiry(entry: Entry) -> float | None:
+    """When a task's links expire at the latest, in Unix seconds; None where that is not known."""
+    if entry.status != "completed" or entry.completed_at is None or values.utc(entry.completed_at) is None:
+        return None
+    return entry.completed_at + LINK_LIFE
+
+
+def link_state(expires_at: float, created: float | None, now: float) -> str:
+    """Until when a link works, for a person, as in ``works until tomorrow 14:05 UTC``.
+
+    A completion that was seen long after the creation may have been much earlier.
+    """
+    moment = values.spoken(expires_at, now)
+    if expires_at <= now:
+        return f"died {moment}"
+    seen_at_once = created is None or expires_at - LINK_LIFE - created <= SOON
+    return f"{'works' if seen_at_once else 'may work'} until {moment}"
 
 
 class TaskReader:
@@ -134,7 +172,7 @@ class TaskReader:
         except LedgerError as error:
             logger.warning("the ledger could not be kept current: %s", error)
             return self.snapshot(task)
-        return self.snapshot(task, entry)
+        return self.snapshot(task, await on_this_disk(entry))
 
     async def read_or_remember(self, task_id: str) -> TaskSnapshot:
         """Read a task; where that fails, what the ledger knows of it.
@@ -172,7 +210,8 @@ class TaskReader:
     async def entry(self, task_id: str) -> Entry | None:
         """The ledger's row of a task, if it has one and can be read."""
         with suppress(LedgerError):
-            return await self._ledger.find(task_id)
+            entry = await self._ledger.find(task_id)
+            return entry and await on_this_disk(entry)
         return None
 
     async def learn(self, task_id: str) -> None:
@@ -193,17 +232,17 @@ class TaskReader:
 
     def snapshot(self, task: Task, entry: Entry | None = None) -> TaskSnapshot:
         """What is known of a task, with what follows from it."""
-        expires = None
-        if task.status == "completed":
-            completed = entry.completed_at if entry else None
-            expires = (completed or self._clock()) + LINK_LIFE
+        now, expires = self._clock(), link_expiry(entry) if entry else None
+        if task.status == "completed" and expires is None:
+            expires = now + LINK_LIFE
         return TaskSnapshot(
             task,
+            now=now,
+            entry=entry,
             take=entry.take if entry and entry.is_request else None,
             recovered=entry.recovered if entry else False,
             time_left=self._time_left(task),
             expires_at=expires,
-            link_life=expires - self._clock() if expires else None,
             saved=entry.saved if entry else None,
         )
 
