@@ -2,8 +2,12 @@
 
 import asyncio
 import selectors
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import anyio.to_thread
+import pytest
 
 EPOCH = 1_790_000_000.0
 
@@ -50,3 +54,13 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 def now() -> float:
     """The tests' wall clock: it jumps together with the loop's."""
     return EPOCH + asyncio.get_running_loop().time()
+
+
+@contextmanager
+def local_time(monkeypatch: pytest.MonkeyPatch, zone: str) -> Iterator[None]:
+    """This machine in another time zone, for as long as the block lasts."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        yield
+    time.tzset()

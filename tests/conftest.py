@@ -1,12 +1,13 @@
 """What all tests share: waiting takes no time, and a sandbox without a network."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
-from tests.clock import JumpingLoop
+from tests.clock import JumpingLoop, local_time
 from tests.world import World
 
 # Shared machines are slow at times: no example has a deadline. The long form is run by hand.
@@ -18,6 +19,13 @@ hypothesis.settings.load_profile("default")
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": JumpingLoop}
+
+
+@pytest.fixture
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Times for people are those of UTC, wherever the tests run."""
+    with local_time(monkeypatch, "UTC"):
+        yield
 
 
 @pytest.fixture

@@ -58,6 +58,11 @@ def arguments(tool: Definition) -> str:
     return "; ".join(part for part in parts if part) or "none"
 
 
+def price(seconds: int, quality: str) -> str:
+    credits = prices.estimate(seconds, quality)
+    return f"{credits:g} ({prices.dollars(credits)})"
+
+
 def command(name: str) -> str:
     """The command of the README that stands under a marker."""
     found = re.findall(rf"^<!-- command: {name} -->\n```sh\n(.*?)\n```$", README, re.M | re.S)
@@ -85,10 +90,7 @@ def test_the_table_of_prices_is_the_estimate_of_the_code() -> None:
     """The numbers and the day of the price list are those that the program itself reckons with."""
     rows = [
         "| quality | 5 seconds | 10 seconds |",
-        *(
-            f"| {quality} | {prices.estimate(5, quality):g} | {prices.estimate(10, quality):g} |"
-            for quality in prices.FACTORS
-        ),
+        *(f"| {quality} | {price(5, quality)} | {price(10, quality)} |" for quality in prices.FACTORS),
     ]
     assert table("prices") == rows, "it should be:\n" + "\n".join(rows)
     assert f"price list of {prices.AS_OF}" in README

@@ -64,9 +64,7 @@ def test_what_a_client_mangled_is_read_as_meant(given: dict[str, Any], field: st
         ({"prompt": "a\x00b"}, "prompt must not hold control characters"),
         ({"prompt": "a\x1b[31mb"}, "prompt must not hold control characters"),
         ({"prompt": "a\ud800b"}, "prompt must be text"),
-        ({"image_urls": []}, "image_urls must hold exactly one entry, but there are none"),
         ({"image_urls": [PICTURE, PICTURE]}, "image_urls must hold exactly one entry, but there are 2"),
-        ({"image_urls": None}, "image_urls is required"),
         ({"image_urls": [7]}, "image_urls must hold nothing but text"),
         ({"image_urls": {"url": PICTURE}}, "image_urls must be a list"),
         (
@@ -105,6 +103,49 @@ def test_a_bad_argument_is_refused_in_plain_words(given: dict[str, Any], words: 
     assert words in message
     assert "pydantic" not in message
     assert "input_value" not in message
+
+
+@pytest.mark.parametrize("given", [None, [], "", "  ", [""], ["  "], [None], "[]", '[""]'], ids=repr)
+def test_without_a_picture_the_refusal_says_what_can_be_done_instead(given: Any) -> None:
+    """Missing, null and empty in every form: text alone makes no video here."""
+    assert refusal(image_urls=given) == (
+        "generate_video was not called, because its arguments are wrong. image_urls is required: this server "
+        "makes videos from a picture, not from text alone. Ask the user for one (a path on this machine, or "
+        "a web address), or make one with another tool first."
+    )
+
+
+KNOWN = "prompt, image_urls, duration, quality, prompt_extend, callback_url, model and take"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"xyzzy": 1}, f"xyzzy is not an argument of generate_video; its arguments are {KNOWN}."),
+        (
+            {"xyzzy": 1, "seedling": 2, "frobnicate": 3},
+            f"xyzzy, seedling and frobnicate are not arguments of generate_video; its arguments are {KNOWN}.",
+        ),
+        (
+            {"durations": 5, "new_take": True, "seed": 1, "a b": 1},
+            "durations, new_take, seed and one of the names given are not arguments of generate_video; did "
+            f"you mean duration or take: 2? Its arguments are {KNOWN}.",
+        ),
+        (
+            {"image_url": PICTURE, "image_urls": None},
+            "image_url is not an argument of generate_video; did you mean image_urls?",
+        ),
+        (
+            {f"odd{number}": 1 for number in range(13)},
+            f"{', '.join(f'odd{number}' for number in range(10))} and 3 more are not arguments of "
+            f"generate_video; its arguments are {KNOWN}.",
+        ),
+    ],
+    ids=len,
+)
+def test_unknown_arguments_are_one_sentence(given: dict[str, Any], said: str) -> None:
+    """The arguments that there are stand in it once at most."""
+    assert refusal(**given) == f"generate_video was not called, because its arguments are wrong. {said}"
 
 
 def test_every_problem_is_said_in_one_answer() -> None:

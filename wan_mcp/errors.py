@@ -10,7 +10,7 @@ WanError
 │   ├── CapReached           the request would exceed a cap
 │   └── LedgerError          the ledger cannot be read or written
 │       └── TakenOver        another process works on the request now
-├── StillUnderWay            the submission goes on, but the caller's time is up
+├── StillUnderWay            the work goes on, but the caller's time is up
 ├── FetchFailed              a public address did not deliver
 ├── InternalError            wan-mcp itself failed
 ├── VideoError               a result cannot be fetched, is no video, or cannot be stored
@@ -105,7 +105,7 @@ class TakenOver(LedgerError):
 
 
 class StillUnderWay(WanError):
-    """Raised when a submission goes on while the time of its caller is up."""
+    """Raised when the work goes on while the time of its caller is up."""
 
 
 class FetchFailed(WanError):

@@ -22,6 +22,13 @@ MAX_UNKNOWN = 10
 """Unknown arguments that are named in one answer."""
 RENAMED = {"new_take": "take: 2"}
 """Arguments that agents may remember from versions before the first release, and what takes their place."""
+NEEDED = {
+    "image_urls": (
+        "this server makes videos from a picture, not from text alone. Ask the user for one (a path on this "
+        "machine, or a web address), or make one with another tool first."
+    )
+}
+"""What to say of a required argument without which there is nothing to be made."""
 _INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?\Z")
 _TYPES = {
     "string": "text",
@@ -49,13 +56,18 @@ def parse(name: str, model: type[Arguments], schema: dict[str, Any], given: dict
     corrected = {
         key: _corrected(value, properties.get(key, {})) for key, value in given.items() if value is not None
     }
-    unknown = [key for key in corrected if key not in properties]
-    problems = [_unknown(name, key, list(properties)) for key in unknown[:MAX_UNKNOWN]]
+    for key in NEEDED.keys() & corrected.keys():
+        if corrected[key] in ([], [""]):
+            del corrected[key]
+    unknown = {key: _meant(key, list(properties)) for key in corrected if key not in properties}
+    problems = [_unknown(name, unknown, list(properties))] if unknown else []
     known = {key: value for key, value in corrected.items() if key in properties}
     try:
         parsed = model.model_validate(known)
     except ValidationError as error:
-        problems += [sentence for _, sentence in problems_of(error, schema, known)]
+        missing_by_name = set(unknown.values()) - set(known)  # said with the name that was given instead
+        found = problems_of(error, schema, known)
+        problems += [sentence for field, sentence in found if field not in missing_by_name]
     if problems:
         raise InvalidRequest(
             f"{name} was not called, because its arguments are wrong. " + " ".join(dict.fromkeys(problems)),
@@ -120,22 +132,36 @@ def _float(text: str) -> Any:
         return text
 
 
-def _unknown(tool: str, name: str, known: list[str]) -> str:
+def _meant(name: str, known: list[str]) -> str:
+    """What an unknown argument may mean; empty where nothing is like it."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return RENAMED.get(name) or (close[0] if close else "")
+
+
+def _unknown(tool: str, unknown: Mapping[str, str], known: list[str]) -> str:
+    """What is wrong with the arguments that the tool does not have: all at once, with what may be meant."""
     if not known:
         return f"{tool} takes no arguments."
-    shown = name if name.isidentifier() and len(name) <= 40 else "One of the names given"
-    if name in RENAMED:
-        return f"{name} is not an argument of {tool}; did you mean {RENAMED[name]}?"
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"its arguments are {_listed(known, 'and')}."
-    return f"{shown} is not an argument of {tool}; {hint}"
+    names = [
+        name if name.isidentifier() and len(name) <= 40 else "one of the names given" for name in unknown
+    ]
+    if len(names) > MAX_UNKNOWN:
+        names = [*names[:MAX_UNKNOWN], f"{len(names) - MAX_UNKNOWN} more"]
+    are = "is not an argument" if len(names) == 1 else "are not arguments"
+    said = f"{_listed(names, 'and')} {are} of {tool}"
+    hints = list(dict.fromkeys(filter(None, unknown.values())))
+    if hints:
+        said += f"; did you mean {_listed(hints, 'or')}?"
+    if all(unknown.values()):
+        return said
+    return f"{said}{' Its' if hints else '; its'} arguments are {_listed(known, 'and')}."
 
 
 def _problem(detail: Any, spec: dict[str, Any], given: Mapping[str, Any]) -> str:
     """One of pydantic's problems in words, to follow the name of the field."""
     kind, value = detail["type"], given.get(str(detail["loc"][0]))
     if kind == "missing":
-        return f"is required: {spec.get('description', '')}"
+        return f"is required: {NEEDED.get(detail['loc'][0]) or spec.get('description', '')}"
     if kind == "value_error":
         return f"{detail['ctx']['error']}."
     if kind in ("string_too_long", "string_too_short"):

@@ -91,7 +91,7 @@ def assert_begun(seen: str, scene: Scene) -> None:
 
 def assert_done(seen: str, scene: Scene) -> None:
     """The status, the link, its end, the price and the next step of a video that is made."""
-    for fact in (scene.task_id, "completed", scene.link, "expires_at", "25.5", "Call save_video"):
+    for fact in (scene.task_id, "completed", scene.link, "works until", "25.5", "Call save_video"):
         assert fact in seen
 
 

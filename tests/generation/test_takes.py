@@ -46,7 +46,7 @@ async def test_the_first_take_is_the_one_that_is_meant_without_a_number(world: W
         second = await call(client, "generate_video", **ARGUMENTS, take=2)
         again = await call(client, "generate_video", **ARGUMENTS, take=2)
         shown = text(await call(client, "list_tasks"))
-    assert "take: 2" in text(second)
+    assert "take 2" in text(second)
     assert "For another version set take to 3." in text(again)
     assert "take 2" in shown
 

@@ -79,6 +79,7 @@ async def test_a_web_picture_that_fits_is_passed_on_by_its_own_address(
         width=800,
         height=600,
         format=kind,
+        name="pics.example",
     )
 
 
@@ -300,7 +301,8 @@ async def test_a_local_picture_is_the_same_picture_wherever_it_comes_from(
         replace((await shown(pictures, showing(content)))[0], place=None),
     ]
 
-    assert opened == [opened[0]] * 4
+    assert [one.name for one in opened] == ["one.jpg", "two words.png", "data", "pics.example"]
+    assert [replace(one, name="") for one in opened] == [replace(opened[0], name="")] * 4
     assert opened[0].digest == digest(content)
     assert (opened[0].file_name, opened[0].media_type) == ("picture.jpeg", "image/jpeg")
 

@@ -270,13 +270,22 @@ def test_delays_are_scaled_together() -> None:
     assert (faster.listed_within, faster.repeating, faster.joining) == (10, 60, DELAYS.joining)
 
 
-@pytest.mark.parametrize(("cap", "estimate"), [(25.49, 25.5), (0, 0.1)])
-def test_one_request_has_a_cap_of_its_own(cap: float, estimate: float) -> None:
-    """Whatever was spent before; the refusal names the setting and what to do."""
+@pytest.mark.parametrize(
+    ("cap", "estimate", "says"),
+    [
+        (25.49, 25.5, "5 s at 480p would cost 12.75 credits ($0.19). Or the user can raise the cap"),
+        (25.5, 51, "5 s at 720p would cost 25.5 credits ($0.38). Or the user can raise the cap"),
+        (60, 85.17, "10 s at 720p would cost 51 credits ($0.75). Or the user can raise the cap"),
+        (0, 0.1, "No video costs so little; the user can raise the cap and restart the server."),
+    ],
+)
+def test_one_request_has_a_cap_of_its_own(cap: float, estimate: float, says: str) -> None:
+    """Whatever was spent before; the refusal names the setting, both numbers, and what fits."""
     with pytest.raises(CapReached, match="WAN_MCP_REQUEST_CREDITS") as raised:
         check_caps([], intent(estimate=estimate), rules(request_credits=cap))
-    assert f"estimated at {estimate:g}" in raised.value.message
-    assert "shorter or smaller" in raised.value.next_step
+    assert f"estimated at {estimate:g} credits (" in raised.value.message
+    assert f"{cap:g} credits ($" in raised.value.message
+    assert says in raised.value.next_step
 
 
 @pytest.mark.parametrize(("cap", "estimate"), [(None, 85.17), (25.5, 25.5), (0.3, 0.1 + 0.2)])
@@ -291,13 +300,14 @@ def test_one_request_may_cost_as_much_as_its_cap(cap: float | None, estimate: fl
         ([], None),
         ([(DAY, 100.0)], None),
         ([(DAY - 1, 4.5)], None),
-        ([(DAY - 1, 4.6)], "2026-09-21 14:13:21 UTC"),
-        ([(DAY - 1, 1.0), (DAY - 9, 9.0)], "2026-09-21 14:13:29 UTC"),
-        ([(60.0, 30.0)], "UTC on, or raise the cap"),
+        ([(DAY - 1, 4.6)], "from today 14:14 UTC on"),
+        ([(DAY - 1, 1.0), (DAY - 9, 9.0)], "from today 14:14 UTC on"),
+        ([(60.0, 30.0)], "from tomorrow 14:13 UTC on, or the user can raise the cap"),
     ],
 )
+@pytest.mark.usefixtures("in_utc")
 def test_the_day_has_a_cap(spent: list[tuple[float, float]], says: str | None) -> None:
-    """What was spent in the last 24 hours and this one; the refusal names the second from which it fits."""
+    """What was spent in the last 24 hours and this one; the refusal names the minute from which it fits."""
     spendings = [Spending(EPOCH - ago, credits) for ago, credits in spent]
     if says is None:
         check_caps(spendings, intent(), rules(daily_credits=30))
@@ -307,4 +317,4 @@ def test_the_day_has_a_cap(spent: list[tuple[float, float]], says: str | None) -
     assert says in raised.value.next_step
     with pytest.raises(CapReached) as alone:
         check_caps(spendings, intent(estimate=31), rules(daily_credits=30))
-    assert "alone exceeds the cap" in alone.value.next_step
+    assert "5 s at 720p would cost 25.5 credits" in alone.value.next_step

@@ -1,18 +1,28 @@
 """Words for the model: what happened, whether it was charged, what to do next."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from mcp.server.mcpserver import Context
 
-from wan_mcp.errors import CapReached, LostAnswer, OutcomeUnknown, SettingsError, VideoError, WanError
+from tests.clock import EPOCH
+from wan_mcp.errors import (
+    CapReached,
+    LostAnswer,
+    OutcomeUnknown,
+    SettingsError,
+    StillUnderWay,
+    VideoError,
+    WanError,
+)
 from wan_mcp.evolink import Credits, Task
-from wan_mcp.generation.outcomes import Submitted
+from wan_mcp.generation.outcomes import Submitted, balance_text
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, Saved
 from wan_mcp.server.results import TaskView
-from wan_mcp.server.text import balance_text, error_text, next_step
+from wan_mcp.server.text import error_text, next_step
 from wan_mcp.server.timeouts import KNOWN, UNKNOWN, wait_limits
 from wan_mcp.settings import Settings
 
@@ -50,7 +60,12 @@ def entry(take: int) -> Entry:
     )
 
 
-DONE = snapshot("completed", link_life=86400.0)
+DONE = snapshot("completed", now=EPOCH, expires_at=EPOCH + 86400)
+DEAD = replace(DONE, expires_at=EPOCH - 3600)
+MINE = replace(DONE, entry=entry(take=1))
+VIDEOS = Path("/v")
+READY = "Tell the user: the video is ready at https://media.example.com/v.mp4"
+GONE = "Tell the user: the video is gone: its link died today 13:13 UTC, and it is not saved here."
 FAILED = {"error": {"code": "service_error", "message": "busy"}}
 
 
@@ -59,17 +74,21 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
     [
         (
             snapshot("processing", time_left=70.4),
-            "Call wait_for_task with task_id task-unified-1-a to go on waiting. About 70 s",
+            "Call wait_for_task with task_id task-unified-1-a to go on waiting. About 70 s are left.",
         ),
         (snapshot("processing", asked_to_wait=900.0), "900 s is more than one call may wait."),
         (snapshot("processing", read_error=LostAnswer("No answer.")), "The last read failed: No answer."),
-        (snapshot("processing", known_at=1_790_000_000.0), "how the task was at 2026-09-21 14:13:20 UTC"),
+        (snapshot("processing", now=EPOCH, known_at=EPOCH), "This is how the task was today 14:13 UTC."),
         (
             snapshot("completed", upstream={"results": []}),
             "its link is not available yet; do not request it again",
         ),
         (snapshot("cancelled"), "cancelled and not charged"),
-        (snapshot("failed", upstream=FAILED), "not charged; reserved credits go back. It may work later"),
+        (
+            snapshot("failed", upstream=FAILED),
+            "Tell the user: the generation failed and was not charged. Evolink says: service_error: busy. "
+            "It may work later: call generate_video with the same arguments in a minute or two.",
+        ),
         (snapshot("failed"), "probably fail again: change the prompt or the picture"),
         (
             snapshot("pending", submitted=Submitted(entry(take=3), repeated=True)),
@@ -80,23 +99,83 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
             snapshot("pending", notes=("The address looks signed.",)),
             "The address looks signed.",
         ),
-        (DONE, "Its link works for about 24 h more. Call save_video"),
-        (replace(DONE, link_life=11_000.0), "about 3 h more"),
-        (replace(DONE, link_life=1800.0), "about 30 min more"),
-        (replace(DONE, link_life=20.0), "about 1 min more"),
-        (replace(DONE, link_life=-5.0), "has probably expired"),
-        (replace(DONE, link_life=None), "works for 24 hours"),
-        (replace(DONE, saved=Saved("/v/cat.mp4", 9, "ab")), "The video is saved: /v/cat.mp4."),
+        (
+            DONE,
+            f"{READY} (the link works until tomorrow 14:13 UTC). Call save_video with task_id "
+            "task-unified-1-a to keep it on this machine.",
+        ),
+        (replace(DONE, expires_at=EPOCH + 1), f"{READY} (the link works until today 14:13 UTC)."),
+        (DEAD, f"{GONE} generate_video with another take makes a new one, which costs as much as the f"),
+        (
+            replace(DEAD, entry=entry(take=1)),
+            f"{GONE} generate_video with another take makes a new one, which costs about 25.5 credits ",
+        ),
+        (
+            replace(DEAD, saved=Saved("/v/cat.mp4", 9, "ab")),
+            "Tell the user: the video is saved at /v/cat.mp4. Its link died today 13:13 UTC.",
+        ),
+        (replace(DONE, expires_at=None), "the link works for 24 hours after the completion"),
+        (
+            replace(DONE, saved=Saved("/v/cat.mp4", 9, "ab")),
+            "Tell the user: the video is saved at /v/cat.mp4. Its link works until tomorrow 14:13 UTC.",
+        ),
         (
             replace(DONE, save_error=VideoError("The disk is full.")),
-            "Automatic saving failed: The disk is full.",
+            "Automatic saving failed: The disk is full. Call save_video with task_id task-unified-1-a to try",
+        ),
+        (
+            replace(DONE, save_error=VideoError("Broke.", next_step="Call save_video again later.")),
+            "Automatic saving failed: Broke. Call save_video again later.",
+        ),
+        (
+            replace(DONE, save_error=StillUnderWay("The video is still being saved.")),
+            "It is still being saved. Call wait_for_task with task_id task-unified-1-a for its path.",
+        ),
+        (
+            replace(DONE, read_error=LostAnswer("No answer."), known_at=EPOCH),
+            f"{READY} (the link works until tomorrow 14:13 UTC).",
         ),
     ],
 )
+@pytest.mark.usefixtures("in_utc")
 def test_the_next_step_fits_what_is_known(known: TaskSnapshot, said: str) -> None:
     """One or more sentences that a model can act on, in text and object alike."""
     assert said in next_step(known)
     assert TaskView.of(known).next == next_step(known)
+    is_over = known.task.is_over
+    assert next_step(known).startswith("Tell the user: ") is is_over
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (
+            replace(MINE, task=snapshot("processing").task, expires_at=None),
+            "Call wait_for_task with task_id task-unified-1-a to go on waiting. "
+            f"The server follows it anyway, and saves the video to {VIDEOS}.",
+        ),
+        (
+            snapshot("processing"),
+            "Call wait_for_task with task_id task-unified-1-a to go on waiting.",
+        ),
+        (
+            MINE,
+            f"{READY} (the link works until tomorrow 14:13 UTC). It is still being saved. "
+            "Call wait_for_task with task_id task-unified-1-a for its path.",
+        ),
+        (
+            DONE,
+            f"{READY} (the link works until tomorrow 14:13 UTC). "
+            "Call save_video with task_id task-unified-1-a to keep it on this machine.",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("in_utc")
+def test_a_server_that_saves_by_itself_says_so_of_what_was_requested_here(
+    known: TaskSnapshot, said: str
+) -> None:
+    """Nobody is told to save what is saved anyway; a task that was made elsewhere is not."""
+    assert next_step(known, VIDEOS) == said
 
 
 @pytest.mark.parametrize(
@@ -117,14 +196,14 @@ def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> Non
 @pytest.mark.parametrize(
     ("credits", "text"),
     [
-        (Credits(remaining=12.5), "The account has 12.5 credits left."),
+        (Credits(remaining=12.5, key_remaining=12.5), "The account has 12.5 credits ($0.18) left."),
         (
             Credits(remaining=-3, key_unlimited=True),
-            "The account has -3 credits left. This key has no limit of its own.",
+            "The account has -3 credits (-$0.04) left. This key has no limit of its own.",
         ),
         (
             Credits(remaining=5, key_remaining=2),
-            "The account has 5 credits left. This key may spend up to 2.",
+            "The account has 5 credits ($0.07) left. This key may spend up to 2 credits ($0.03).",
         ),
     ],
 )

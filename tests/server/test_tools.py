@@ -33,6 +33,9 @@ async def test_a_picture_and_a_sentence_become_a_video(world: World, mode: str) 
     assert done.structured_content["results"] == [link]
     assert link in text(done)
     assert [block.uri for block in done.content if isinstance(block, ResourceLink)] == [link]
+    assert done.structured_content["next"].startswith(
+        f"Tell the user: the video is ready at {link} (the link works"
+    )
     assert world.records.posts == len(world.records.paid) == 1
 
 
@@ -64,7 +67,14 @@ async def test_text_and_object_say_the_same(world: World) -> None:
     async with world.client() as client:
         result = await call(client, "generate_video", **ARGUMENTS, duration=10, quality="480p")
     assert result.structured_content is not None
-    for fact in ("pending", "wan2.5-image-to-video", "120", "25.5", result.structured_content["next"]):
+    for fact in (
+        "pending",
+        "10 s",
+        "480p",
+        "120 s",
+        "25.5 credits ($0.38) reserved",
+        result.structured_content["next"],
+    ):
         assert fact in text(result)
 
 
@@ -158,7 +168,7 @@ async def test_credits_are_shown(world: World) -> None:
         result = await call(client, "get_credits")
     assert result.structured_content is not None
     assert result.structured_content["remaining"] == 1000
-    assert "1000 credits left" in text(result)
+    assert "1000 credits ($14.71) left" in text(result)
 
 
 @ERAS

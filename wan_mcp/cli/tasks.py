@@ -1,29 +1,32 @@
 """``wan-mcp tasks``: the ledger for a person."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from wan_mcp.errors import InvalidRequest
-from wan_mcp.evolink.values import utc
+from wan_mcp.generation.listing import TaskLine
+from wan_mcp.generation.status import on_this_disk
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 
 
-async def lines(folder: Path, limit: int, *, as_json: bool) -> list[str]:
-    """The rows of all keys, newest first: a table, or one JSON object a line."""
+async def lines(
+    folder: Path, limit: int, *, as_json: bool, clock: Callable[[], float] = time.time
+) -> list[str]:
+    """The rows of all keys, newest first: a few lines of text each, or a line of JSON."""
     ledger = SqliteLedger(folder)
     try:
-        entries = await ledger.entries(limit=limit)
+        entries = [await on_this_disk(entry) for entry in await ledger.entries(limit=limit)]
     finally:
         await ledger.aclose()
+    now = clock()
     if as_json:
-        return [json.dumps(_facts(entry), ensure_ascii=False) for entry in entries]
+        return [json.dumps(_facts(entry, now), ensure_ascii=False) for entry in entries]
     if not entries:
         return ["Nothing was requested yet."]
-    return [
-        f"{'':>5} {'requested (UTC)':<16} {'status':<10} {'credits':>7}  {'task':<40} prompt",
-        *map(_row, entries),
-    ]
+    return [f"#{entry.number} {TaskLine.of(entry, now)}" for entry in entries]
 
 
 async def forget(folder: Path, task_id_or_number: str) -> None:
@@ -43,28 +46,14 @@ async def forget(folder: Path, task_id_or_number: str) -> None:
         )
 
 
-def _row(entry: Entry) -> str:
-    date = utc(entry.asked_at)
-    asked = f"{date:%Y-%m-%d %H:%M}" if date else "-"
-    task_id = entry.task.id if entry.task else "-"
-    prompt = " ".join(entry.prompt.split())[:60] + (f" (take {entry.take})" if entry.take > 1 else "")
-    return f"{f'#{entry.number}':>5} {asked:<16} {entry.status:<10} {entry.cost:>7g}  {task_id:<40} {prompt}"
-
-
-def _facts(entry: Entry) -> dict[str, object]:
-    task, asked = entry.task, utc(entry.asked_at)
+def _facts(entry: Entry, now: float) -> dict[str, object]:
+    line = TaskLine.of(entry, now)
     return {
         "number": entry.number,
-        "id": task.id if task else None,
-        "status": entry.status,
-        "asked_at": asked.isoformat(timespec="seconds") if asked else None,
+        **line.model_dump(),
+        "asked_at": line.asked_at or None,
         "prompt": entry.prompt,
-        "duration": entry.duration,
-        "quality": entry.quality,
-        "take": entry.take if entry.is_request else None,
-        "credits": entry.cost,
-        "results": list(task.results) if task else [],
-        "error": task.error.code if task and task.error else None,
+        "results": line.results or [],
         "recovered": entry.recovered,
         "made_elsewhere": not entry.is_request,
     }

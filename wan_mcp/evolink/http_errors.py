@@ -152,11 +152,21 @@ def _retry_after(value: str, now: datetime) -> float | None:
     return None if moment is None else max(moment - now.timestamp(), 0.0)
 
 
+_DASHBOARD = "in the Evolink dashboard, https://evolink.ai/dashboard"
+_TOP_UP = f"the user can add credits {_DASHBOARD}; then make the same request again."
 _CHECK_KEY = "Check EVOLINK_API_KEY; keys are at https://evolink.ai/dashboard/keys."
 _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
-    (BALANCE, OutOfCredits, "The account's balance is too low: add credits to the Evolink account."),
-    (KEY_LIMIT, OutOfCredits, "This key's own limit is used up: raise it, or use another key."),
-    (KEY_DAILY_LIMIT, OutOfCredits, "This key's daily limit is used up: wait until tomorrow, or raise it."),
+    (BALANCE, OutOfCredits, f"The account's balance is too low: {_TOP_UP}"),
+    (
+        KEY_LIMIT,
+        OutOfCredits,
+        f"This key's own limit is used up: the user can raise it {_DASHBOARD}, or set another key.",
+    ),
+    (
+        KEY_DAILY_LIMIT,
+        OutOfCredits,
+        f"This key's daily limit is used up: wait until tomorrow, or the user raises it {_DASHBOARD}.",
+    ),
     (frozenset(("key_disabled", "key_expired")), Unauthorized, _CHECK_KEY),
     (
         frozenset(("key_model_not_allowed", "model_access_denied", "permission_denied")),
@@ -168,9 +178,9 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
 ]
 _BY_STATUS: dict[int, tuple[type[EvolinkError], str]] = {
     401: (Unauthorized, _CHECK_KEY),
-    402: (OutOfCredits, "Check get_credits, and add credits to the Evolink account."),
+    402: (OutOfCredits, f"Check get_credits; {_TOP_UP}"),
     403: (Unauthorized, _CHECK_KEY),
-    404: (NotFound, "Check the id; finished tasks are forgotten after some time."),
+    404: (NotFound, "Check the id with list_tasks; finished tasks are forgotten after some time."),
     429: (Busy, ASK_LATER),
     502: (LostAnswer, ASK_LATER),
     503: (LostAnswer, ASK_LATER),

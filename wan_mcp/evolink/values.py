@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -102,6 +102,36 @@ def utc(seconds: float | None) -> datetime | None:
     """Unix seconds as a moment in UTC; None where no calendar has it, as for infinity or the year 57652."""
     try:
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def iso(seconds: float | None) -> str | None:
+    """Unix seconds as ISO 8601 in UTC; None where no calendar has it."""
+    moment = utc(seconds)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment else None
+
+
+def spoken(seconds: float | None, now: float) -> str:
+    """A moment for a person, in this machine's time zone, as in ``today 14:05 UTC+01:00``; else empty.
+
+    Args:
+        seconds: the moment, in Unix seconds.
+        now: the present, which tells what today is.
+    """
+    moment, present = _local(seconds), _local(now)
+    if moment is None or present is None:
+        return ""
+    days = (moment.date() - present.date()).days
+    day = {-1: "yesterday", 0: "today", 1: "tomorrow"}.get(days, f"{moment:%Y-%m-%d}")
+    # Each moment has its own offset: it changes with the season.
+    return f"{day} {moment:%H:%M} {timezone(moment.utcoffset() or UTC.utcoffset(None)).tzname(None)}"
+
+
+def _local(seconds: float | None) -> datetime | None:
+    moment = utc(seconds)
+    try:
+        return moment and moment.astimezone()
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -286,5 +286,7 @@ def _intent(request: GenerationRequest, picture: Source) -> Intent:
         quality=request.quality or DEFAULTS["quality"],
         estimate=prices.estimate(request.duration, request.quality),
         take=request.take,
-        image=Image(read.width, read.height, read.format, read.adjusted) if read is picture else None,
+        image=Image(read.width, read.height, read.format, read.adjusted, read.name or None)
+        if read is picture
+        else None,
     )

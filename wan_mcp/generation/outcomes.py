@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wan_mcp.errors import OutcomeUnknown, StillUnderWay, WanError
-from wan_mcp.evolink import Task
+from wan_mcp.errors import OutcomeUnknown, OutOfCredits, StillUnderWay, WanError
+from wan_mcp.evolink import Credits, Task
+from wan_mcp.evolink.prices import cost_text
 from wan_mcp.ledger import Entry
 
 ASK_AGAIN = (
@@ -45,6 +46,41 @@ class Submitted:
     """Whether an equal request of more than 24 hours ago may have been paid in addition."""
     also_paid: tuple[str, ...] = ()
     """Tasks of the same request that were paid in addition: the gateway ignored the idempotency key."""
+
+
+def balance_text(credits: Credits) -> str:
+    """The credits left, in a sentence or two."""
+    text = f"The account has {cost_text(credits.remaining)} left."
+    if credits.key_unlimited:
+        return text + " This key has no limit of its own."
+    if credits.key_remaining is not None and credits.key_remaining < credits.remaining:
+        return text + f" This key may spend up to {cost_text(credits.key_remaining)}."
+    return text
+
+
+def out_of_credits(error: OutOfCredits, estimate: float, left: Credits | None) -> OutOfCredits:
+    """The same refusal, with what the video needs and what is left.
+
+    Args:
+        error: as Evolink refused the request.
+        estimate: credits that the video is expected to cost.
+        left: the balance; None where it could not be read.
+    """
+    balance = "" if left is None else balance_text(left)
+    return OutOfCredits(
+        f"{error.message} This video needs about {cost_text(estimate)}. {balance}".strip(),
+        next_step=error.next_step,
+        charged=error.charged,
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+    )
+
+
+def another_take(entry: Entry | None) -> str:
+    """What can be done where a video is gone, and what it costs."""
+    cost = f"about {cost_text(entry.estimate)}" if entry and entry.is_request else "as much as the first"
+    return f"generate_video with another take makes a new one, which costs {cost}."
 
 
 def under_way(reason: str, *, sent: bool | None) -> StillUnderWay:

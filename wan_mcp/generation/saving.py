@@ -11,6 +11,7 @@ import anyio.to_thread
 import httpx2
 
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, VideoError
+from wan_mcp.generation import outcomes
 from wan_mcp.generation.status import TaskReader, TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
@@ -58,7 +59,9 @@ class VideoSaver:
 
     async def _save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
         snapshot = await self._tasks.read_or_remember(task_id)
-        entry = await self._tasks.entry(task_id)  # read again: another process may just have saved it
+        entry = None
+        with suppress(LedgerError):  # read again: another process may just have saved it
+            entry = await self._ledger.find(task_id)
         known = entry.saved if entry else None
         stem = filenames.safe_stem(name or _default_name(task_id, entry))
         saved = await anyio.to_thread.run_sync(self._found, known, stem, bool(name)) if known else None
@@ -132,7 +135,7 @@ def _failed(snapshot: TaskSnapshot, failures: list[LinkFailed]) -> LinkFailed:
     """What became of all links. Suggest paying again only once they have expired: a host may only be down."""
     is_dead = all(isinstance(failure, LinkDead) for failure in failures)
     life = snapshot.link_life
-    advice = "The video cannot be fetched any more; generate_video with another take makes a new one."
+    advice = f"The video is gone; {outcomes.another_take(snapshot.entry)}"
     if life is not None and life > 0:
         advice = "It should still work: call save_video again in a few minutes."
     elif life is None and not is_dead:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import anyio
 from pydantic import SecretStr
@@ -14,11 +15,14 @@ from wan_mcp.errors import (
     AddressRefused,
     EvolinkError,
     InternalError,
+    OutOfCredits,
     PictureError,
     PictureUnavailable,
+    StillUnderWay,
     WanError,
 )
-from wan_mcp.evolink import Credits, Evolink, Task
+from wan_mcp.evolink import Credits, Evolink, Task, prices
+from wan_mcp.generation import outcomes
 from wan_mcp.generation.following import Follower
 from wan_mcp.generation.jobs import OnStage, Source, Submitter
 from wan_mcp.generation.outcomes import Submitted
@@ -27,7 +31,7 @@ from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
-from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot
+from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot, on_this_disk
 from wan_mcp.images import Picture
 from wan_mcp.images.names import unquoted
 from wan_mcp.ledger import Entry, EntryStatus
@@ -45,6 +49,8 @@ FRESH = 5.0
 """Seconds for which a task that was just recorded is not read again for an equal request."""
 GONE = "The picture cannot be read now; this is the task of an equal request that was made before."
 """Said where a request is found by its picture's place alone."""
+BALANCE_SECONDS = 5.0
+"""How long a refusal for lack of credits is kept back at most, to say how many are left."""
 MIN_PATIENCE = 1.0
 """Seconds that are left for the ledger's answer, however long the reading of the picture took."""
 
@@ -121,10 +127,14 @@ class VideoService:
         except (PictureUnavailable, AddressRefused) as error:  # paid is paid, whatever became of the picture
             picture, notes = error, (GONE,)
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
-        submitted = await self._submitter.submit(request, picture, left, on_stage)
+        try:
+            submitted = await self._submitter.submit(request, picture, left, on_stage)
+        except OutOfCredits as error:
+            estimate = prices.estimate(request.duration, request.quality)
+            raise outcomes.out_of_credits(error, estimate, await self._balance()) from error
         assert submitted.entry.task is not None
         self._tasks.take_in(submitted.entry.task)
-        snapshot = self._tasks.snapshot(submitted.entry.task, submitted.entry)
+        snapshot = self._tasks.snapshot(submitted.entry.task, await on_this_disk(submitted.entry))
         age = self._runtime.clock() - (submitted.entry.known_at or 0)
         if submitted.repeated and not snapshot.task.is_over and age > FRESH:
             with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
@@ -176,12 +186,21 @@ class VideoService:
         """The newest entries; those that are not over are read again, up to a bound."""
         entries = await self._ledger.entries(status=status, limit=limit)
         running = [entry.task.id for entry in entries if entry.task and not entry.task.is_over]
-        if not running:
-            return entries
         async with anyio.create_task_group() as group:
             for task_id in running[:MAX_REFRESHED]:
                 group.start_soon(self._refresh, task_id)
-        return await self._ledger.entries(status=status, limit=limit)
+        if running:
+            entries = await self._ledger.entries(status=status, limit=limit)
+        return [await on_this_disk(entry) for entry in entries]
+
+    def now(self) -> float:
+        """The time, in Unix seconds."""
+        return self._runtime.clock()
+
+    @property
+    def saves_to(self) -> Path | None:
+        """The folder to which the videos that were requested here are saved without being asked for."""
+        return self.settings.output_dir if self.settings.autosave else None
 
     async def take_up(self) -> None:
         """Follow what earlier programs left unfinished or unsaved, where the settings say so."""
@@ -197,6 +216,11 @@ class VideoService:
             self._follower.follow(submitted.entry)
             if submitted.also_paid:  # the ledger has them as unsaved
                 self._runtime.run_until_exit(self._follower.take_up)
+
+    async def _balance(self) -> Credits | None:
+        with anyio.move_on_after(BALANCE_SECONDS), suppress(EvolinkError):
+            return await self.credits()
+        return None
 
     async def _open(self, reference: str, patience: float) -> Picture:
         with anyio.move_on_after(patience):
@@ -219,7 +243,7 @@ class VideoService:
             except Exception:
                 logger.exception("saving %s failed unexpectedly", snapshot.task.id)
                 return replace(snapshot, save_error=InternalError())
-        slow = WanError("The video is still being saved.", next_step="Call save_video to see where it is.")
+        slow = StillUnderWay("The video is still being saved.")
         return replace(snapshot, save_error=slow)
 
     async def _refresh(self, task_id: str) -> None:

@@ -1,10 +1,13 @@
 """The status of a task: read from the API, recorded in the ledger, and what follows from both."""
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+
+import anyio.to_thread
 
 from wan_mcp.errors import (
     Busy,
@@ -49,6 +52,10 @@ class TaskSnapshot:
     """A task as it is known at one moment, and how this answer about it came to be."""
 
     task: Task
+    now: float = 0.0
+    """That moment, in Unix seconds."""
+    entry: Entry | None = None
+    """The ledger's row of it, where there is one."""
     submitted: Submitted | None = None
     """How a request came to this task, in the answer to that request."""
     image: Image | None = None
@@ -71,8 +78,6 @@ class TaskSnapshot:
     """Seconds, estimated, until the task ends."""
     expires_at: float | None = None
     """When the links expire, in Unix seconds."""
-    link_life: float | None = None
-    """Seconds until then; negative once they have expired."""
     saved: Saved | None = None
     """The video on this machine's disk."""
     save_error: WanError | None = None
@@ -84,9 +89,33 @@ class TaskSnapshot:
         return self.submitted is not None and self.submitted.repeated
 
     @property
+    def link_life(self) -> float | None:
+        """Seconds until the links expire; negative once they have."""
+        return None if self.expires_at is None else self.expires_at - self.now
+
+    @property
     def is_forgotten(self) -> bool:
         """Whether the API does not know the task any more, so that waiting for it does not help."""
         return isinstance(self.read_error, NotFound) and not isinstance(self.read_error, NotKnownYet)
+
+
+async def on_this_disk(entry: Entry) -> Entry:
+    """A row as it holds now: without the saved video where its file is not there any more."""
+    if entry.saved is None or await anyio.to_thread.run_sync(os.path.isfile, entry.saved.path):
+        return entry
+    return replace(entry, saved=None)
+
+
+def link_expiry(entry: Entry) -> float | None:
+    """When a task's links expire, in Unix seconds; None where that is not known."""
+    if entry.status != "completed" or entry.completed_at is None or values.utc(entry.completed_at) is None:
+        return None
+    return entry.completed_at + LINK_LIFE
+
+
+def link_state(expires_at: float, now: float) -> str:
+    """Until when a link works, for a person, as in ``works until tomorrow 14:05 UTC``."""
+    return f"{'died' if expires_at <= now else 'works until'} {values.spoken(expires_at, now)}"
 
 
 class TaskReader:
@@ -137,7 +166,7 @@ class TaskReader:
         if entry is not None and entry.task is not None:
             task = task.completed_by(entry.task)
         self.take_in(task)
-        return self.snapshot(task, entry)
+        return self.snapshot(task, await on_this_disk(entry) if entry else None)
 
     async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]:
         """Read a task, unless another process has just done so; also the seconds until the next poll.
@@ -190,7 +219,8 @@ class TaskReader:
     async def entry(self, task_id: str) -> Entry | None:
         """The ledger's row of a task, if it has one and can be read."""
         with suppress(LedgerError):
-            return await self._ledger.find(task_id)
+            entry = await self._ledger.find(task_id)
+            return entry and await on_this_disk(entry)
         return None
 
     async def learn(self, task_id: str) -> None:
@@ -218,17 +248,17 @@ class TaskReader:
 
     def snapshot(self, task: Task, entry: Entry | None = None) -> TaskSnapshot:
         """What is known of a task, with what follows from it."""
-        expires = None
-        if task.status == "completed":
-            completed = entry.completed_at if entry else None
-            expires = (completed or self._clock()) + LINK_LIFE
+        now, expires = self._clock(), link_expiry(entry) if entry else None
+        if task.status == "completed" and expires is None:
+            expires = now + LINK_LIFE
         return TaskSnapshot(
             task,
+            now=now,
+            entry=entry,
             take=entry.take if entry and entry.is_request else None,
             recovered=entry.recovered if entry else False,
             time_left=None if task.is_over else self._expectation(task.id).left(self._clock()),
             expires_at=expires,
-            link_life=expires - self._clock() if expires else None,
             saved=entry.saved if entry else None,
         )
 

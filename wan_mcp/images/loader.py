@@ -25,6 +25,7 @@ _THREADS = threading.BoundedSemaphore(_AT_ONCE)
 """Holds those threads, too, whose callers have gone away."""
 _RESOLVING = 10.0
 _LONGEST_PATH = 300
+_LONGEST_NAME = 100
 _SIGNED = (
     "The address looks signed or short-lived: if Evolink reports that it could not fetch the picture, "
     "give a fresh address, or the picture as a file."
@@ -45,6 +46,8 @@ class Picture:
     content: bytes | None = None
     file_name: str = "picture"
     media_type: str = "application/octet-stream"
+    name: str = ""
+    """What a person calls it: its file's name, the host of its web address, or ``data``."""
     width: int | None = None
     height: int | None = None
     format: str | None = None
@@ -116,14 +119,16 @@ class PictureLoader:
         def load() -> Picture:
             content, elsewhere = files.read(paths, self._folders)
             notes = () if elsewhere is None else (f"The picture was read from {readable(str(elsewhere))}.",)
-            return _picture(content, fit(content), notes)
+            return replace(
+                _picture(content, fit(content), notes), name=_bounded((elsewhere or paths[0]).name)
+            )
 
         return await self._in_thread(load)
 
     async def _from_data(self, reference: str) -> Picture:
         def load() -> Picture:
             content = sources.data_content(reference)
-            return _picture(content, fit(content))
+            return replace(_picture(content, fit(content)), name="data")
 
         try:
             return await self._in_thread(load)
@@ -136,12 +141,12 @@ class PictureLoader:
         if not self._check:
             await self._check_address(address)
             notes = ("The picture was passed on unchecked.", *_notes(url))
-            return Picture(place=_place(url), address=str(url), notes=notes)
+            return Picture(place=_place(url), address=str(url), notes=notes, name=_bounded(url.host))
         content = await web.read(self._fetcher, str(url))
 
         def load() -> Picture:
             prepared = fit(content, has_address=True)
-            picture = replace(_picture(content, prepared), place=_place(url))
+            picture = replace(_picture(content, prepared), place=_place(url), name=_bounded(url.host))
             if prepared.content is not None:
                 return picture
             return replace(picture, address=str(url), notes=_notes(url))
@@ -175,6 +180,12 @@ def _picture(content: bytes, prepared: Prepared, notes: tuple[str, ...] = ()) ->
         adjusted=prepared.adjusted,
         notes=notes,
     )
+
+
+def _bounded(name: str) -> str:
+    """A name as it is kept and shown."""
+    line = readable(name)
+    return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
 
 
 def _notes(url: httpx2.URL) -> tuple[str, ...]:

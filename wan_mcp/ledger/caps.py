@@ -1,17 +1,19 @@
 """The caps on credits, apart from any database."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from wan_mcp.errors import CapReached
-from wan_mcp.evolink import prices
+from wan_mcp.evolink import prices, values
+from wan_mcp.evolink.prices import cost_text
 from wan_mcp.ledger.base import ClaimRules, Intent
 from wan_mcp.ledger.policy import DAY
 
 COUNTED_FOR = 2 * DAY
 """Seconds after which a row cannot count towards the daily cap any more, even if it was sent again late."""
+_RAISED = "the user can raise the cap and restart the server."
 TOLERANCE = 1e-6
 """Credits that are no difference: sums of decimals are not exact."""
 
@@ -36,11 +38,12 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
     Raises:
         CapReached: with the numbers, and when there is room for it.
     """
-    priced = f"this video is estimated at {intent.estimate:g} (prices of {prices.AS_OF})"
+    priced = f"this video is estimated at {cost_text(intent.estimate)}"
     if rules.request_credits is not None and intent.estimate > rules.request_credits + TOLERANCE:
         raise CapReached(
-            f"A request may cost {rules.request_credits:g} credits (WAN_MCP_REQUEST_CREDITS), and {priced}.",
-            next_step="Request a shorter or smaller video, or raise the cap.",
+            f"A request may cost {cost_text(rules.request_credits)} at most (WAN_MCP_REQUEST_CREDITS), "
+            f"and {priced}.",
+            next_step=_below(rules.request_credits, intent.duration),
         )
     cap = rules.daily_credits
     if cap is None:
@@ -48,11 +51,18 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
     recent = [spending for spending in spendings if spending.moment > rules.now - DAY]
     if _fit(recent, intent.estimate, cap):
         return
+    free = _when_it_fits(recent, intent.estimate, cap)
+    if free is None:
+        advice = _below(cap, intent.duration)
+    else:
+        # A minute is the unit of what is said, so the next whole one.
+        moment = values.spoken(math.ceil(free / 60) * 60, rules.now)
+        advice = f"There is room for it from {moment} on, or {_RAISED}"
     spent = math.fsum(spending.credits for spending in recent)
     raise CapReached(
-        f"The daily cap of {cap:g} credits (WAN_MCP_DAILY_CREDITS) would be exceeded: {spent:g} were spent in"
-        f" the last 24 hours, and {priced}.",
-        next_step=_when_it_fits(recent, intent.estimate, cap),
+        f"The daily cap of {cost_text(cap)} (WAN_MCP_DAILY_CREDITS) would be exceeded: "
+        f"{cost_text(spent)} were spent in the last 24 hours, and {priced}.",
+        next_step=advice,
     )
 
 
@@ -60,10 +70,20 @@ def _fit(spendings: Sequence[Spending], estimate: float, cap: float) -> bool:
     return math.fsum(spending.credits for spending in spendings) + estimate <= cap + TOLERANCE
 
 
-def _when_it_fits(spendings: Sequence[Spending], estimate: float, cap: float) -> str:
-    """When enough of the spendings are a day old that there is room for the request."""
+def _when_it_fits(spendings: Sequence[Spending], estimate: float, cap: float) -> float | None:
+    """When enough of the spendings are a day old that there is room for the request; None: never."""
     for count, spending in enumerate(spendings, start=1):
         if _fit(spendings[count:], estimate, cap):
-            free = datetime.fromtimestamp(math.ceil(spending.moment + DAY), UTC)
-            return f"There is room for it from {free:%Y-%m-%d %H:%M:%S} UTC on, or raise the cap."
-    return "It alone exceeds the cap: request a shorter or smaller video, or raise the cap."
+            return spending.moment + DAY
+    return None
+
+
+def _below(cap: float, duration: int) -> str:
+    """What can be done where a request alone exceeds a cap."""
+    choices = itertools.product((5, 10), prices.FACTORS)
+    costs = [(prices.estimate(seconds, quality), seconds, quality) for seconds, quality in choices]
+    fitting = [choice for choice in costs if choice[0] <= cap + TOLERANCE]
+    if not fitting:
+        return f"No video costs so little; {_RAISED}"
+    cost, seconds, quality = max(fitting, key=lambda choice: (choice[0], choice[1] == duration))
+    return f"{seconds} s at {quality} would cost {cost_text(cost)}. Or {_RAISED}"

@@ -20,6 +20,8 @@ class Image:
     format: str | None = None
     adjusted: tuple[str, ...] = ()
     """Each change that was made so that it fits, in words."""
+    name: str | None = None
+    """Its file's name, the host of its web address, or ``data``; None in rows of before this was kept."""
 
 
 @dataclass(frozen=True)

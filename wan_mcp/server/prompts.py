@@ -7,6 +7,7 @@ from pydantic import Field
 
 from wan_mcp.evolink import PROMPT_MAX
 from wan_mcp.generation.service import Services
+from wan_mcp.server.text import PRICE
 
 GUIDE = """\
 Make a short video from this picture: {image}
@@ -29,9 +30,9 @@ Keep to the language of the user's idea, in whole sentences, {limit} characters 
 work best. The service may rewrite the prompt to make it richer; set prompt_extend to false when each word
 counts.
 
-Then show the user the prompt and what it costs (10 seconds cost double, 1080p 1.67 times as much as the
-default 720p), call generate_video once, wait with wait_for_task until it is over, and save the result
-with save_video.
+Then show the user the prompt and what it costs: {price}; 10 seconds cost
+double, 1080p 1.67 times as much, 480p half. Call generate_video once, wait with wait_for_task until
+the task is over, and tell the user where the video is; save_video saves one that is not saved yet.
 """
 
 
@@ -47,4 +48,4 @@ def add_prompts(server: MCPServer[Services]) -> None:
         image: Annotated[str, Field(description="Address or path of the picture")],
         idea: Annotated[str, Field(description="What the video should show, in a few words")],
     ) -> str:
-        return GUIDE.format(image=image, idea=idea, limit=f"{PROMPT_MAX:,}")
+        return GUIDE.format(image=image, idea=idea, limit=f"{PROMPT_MAX:,}", price=PRICE)

@@ -25,8 +25,9 @@ from mcp.types import (
 )
 
 from wan_mcp.errors import NotFound, WanError
+from wan_mcp.generation.listing import TaskLine
 from wan_mcp.generation.service import Services
-from wan_mcp.server.results import LineView, TaskView
+from wan_mcp.server.results import TaskView
 from wan_mcp.server.text import error_text
 
 logger = logging.getLogger(__name__)
@@ -106,20 +107,22 @@ class TaskResources:
     async def all(self) -> str:
         assert self._services is not None, "resources are read while the server runs"
         try:
-            entries = await self._services.own().tasks(None, LISTED)
+            service = self._services.own()
+            entries = await service.tasks(None, LISTED)
         except WanError as error:
             raise ResourceError(error_text(error)) from error
-        lines = [LineView.of(entry).model_dump(exclude_none=True) for entry in entries]
+        lines = [TaskLine.of(entry, service.now()).model_dump(exclude_none=True) for entry in entries]
         return json.dumps({"tasks": lines}, ensure_ascii=False)
 
     async def one(self, task_id: str, context: Context[Services]) -> str:
         try:
-            snapshot = await context.request_context.lifespan_context.own().get_task(task_id)
+            service = context.request_context.lifespan_context.own()
+            snapshot = await service.get_task(task_id)
         except NotFound as error:
             raise ResourceNotFoundError(error_text(error)) from error
         except WanError as error:
             raise ResourceError(error_text(error)) from error
-        return TaskView.of(snapshot).model_dump_json(exclude_none=True)
+        return TaskView.of(snapshot, service.saves_to).model_dump_json(exclude_none=True)
 
     async def complete(
         self, context: ServerRequestContext[Services, Any], params: CompleteRequestParams

@@ -1,17 +1,22 @@
 """Text for the model: what happened, whether anything was charged, what to do next."""
 
-from wan_mcp.errors import Charged, NotSent, WanError
-from wan_mcp.evolink import Credits
-from wan_mcp.evolink.values import utc
-from wan_mcp.generation.outcomes import MAX_TAKE, Submitted
-from wan_mcp.generation.status import TaskSnapshot
+from pathlib import Path
 
+from wan_mcp.errors import Charged, NotSent, StillUnderWay, WanError
+from wan_mcp.evolink.prices import cost_text, estimate
+from wan_mcp.evolink.values import spoken
+from wan_mcp.generation.listing import TaskLine
+from wan_mcp.generation.outcomes import ASK_AGAIN, MAX_TAKE, Submitted, another_take
+from wan_mcp.generation.status import TaskSnapshot, link_state
+
+PRICE = f"about {cost_text(estimate(5, '720p'))} for 5 s at 720p"
 INSTRUCTIONS = (
-    "Turns one picture and a prompt into a 5 or 10 second video with Evolink's wan2.5-image-to-video. "
-    "generate_video costs credits and answers at once with a task id; then call wait_for_task with that id, "
-    "again if it says so, until the task is completed or failed. Waiting never loses the task, and an equal "
-    "request is not paid twice. Links expire after 24 hours: save_video keeps the video. "
-    "list_tasks finds earlier tasks; get_credits shows the balance."
+    "Turns one picture and a prompt into a 5 or 10 second video with Evolink's wan2.5-image-to-video; text "
+    "alone is not enough. generate_video costs credits, "
+    f"{PRICE}, and answers at once with a task id; then call wait_for_task with that id, "
+    "again if it says so, until the task is completed or failed. Waiting never loses the task, and an "
+    "equal request is not paid twice. Links expire after 24 hours; a saved video stays. list_tasks finds "
+    "earlier videos; get_credits shows the balance."
 )
 
 _CHARGED: dict[Charged, str] = {
@@ -28,9 +33,21 @@ def error_text(error: WanError) -> str:
     return " ".join(part for part in (error.message + request, error.next_step, charged) if part)
 
 
-def next_step(snapshot: TaskSnapshot) -> str:
-    """What to do now, in a few sentences at most."""
-    return " ".join([*_history(snapshot), _what_now(snapshot)])
+def next_step(snapshot: TaskSnapshot, saves_to: Path | None = None) -> str:
+    """What to do now, in a few sentences at most.
+
+    Args:
+        snapshot: the task.
+        saves_to: the folder to which the server saves requested videos without being asked, if it does.
+    """
+    task = snapshot.task
+    if task.status == "completed" and task.results:
+        said = [_after_success(snapshot, saves_to), *_history(snapshot)]
+    elif task.is_over:
+        said = [*_history(snapshot), _after_failure(snapshot)]
+    else:
+        said = [*_history(snapshot), *_last_read(snapshot), _while_running(snapshot, saves_to)]
+    return " ".join(said)
 
 
 def _history(snapshot: TaskSnapshot) -> list[str]:
@@ -44,12 +61,6 @@ def _history(snapshot: TaskSnapshot) -> list[str]:
             "The answer to the request was lost; this task was found in the account's list. "
             "If other programs use the account, check that the video is the right one."
         )
-    if snapshot.asked_to_wait is not None:
-        said.append(f"{snapshot.asked_to_wait:g} s is more than one call may wait.")
-    if snapshot.read_error is not None:
-        said.append(f"The last read failed: {snapshot.read_error.message}")
-    if (known := utc(snapshot.known_at)) is not None:
-        said.append(f"This is how the task was at {known:%Y-%m-%d %H:%M:%S} UTC.")
     return said
 
 
@@ -77,56 +88,86 @@ def _of_the_request(submitted: Submitted) -> list[str]:
     return said
 
 
-def _what_now(snapshot: TaskSnapshot) -> str:
-    task = snapshot.task
-    if task.status == "completed" and task.results:
-        return _after_success(snapshot)
-    if task.status == "failed":
-        return _after_failure(snapshot)
-    if task.status == "cancelled":
-        return "The task was cancelled and not charged. To try again, call generate_video."
-    return _while_running(snapshot)
-
-
-def _after_success(snapshot: TaskSnapshot) -> str:
-    failure = ""
-    if snapshot.save_error is not None:
-        failure = f"Automatic saving failed: {snapshot.save_error.message} "
+def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
+    is_dead = snapshot.link_life is not None and snapshot.link_life <= 0
+    link = _link(snapshot)
     if snapshot.saved is not None:
         remark = f" {snapshot.saved.remark}" if snapshot.saved.remark else ""
-        return f"Done. The video is saved: {snapshot.saved.path}.{remark} {_link_life(snapshot)}"
-    return f"Done. {failure}{_link_life(snapshot)} Call save_video to keep the video on this machine."
+        return f"Tell the user: the video is saved at {snapshot.saved.path}.{remark} Its link {link}."
+    if is_dead:
+        text = f"Tell the user: the video is gone: its link {link}, and it is not saved here."
+        return f"{text} {another_take(snapshot.entry)}"
+    said = [f"Tell the user: the video is ready at {snapshot.task.results[0]} (the link {link})."]
+    error = snapshot.save_error
+    if error is None and (saves_to is None or not _is_own(snapshot)):
+        said.append(f"Call save_video with task_id {snapshot.task.id} to keep it on this machine.")
+    elif error is None or isinstance(error, StillUnderWay):
+        said.append(
+            f"It is still being saved. Call wait_for_task with task_id {snapshot.task.id} for its path."
+        )
+    else:
+        said += [f"Automatic saving failed: {error.message}", error.next_step]
+        if "save_video" not in error.next_step:
+            said.append(f"Call save_video with task_id {snapshot.task.id} to try again.")
+    return " ".join(filter(None, said))
 
 
-def _link_life(snapshot: TaskSnapshot) -> str:
-    left = snapshot.link_life
-    if left is None:
-        return "Its link works for 24 hours."
-    if left <= 0:
-        return "Its link has probably expired, 24 hours after the completion."
-    span = f"{left / 3600:.0f} h" if left >= 5400 else f"{max(left / 60, 1):.0f} min"
-    return f"Its link works for about {span} more."
+def _link(snapshot: TaskSnapshot) -> str:
+    """Until when the link works, to follow the word link."""
+    if snapshot.expires_at is None:
+        return "works for 24 hours after the completion"
+    return link_state(snapshot.expires_at, snapshot.now)
+
+
+def _is_own(snapshot: TaskSnapshot) -> bool:
+    """Whether the task was requested here: those are followed and saved without being asked for."""
+    return snapshot.entry is not None and snapshot.entry.is_request
 
 
 def _after_failure(snapshot: TaskSnapshot) -> str:
-    error = snapshot.task.error
-    refund = "The generation failed and was not charged; reserved credits go back."
-    if error is not None and error.retryable:
-        return f"{refund} It may work later: call generate_video again after a minute or two."
-    return f"{refund} The same request would probably fail again: change the prompt or the picture first."
+    task = snapshot.task
+    if task.status == "cancelled":
+        text = "Tell the user: the task was cancelled and not charged."
+        return f"{text} To try again, call generate_video with the same arguments."
+    said = ["Tell the user: the generation failed and was not charged."]
+    if task.error is not None:
+        named = "" if task.error.code in task.error.message else f"{task.error.code}: "
+        said.append(f"Evolink says: {named}{task.error.message.removesuffix('.') or 'no reason'}.")
+    if task.error is not None and task.error.retryable:
+        said.append("It may work later: call generate_video with the same arguments in a minute or two.")
+    else:
+        said.append("The same request would probably fail again: change the prompt or the picture first.")
+    return " ".join(said)
 
 
-def _while_running(snapshot: TaskSnapshot) -> str:
+def _last_read(snapshot: TaskSnapshot) -> list[str]:
+    """Why a running task is shown as it was, and from when that is."""
+    said = []
+    if snapshot.asked_to_wait is not None:
+        said.append(f"{snapshot.asked_to_wait:g} s is more than one call may wait.")
+    if snapshot.read_error is not None and not snapshot.is_forgotten:
+        said.append(f"The last read failed: {snapshot.read_error.message}")
+    if moment := spoken(snapshot.known_at, snapshot.now):
+        said.append(f"This is how the task was {moment}.")
+    return said
+
+
+def _while_running(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
     if snapshot.is_forgotten:
         return (
             "Evolink does not know this task any more, so waiting for it does not help. Tell the user; "
-            "the Evolink dashboard may show what became of it."
+            "the Evolink dashboard, https://evolink.ai/dashboard, may show what became of it and whether it "
+            "was charged."
         )
-    said = ""
+    said = []
     if snapshot.task.status == "completed":
-        said = "The video is made, but its link is not available yet; do not request it again. "
-    left = f" About {snapshot.time_left:.0f} s are left." if (snapshot.time_left or 0) >= 1 else ""
-    return f"{said}Call wait_for_task with task_id {snapshot.task.id} to go on waiting.{left}"
+        said.append("The video is made, but its link is not available yet; do not request it again.")
+    said.append(f"Call wait_for_task with task_id {snapshot.task.id} to go on waiting.")
+    if (snapshot.time_left or 0) >= 1:
+        said.append(f"About {snapshot.time_left:.0f} s are left.")
+    if saves_to is not None and _is_own(snapshot):
+        said.append(f"The server follows it anyway, and saves the video to {saves_to}.")
+    return " ".join(said)
 
 
 def progress_text(snapshot: TaskSnapshot | None) -> str:
@@ -138,11 +179,26 @@ def progress_text(snapshot: TaskSnapshot | None) -> str:
     return f"{snapshot.task.status}{percent}{left}"
 
 
-def balance_text(credits: Credits) -> str:
-    """The credits left, in a sentence or two."""
-    text = f"The account has {credits.remaining:g} credits left."
-    if credits.key_unlimited:
-        return text + " This key has no limit of its own."
-    if credits.key_remaining is not None:
-        return text + f" This key may spend up to {credits.key_remaining:g}."
-    return text
+def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
+    """What to do now with a list of tasks.
+
+    Args:
+        lines: the tasks.
+        saving: whether the server saves requested videos without being asked.
+    """
+    if not lines:
+        return "No such tasks. generate_video makes one."
+    said = []
+    if any(line.status == "unknown" for line in lines):
+        said.append(f"unknown: that request never got an answer. {ASK_AGAIN}")
+    running = [line.id for line in lines if line.status in ("pending", "processing") and line.id]
+    unsaved = [line.id for line in lines if line.results and line.saved_to is None and line.id]
+    if running:
+        said.append(f"Call wait_for_task with task_id {running[0]} to wait for that one.")
+    elif unsaved and not saving:
+        said.append(f"Call save_video with task_id {unsaved[0]} to keep that video.")
+    elif any(line.saved_to or line.results for line in lines):
+        said.append("Tell the user the path of a video, or its link.")
+    if any(line.is_gone for line in lines):
+        said.append("A video that is not saved and whose link died is gone; another take costs credits.")
+    return " ".join(said) or "All of these are over."

@@ -9,7 +9,6 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from wan_mcp.evolink import prices
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
@@ -23,7 +22,7 @@ from wan_mcp.server.results import (
     list_result,
     task_result,
 )
-from wan_mcp.server.text import progress_text
+from wan_mcp.server.text import PRICE, progress_text
 from wan_mcp.server.tool import Definition
 
 
@@ -65,7 +64,7 @@ class SaveArguments(TaskArguments):
         Field(
             min_length=1,
             max_length=255,
-            description="Name for the file, without a folder. Default the task id.",
+            description="Name for the file, without a folder. Default the words of the prompt.",
         ),
     ] = None
 
@@ -92,11 +91,11 @@ async def generate_video(
             await context.report_progress(anyio.current_time() - began, None, stage)
 
     patience = timeouts.patience(context, service.settings)
-    return task_result(await service.generate(request, patience, on_stage))
+    return task_result(await service.generate(request, patience, on_stage), service.saves_to)
 
 
 async def get_task(service: VideoService, arguments: TaskArguments, context: Context[Any]) -> CallToolResult:
-    return task_result(await service.get_task(arguments.task_id))
+    return task_result(await service.get_task(arguments.task_id), service.saves_to)
 
 
 async def wait_for_task(
@@ -113,7 +112,8 @@ async def wait_for_task(
     limits = timeouts.wait_limits(context, service.settings)
     asked = limits.default if arguments.timeout_seconds is None else arguments.timeout_seconds
     snapshot = await service.wait(arguments.task_id, min(asked, limits.longest), on_progress)
-    return task_result(replace(snapshot, asked_to_wait=asked if asked > limits.longest else None))
+    snapshot = replace(snapshot, asked_to_wait=asked if asked > limits.longest else None)
+    return task_result(snapshot, service.saves_to)
 
 
 async def save_video(
@@ -123,13 +123,15 @@ async def save_video(
         with suppress(Exception):  # the call may be over while the download goes on
             await context.report_progress(received, length, f"{received / 1e6:.1f} MB")
 
-    return task_result(await service.save(arguments.task_id, arguments.filename, on_progress))
+    snapshot = await service.save(arguments.task_id, arguments.filename, on_progress)
+    return task_result(snapshot, service.saves_to)
 
 
 async def list_tasks(
     service: VideoService, arguments: ListArguments, context: Context[Any]
 ) -> CallToolResult:
-    return list_result(await service.tasks(arguments.status, arguments.limit))
+    entries = await service.tasks(arguments.status, arguments.limit)
+    return list_result(entries, service.now(), service.saves_to)
 
 
 async def get_credits(service: VideoService, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
@@ -145,8 +147,8 @@ TOOLS = (
         name="generate_video",
         title="Generate a video from a picture",
         description=(
-            "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt. "
-            f"COSTS CREDITS: about {prices.estimate(5, '720p'):.0f} for 5 s at 720p; given back if it fails. "
+            "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt; text "
+            f"alone is not enough. COSTS CREDITS: {PRICE}; given back if it fails. "
             "Answers within seconds with a task id and does not wait: call wait_for_task next. "
             "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … are others."
         ),
@@ -183,7 +185,7 @@ TOOLS = (
         title="List tasks",
         description=(
             "List the tasks of this key that this machine knows, newest first, also from earlier "
-            "conversations: to find a task again, or a request whose answer was lost. Free."
+            "conversations: to find a video, with its path or link, or a request whose answer was lost. Free."
         ),
         arguments=ListArguments,
         answer=ListView,

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
+from pydantic import TypeAdapter
+
 from wan_mcp.evolink import Task
 from wan_mcp.ledger.entries import Entry, Image, Post, Saved
 from wan_mcp.ledger.fingerprints import Fingerprints
@@ -13,6 +15,7 @@ from wan_mcp.ledger.fingerprints import Fingerprints
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_IMAGE = TypeAdapter(Image)
 
 
 def entry_of(row: sqlite3.Row) -> Entry:
@@ -30,7 +33,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         quality=row["quality"],
         estimate=row["estimate"],
         take=row["take"],
-        image=_readable(row, "image", _image),
+        image=_readable(row, "image", _IMAGE.validate_json),
         untold=bool(row["untold"]),
         recovered=bool(row["recovered"]),
         # A request that has an id is answered, whatever became of the rest: it must not be sent again.
@@ -64,8 +67,3 @@ def _bare_posts(row: sqlite3.Row) -> tuple[Post, ...]:
     """When it was sent, where that is all that can be read: it must not be taken for one that never was."""
     moments = sorted({row["posted_at"], row["reposted_at"]} - {None})
     return tuple(Post(moment, None) for moment in moments)
-
-
-def _image(text: str) -> Image:
-    facts = json.loads(text)
-    return Image(**(facts | {"adjusted": tuple(facts["adjusted"])}))

@@ -1,0 +1,91 @@
+"""What a list of tasks says of each, for models and for people."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, Field
+
+from wan_mcp.evolink.prices import cost_text, dollars
+from wan_mcp.evolink.values import iso, spoken
+from wan_mcp.generation.status import link_expiry, link_state
+from wan_mcp.ledger import Entry, EntryStatus
+
+PROMPT_SHOWN = 60
+"""Characters of a prompt: enough to tell one's own requests apart."""
+
+
+class TaskLine(BaseModel):
+    """One request or task; what is not known is absent."""
+
+    id: Annotated[str | None, Field(description="Absent while unknown")] = None
+    status: EntryStatus
+    asked: Annotated[str, Field(description="When, for a person")]
+    asked_at: Annotated[str, Field(description="ISO 8601, UTC")]
+    """Both are empty where the ledger holds no time that can be shown."""
+    prompt: Annotated[str | None, Field(description="Its beginning; absent for tasks made elsewhere")] = None
+    take: int | None = None
+    duration: Annotated[int | None, Field(description="Seconds")] = None
+    quality: str | None = None
+    picture: Annotated[str | None, Field(description="File name or host")] = None
+    progress: float | None = None
+    saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
+    link: Annotated[str | None, Field(description="Until when it works, or when it died")] = None
+    expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
+    results: Annotated[list[str] | None, Field(description="Links that work")] = None
+    credits: Annotated[float, Field(description="Used, else reserved, else estimated")]
+    dollars: str
+    error: str | None = None
+
+    @classmethod
+    def of(cls, entry: Entry, now: float) -> Self:
+        """The line of a row.
+
+        Args:
+            entry: the row, without a saved video that is not on the disk any more.
+            now: Unix seconds.
+        """
+        task = entry.task
+        links = list(task.results) if task and task.status == "completed" else []
+        expires = link_expiry(entry) if links else None
+        return cls(
+            id=task.id if task else None,
+            status=entry.status,
+            asked=spoken(entry.asked_at, now),
+            asked_at=iso(entry.asked_at) or "",
+            prompt=_shortened(entry.prompt) or None,
+            take=entry.take if entry.is_request else None,
+            duration=entry.duration if entry.is_request else None,
+            quality=entry.quality if entry.is_request else None,
+            picture=entry.image.name if entry.image else None,
+            progress=task.progress if task and not task.is_over else None,
+            saved_to=entry.saved.path if entry.saved else None,
+            link=None if expires is None else link_state(expires, now),
+            expires_at=iso(expires),
+            results=(links if expires is None or expires > now else None) or None,
+            credits=entry.cost,
+            dollars=dollars(entry.cost),
+            error=task.error.code if task and task.error else None,
+        )
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its video cannot be had any more."""
+        return self.link is not None and not self.results and self.saved_to is None
+
+    def __str__(self) -> str:
+        percent = f" {self.progress:g} %" if self.progress is not None else ""
+        error = f" ({self.error})" if self.error else ""
+        made = [f"{self.duration} s" if self.duration else "", self.quality or ""]
+        made += [f"take {self.take}" if self.take else "", cost_text(self.credits)]
+        prompt = f'"{self.prompt}"' if self.prompt else "made elsewhere" if self.take is None else ""
+        prompt += f" from {self.picture}" if self.picture else ""
+        saved = f"saved: {self.saved_to}" if self.saved_to else ""
+        links = [f"link: {link} ({self.link or 'works for 24 hours'})" for link in self.results or ()]
+        dead = f"link: {self.link}" if self.link and not self.results else ""
+        head = f"{self.id or '(no id yet)'} {self.status}{percent}{error}, {self.asked}".removesuffix(", ")
+        facts = ", ".join(filter(None, made))
+        return "\n  ".join(filter(None, [head, prompt, facts, saved, *links, dead]))
+
+
+def _shortened(prompt: str) -> str:
+    line = " ".join(prompt.split())
+    return line if len(line) <= PROMPT_SHOWN else line[: PROMPT_SHOWN - 1] + "…"
