@@ -20,7 +20,7 @@ from wan_mcp.errors import (
 from wan_mcp.evolink import VideoRequest, prices
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.account_list import AccountList
-from wan_mcp.generation.outcomes import Progress, Submitted
+from wan_mcp.generation.outcomes import BeforePaying, Progress, Submitted, unasked
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.submission import Submission
@@ -45,8 +45,9 @@ Source = Picture | PictureUnavailable | AddressRefused
 class Job:
     """One submission under way."""
 
-    def __init__(self, intent: Intent) -> None:
+    def __init__(self, intent: Intent, before_paying: BeforePaying) -> None:
         self.intent = intent
+        self.before_paying = before_paying
         self.progress = Progress()
         self._result: Submitted | None = None
         self._error: WanError | None = None
@@ -110,6 +111,7 @@ class Submitter:
         picture: Source,
         patience: float,
         on_stage: OnStage,
+        before_paying: BeforePaying = unasked,
     ) -> Submitted:
         """Give a request its task: the one that it has, the one that is being made, or a new one.
 
@@ -120,6 +122,7 @@ class Submitter:
             picture: its picture, or why that cannot be read: then only an earlier request counts.
             patience: seconds after which the call is answered in any case.
             on_stage: told what is being done.
+            before_paying: called before a new request is sent.
 
         Raises:
             PictureUnavailable, AddressRefused: when there is no picture, and no earlier request.
@@ -133,7 +136,7 @@ class Submitter:
         job = next((job for job in self._jobs if intent.fingerprints.same(job.intent.fingerprints)), None)
         joined = job is not None
         if job is None:
-            job = Job(intent)
+            job = Job(intent, before_paying)
             self._jobs.append(job)
             self._background.start_soon(self._run, job, request, picture)
         submitted = await job.join(patience, on_stage)
@@ -212,6 +215,7 @@ class Submitter:
                 await Submission(self._means, entry, _recorded(entry), job.progress, found).go_on()
             else:
                 assert isinstance(picture, Picture)
+                await job.before_paying(picture, job.intent)
                 body = await self._prepare(job, request, picture)
                 await Submission(self._means, entry, body, job.progress, found).begin()
         except anyio.get_cancelled_exc_class():

@@ -1,11 +1,12 @@
 """The outcome of a submission, and what a caller is told while it is open: never what could pay twice."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from wan_mcp.errors import OutcomeUnknown, StillUnderWay, WanError
 from wan_mcp.evolink import Task
-from wan_mcp.ledger import Entry
+from wan_mcp.images import Picture
+from wan_mcp.ledger import Entry, Intent
 
 ASK_AGAIN = (
     "Call generate_video with exactly the same arguments again in a minute: that is safe, "
@@ -15,6 +16,13 @@ NOT_KNOWN = "It is not known whether Evolink accepted the request."
 MAX_TAKE = 99
 MAX_NAMED = 50
 """Tasks that are named in one answer."""
+
+BeforePaying = Callable[[Picture, Intent], Awaitable[None]]
+"""Called before a new request is sent for the first time; what it raises keeps it from being sent."""
+
+
+async def unasked(picture: Picture, intent: Intent) -> None:
+    """Nobody is asked before a request is sent."""
 
 
 @dataclass

@@ -19,6 +19,7 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink import Credits, Evolink, Task
 from wan_mcp.generation.jobs import OnStage, Source, Submitter
+from wan_mcp.generation.outcomes import BeforePaying, unasked
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
@@ -84,7 +85,11 @@ class VideoService:
         self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks)
 
     async def generate(
-        self, request: GenerationRequest, patience: float = math.inf, on_stage: OnStage = _ignored
+        self,
+        request: GenerationRequest,
+        patience: float = math.inf,
+        on_stage: OnStage = _ignored,
+        before_paying: BeforePaying = unasked,
     ) -> TaskSnapshot:
         """Request a video, or find the one that was requested before.
 
@@ -94,6 +99,7 @@ class VideoService:
             request: what to make.
             patience: seconds after which the call is answered in any case.
             on_stage: told what is being done, every few seconds.
+            before_paying: called before a new request is sent for the first time.
 
         Raises:
             NotSent: when it was refused here: the picture, a cap, the ledger, the settings.
@@ -108,7 +114,7 @@ class VideoService:
         except (PictureUnavailable, AddressRefused) as error:  # paid is paid, whatever became of the picture
             picture, notes = error, (GONE,)
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
-        submitted = await self._submitter.submit(request, picture, left, on_stage)
+        submitted = await self._submitter.submit(request, picture, left, on_stage, before_paying)
         assert submitted.entry.task is not None
         snapshot = self._tasks.snapshot(submitted.entry.task, submitted.entry)
         age = self._runtime.clock() - (submitted.entry.known_at or 0)

@@ -45,7 +45,7 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
     cap = rules.daily_credits
     if cap is None:
         return
-    recent = [spending for spending in spendings if spending.moment > rules.now - DAY]
+    recent = of_the_last_day(spendings, rules.now)
     if _fit(recent, intent.estimate, cap):
         return
     spent = math.fsum(spending.credits for spending in recent)
@@ -54,6 +54,11 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
         f" the last 24 hours, and {priced}.",
         next_step=_when_it_fits(recent, intent.estimate, cap),
     )
+
+
+def of_the_last_day(spendings: Sequence[Spending], now: float) -> list[Spending]:
+    """Those that count towards the daily cap now, in Unix seconds."""
+    return [spending for spending in spendings if spending.moment > now - DAY]
 
 
 def _fit(spendings: Sequence[Spending], estimate: float, cap: float) -> bool:
