@@ -1,7 +1,6 @@
 """Submissions run in the background; calls join them, and leave them when their time is up."""
 
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -20,7 +19,7 @@ from wan_mcp.errors import (
 from wan_mcp.evolink import VideoRequest, prices
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.account_list import AccountList
-from wan_mcp.generation.outcomes import BeforePaying, Progress, Submitted, unasked
+from wan_mcp.generation.outcomes import BeforePaying, OnStage, Progress, Submitted, unasked
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.submission import Submission
@@ -34,9 +33,6 @@ UPLOAD_LIFE = 72 * 3600.0
 """Seconds for which an uploaded picture lives, where the answer does not say: as documented."""
 HEARTBEAT = 5.0
 """Seconds between two notifications of a caller."""
-
-OnStage = Callable[[str], Awaitable[None]]
-"""Told what is being done, every few seconds."""
 
 Source = Picture | PictureUnavailable | AddressRefused
 """A picture, or why it cannot be read."""
@@ -122,7 +118,7 @@ class Submitter:
             picture: its picture, or why that cannot be read: then only an earlier request counts.
             patience: seconds after which the call is answered in any case.
             on_stage: told what is being done.
-            before_paying: called before a new request is sent.
+            before_paying: may keep a new request from being sent.
 
         Raises:
             PictureUnavailable, AddressRefused: when there is no picture, and no earlier request.

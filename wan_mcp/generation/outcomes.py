@@ -17,6 +17,8 @@ MAX_TAKE = 99
 MAX_NAMED = 50
 """Tasks that are named in one answer."""
 
+OnStage = Callable[[str], Awaitable[None]]
+"""Told what is being done, every few seconds."""
 BeforePaying = Callable[[Picture, Intent], Awaitable[None]]
 """Called before a new request is sent for the first time; what it raises keeps it from being sent."""
 

@@ -18,8 +18,8 @@ from wan_mcp.errors import (
     WanError,
 )
 from wan_mcp.evolink import Credits, Evolink, Task
-from wan_mcp.generation.jobs import OnStage, Source, Submitter
-from wan_mcp.generation.outcomes import BeforePaying, unasked
+from wan_mcp.generation.jobs import Source, Submitter
+from wan_mcp.generation.outcomes import BeforePaying, OnStage, unasked
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
