@@ -1,5 +1,6 @@
 """The commands of ``wan-mcp``. Each imports what it needs when it runs."""
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -167,7 +168,8 @@ def sandbox(port: int, seconds: float, faults: tuple[str, ...], quiet: bool) -> 
     except SettingsError as error:
         raise Failure(f"{error.message} {error.next_step}") from error
     except OSError as error:
-        raise Failure(f"Port {port} cannot be used ({error.strerror}); try another.") from error
+        reason = os.strerror(error.errno) if error.errno else error
+        raise Failure(f"Port {port} cannot be used ({reason}); try another.") from error
 
 
 def _is_terminal() -> bool:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from wan_mcp import __version__
 from wan_mcp.cli.folders import network_file_system, why_not_readable, why_not_writable
-from wan_mcp.errors import LedgerError, WanError
+from wan_mcp.errors import LedgerError, NotFound, Refused, WanError
 from wan_mcp.evolink import Evolink, prices
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.images.decoding import install_command
@@ -126,6 +126,8 @@ async def _tried(what: str, name: str, work: Callable[[], Awaitable[Finding]]) -
     except WanError as error:
         # The words of a failed connection name the setting of the API, whichever host it was.
         advice = error.next_step.replace("EVOLINK_BASE_URL", name)
+        if isinstance(error, NotFound | Refused):  # elsewhere it is about a task or an argument
+            advice = f"Check {name}."
         return Finding("WRONG", f"{what} does not answer as it should: {error.message}", advice)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wan_mcp.cli.screen import wrapped
+from wan_mcp.cli.screen import tell, wrapped
 from wan_mcp.errors import SettingsError
 from wan_mcp.images.decoding import install_command
 from wan_mcp.settings import Settings
@@ -67,10 +67,9 @@ def serve(sandbox: "Sandbox", port: int, *, quiet: bool) -> None:
     from wan_mcp.sandbox import serve
 
     def listening(url: str) -> None:
-        click.echo(f"An imitation of the Evolink API, at {url}\nTo use it, set for the server:")
-        for name, value in environment(url).items():
-            click.echo(f"  {name}={value}")
-        click.echo("Ctrl-C ends it.")
+        shown = "\n".join(f"  {name}={value}" for name, value in environment(url).items())
+        tell(f"An imitation of the Evolink API, at {url}\nTo use it, set for the server:\n{shown}")
+        tell("Ctrl-C ends it.")
 
     serve(sandbox, port=port, listening=listening, answered=None if quiet else _log)
     click.echo("\nStopped.", err=True)
