@@ -226,7 +226,7 @@ async def test_spending_and_caps_are_shown(world: World, monkeypatch: pytest.Mon
     findings = await examine(Settings.load(world.environ | caps), transport=world.transport)
     assert could_generate(findings)
     assert [finding.text for finding in findings[-3:]] == [
-        f"The ledger {world.environ['WAN_MCP_DATA_DIR']}/ledger.sqlite3 has 1 rows",
+        f"The ledger {world.environ['WAN_MCP_DATA_DIR']}/ledger.sqlite3 opens; rows: 1",
         f"{spent} of 38.25 (WAN_MCP_DAILY_CREDITS)",
         "One request may cost 12.75 credits ($0.19) by WAN_MCP_REQUEST_CREDITS",
     ]

@@ -160,7 +160,8 @@ def sandbox(port: int, seconds: float, faults: tuple[str, ...], quiet: bool) -> 
     try:
         scripted = [Fault.parse(text) for text in faults]
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--fault") from error
+        tell(f"Error: --fault: {error}", err=True)
+        raise SystemExit(2) from error
     try:
         command.check_video_library()
         imitation = Sandbox(seconds=seconds, key=command.KEY, faults=scripted)

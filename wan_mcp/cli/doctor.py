@@ -165,7 +165,9 @@ async def _ledger(runtime: Runtime) -> AsyncIterator[Finding]:
         yield Finding("WRONG", f"The ledger {path} cannot be made ({reason})", advice)
         return
     try:
-        rows = f"has {await runtime.ledger.count()} rows" if is_there else "is made with the first request"
+        rows = (
+            f"opens; rows: {await runtime.ledger.count()}" if is_there else "is made with the first request"
+        )
         yield Finding("ok", f"The ledger {path} {rows}")
         key = settings.api_key
         if key is not None and not _is_wrong(settings, "EVOLINK_BASE_URL"):
