@@ -1,6 +1,9 @@
 """The commands for people: what they print, leave behind and exit with."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,21 @@ def run(*arguments: str, **environ: str) -> Result:
 def test_the_version_is_the_packages() -> None:
     """One number everywhere."""
     assert run("--version").output == f"wan-mcp, version {__version__}\n"
+
+
+@pytest.mark.slow
+def test_a_terminal_without_our_characters_is_no_error(tmp_path: Path) -> None:
+    """They are written by their numbers."""
+    made = subprocess.run(
+        [sys.executable, "-m", "wan_mcp", "doctor"],
+        env=os.environ
+        | {"PYTHONIOENCODING": "cp1252", "EVOLINK_API_KEY": "", "WAN_MCP_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (made.returncode, made.stderr) == (1, "")
+    assert "\\u2192 Get a key" in made.stdout
 
 
 def test_the_help_names_every_command() -> None:

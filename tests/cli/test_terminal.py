@@ -126,6 +126,17 @@ def test_nobody_is_asked_with_yes(columns: int, folder: Path, api: dict[str, str
     assert terminal.end() == 130
 
 
+def test_what_was_made_of_the_path_is_said_before_the_question(
+    columns: int, folder: Path, api: dict[str, str]
+) -> None:
+    """Whoever pays should know which picture it is."""
+    terminal = Terminal(columns, "generate", "LAKE.JPG", PROMPT, folder=folder, **api)
+    terminal.until("Make it? [y/N]:")
+    assert "lake.jpg" in "".join(terminal.lines)
+    terminal.type("n\r")
+    assert terminal.end() == 1
+
+
 def test_an_error_is_wrapped_at_words(columns: int, tmp_path: Path) -> None:
     """As everything else."""
     terminal = Terminal(columns, "generate", "none.jpg", PROMPT, folder=tmp_path, EVOLINK_API_KEY="sk-a")

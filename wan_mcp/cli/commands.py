@@ -1,5 +1,6 @@
 """The commands of ``wan-mcp``. Each imports what it needs when it runs."""
 
+import io
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,9 @@ def commands() -> None:
     Without a command, serves the Model Context Protocol on stdin and stdout: that is what an MCP
     client starts. The commands below are for people.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # arrows and bars are no reason to fail in an old terminal
+            stream.reconfigure(errors="backslashreplace")
 
 
 @commands.command()
@@ -117,7 +121,8 @@ def doctor() -> None:
     if not could_generate(findings):
         tell("A generation could not work.")
         raise SystemExit(1)
-    tell("A generation could work.")
+    wrong = any(finding.mark == "WRONG" for finding in findings)
+    tell("A generation could work, but something is wrong." if wrong else "A generation could work.")
 
 
 @commands.command()

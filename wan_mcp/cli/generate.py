@@ -98,6 +98,8 @@ class Payment:
         Raises:
             NotSent: when the answer is no.
         """
+        for note in picture.notes:
+            tell(note, err=True)
         if picture.adjusted:
             tell(f"The picture was made to fit: {', '.join(picture.adjusted)}.", err=True)
         cost = f"about {intent.estimate:g} credits ({prices.dollars(intent.estimate)})"
@@ -165,7 +167,7 @@ async def _stage(stage: str) -> None:
 
 def _introduce(snapshot: TaskSnapshot, payment: Payment) -> None:
     """How the request came to its task, and what becomes of that."""
-    for note in snapshot.notes:
+    for note in () if payment.begun else snapshot.notes:  # else said before the payment
         tell(note, err=True)
     submitted = snapshot.submitted
     if submitted is not None and submitted.repeated:

@@ -40,7 +40,7 @@ def wrapped(text: str, width: int | None, hanging: str = "") -> str:
         indent = line[: len(line) - len(line.lstrip())]
         lines += textwrap.wrap(
             line.lstrip(),
-            width - 1,
+            max(width - 1, 1),
             initial_indent=indent,
             subsequent_indent=indent + hanging,
             break_long_words=False,
