@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageStat
 from tests.world import KEY, World, picture, render
 from wan_mcp import __version__
 from wan_mcp.cli.commands import commands
-from wan_mcp.cli.generate import absolute, generate, place, request_of
+from wan_mcp.cli.generate import SAME_AGAIN, absolute, generate, place, request_of
 from wan_mcp.errors import EvolinkError, VideoError
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
@@ -198,6 +198,19 @@ class TestOverRealSockets:
             async with running(Sandbox(seconds=0.2, key=KEY, render=render, faults=faults)) as url:
                 with pytest.raises(EvolinkError, match=r"content_policy_violation.*not charged"):
                     await generate(self.settings(url, tmp_path), request, None)
+
+    async def test_a_video_that_cannot_be_fetched_now_is_got_by_the_same_command(
+        self, tmp_path: Path
+    ) -> None:
+        """The advice is for a person at a terminal, not for a model with tools."""
+        (tmp_path / "cat.png").write_bytes(picture())
+        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", None, None, 1)
+        faults = [Fault("result", "html", None)]
+        with anyio.fail_after(60):
+            async with running(Sandbox(seconds=0.2, key=KEY, render=render, faults=faults)) as url:
+                with pytest.raises(VideoError) as failed:
+                    await generate(self.settings(url, tmp_path), request, tmp_path / "cat.mp4")
+        assert failed.value.next_step == SAME_AGAIN
 
     async def test_the_demo_leaves_a_video_that_plays(self, tmp_path: Path, capsys: Any) -> None:
         """A real client, a real server process, and an MP4 of five seconds in which something moves."""

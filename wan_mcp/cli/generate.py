@@ -1,6 +1,7 @@
 """``wan-mcp generate``: the whole job from a terminal, without MCP."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,11 +115,8 @@ class Payment:
 
 def question(text: str) -> bool:
     """Ask on the terminal. Nothing else goes on meanwhile, and Ctrl-C is a no."""
-    import signal
-
-    handler = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # the event loop's would wait for Enter
+    # The event loop's own handler would wait for Enter.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return click.confirm(text, err=sys.stderr.isatty())
     except click.Abort:
