@@ -5,6 +5,8 @@ A table between markers is made from the code, and a failing test prints the one
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -98,12 +100,27 @@ def test_the_table_of_prices_is_the_estimate_of_the_code() -> None:
 
 @pytest.mark.parametrize("name", ["demo", "test"])
 def test_a_marked_command_stands_alone(name: str) -> None:
-    """It makes its own environment and installs into it, in one line, before it does anything else."""
+    """It checks Python, makes its own environment and installs into it, in one line, and is not silent."""
     steps = command(name).split(" && ")
-    assert len(steps) == 3
-    assert steps[0] == "python3 -m venv .venv"
-    assert steps[1].startswith(".venv/bin/pip install ")
-    assert steps[2].startswith(".venv/bin/")
+    assert len(steps) == 4
+    assert steps[0].startswith("python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and ")
+    assert steps[1] == "python3 -m venv .venv"
+    assert steps[2].startswith(".venv/bin/pip install ")
+    assert steps[3].startswith(".venv/bin/")
+    assert "quiet" not in command(name)
+
+
+def test_an_old_python_is_refused_in_words() -> None:
+    """Before anything is made: what is needed, what is there, and what to write instead."""
+    check = command("demo").split(" && ")[0].removeprefix("python3 -c ").strip("'")
+    imitated = "import sys; sys.version_info = (3, 9, 18); sys.version = '3.9.18 (main)'; "
+    old = subprocess.run(
+        [sys.executable, "-c", imitated + check], capture_output=True, text=True, check=False
+    )
+    assert (old.returncode, old.stdout) == (1, "")
+    needed = "Python 3.11 or newer is needed, and python3 is 3.9.18"
+    assert old.stderr == f"{needed}: write a newer one, such as python3.12, instead.\n"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
 def test_the_commands_that_the_readme_shows_exist() -> None:

@@ -1,6 +1,7 @@
 """Imports only go down: the layers that CONTRIBUTING.md lists are those of the code."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -101,3 +102,35 @@ def test_commands_for_people_do_not_load_the_sdk(module: str) -> None:
     """It would take most of their time."""
     program = f"import sys, wan_mcp.cli.{module}; sys.exit('mcp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_the_server_starts_without_what_only_some_calls_need() -> None:
+    """Until its tools were listed: no decoder, no video library, no sandbox."""
+    client = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "a", "version": "1"},
+    }
+    messages = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "wan_mcp"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write("".join(f"{json.dumps(message)}\n" for message in messages))
+        server.stdin.flush()
+        answers = [server.stdout.readline() for _ in range(2)]
+        _, log = server.communicate()
+    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", log, re.M))
+    assert '"generate_video"' in answers[1]
+    assert "wan_mcp.server.tools" in imported
+    assert imported & {"av", "pillow_heif", "wan_mcp.cli", "wan_mcp.sandbox"} == set()

@@ -17,6 +17,55 @@ def test_defaults_stand_where_nothing_is_given() -> None:
     assert settings.problems == ()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("your-key", "YOUR_API_KEY", "<your-key>", "<YOUR EVOLINK API KEY>", "your_evolink_api_key_here"),
+        *(
+            "yourApiKey",
+            "API_KEY",
+            "api-key-here",
+            "sk-xxx",
+            "sk-xxxxxxxxxxxxxxxx",
+            "XXXXXXXX",
+            "sk-...",
+            "sk-…",
+        ),
+        *("sk-your-key", "sk-YOUR-API-KEY", "changeme", "change-me", "CHANGE_ME", "insert-your-key-here"),
+        *("paste your key here", "{{EVOLINK_API_KEY}}", "$EVOLINK_API_KEY", "%EVOLINK_API_KEY%", "[key]"),
+        *(
+            "null",
+            "None",
+            "undefined",
+            "TODO",
+            "placeholder",
+            "***",
+            "replace-with-your-actual-key",
+            "secret",
+        ),
+    ],
+)
+def test_a_key_of_an_example_is_said_to_be_one(value: str) -> None:
+    """It is not sent, and not shown."""
+    with pytest.raises(
+        SettingsError, match="EVOLINK_API_KEY holds a placeholder, not a key; put in"
+    ) as caught:
+        Settings.load({"EVOLINK_API_KEY": value}).require_key()
+    assert value.lower() not in ("your-key", "changeme") or value not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("sk-abc", "sk-sandbox", "sk-test", "sk-keyboard", "sk-xx1", "key1", "sk-mykey7", "sk-token-a"),
+        *("sk-0123456789abcdef", "k", "sk-yourkeyq", "xx", "sk-aHereIsOne"),
+    ],
+)
+def test_a_key_that_only_resembles_an_example_is_a_key(value: str) -> None:
+    """A real one is never refused: it has at least a letter or digit beyond the words of examples."""
+    assert Settings.load({"EVOLINK_API_KEY": value}).require_key().get_secret_value() == value
+
+
 @pytest.mark.parametrize("value", ["", "  ", "${EVOLINK_API_KEY}", "${user_config.api_key}"])
 def test_an_unsubstituted_placeholder_is_no_key(value: str) -> None:
     """What a client failed to fill in counts as not given."""

@@ -1,5 +1,6 @@
 """``wan-mcp`` and ``python -m wan_mcp``: without arguments, the server on stdin and stdout."""
 
+import shutil
 import sys
 
 
@@ -12,7 +13,9 @@ def main() -> None:
     else:
         from wan_mcp.cli.commands import commands
 
-        commands(prog_name="wan-mcp")
+        # By itself, click takes a terminal for at least 50 characters wide.
+        width = min(shutil.get_terminal_size().columns, 80)
+        commands(prog_name="wan-mcp", terminal_width=width - 2)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Settings: read once from a mapping, usually the environment, and never changed."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,9 +21,18 @@ HOW_TO_SET_THE_KEY = (
 )
 
 
+_PLACEHOLDER = re.compile(
+    "(your|my|the|insert|enter|put|paste|add|replace|with|this|change|me|here|actual|real|valid|own|evolink"
+    "|api|access|key|keys|token|secret|sk|goes|todo|tbd|none|null|undefined|placeholder|example|dummy|x{3,})*"
+)
+"""The words of which the keys in examples are made, once all but letters and digits is taken away."""
+
+
 def _key(value: str) -> str | None:
     if not value or value.startswith("${"):
         return None
+    if _PLACEHOLDER.fullmatch(re.sub(r"[\W_]+", "", value.lower())):
+        raise ValueError(f"holds a placeholder, not a key; put in its place a key from {KEYS_PAGE}")
     if any(char.isspace() for char in value):
         raise ValueError("has white space or a line break inside; copy the key again, as one word")
     if not value.isascii() or not value.isprintable() or value[0] in "\"'":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wan_mcp.sandbox import Fault, Sandbox
+from wan_mcp.sandbox import Fault, Sandbox, faults
 
 SUBMIT = "/v1/videos/generations"
 
@@ -296,3 +296,15 @@ class TestTextForm:
         text = json.dumps({"at": "submit", "kind": "slow", "times": None, "after": 1, "seconds": 2})
 
         assert Fault.from_json(json.loads(text)) == Fault("submit", "slow", times=None, after=1, seconds=2)
+
+
+def test_every_kind_and_detail_has_an_example_that_works() -> None:
+    """As the help of the command shows them."""
+    assert faults.EXAMPLES.keys() == faults.KINDS.keys()
+    assert faults.DETAIL_EXAMPLES.keys() == {*faults.DETAILS, "after"}
+    assert {kind: Fault.parse(text).kind for kind, text in faults.EXAMPLES.items()} == {
+        kind: kind for kind in faults.KINDS
+    }
+    for name, (_, example) in faults.DETAIL_EXAMPLES.items():
+        fault = Fault.parse(example)
+        assert fault.after == 2 if name == "after" else name in fault.details, example

@@ -1,5 +1,8 @@
 """The commands of ``wan-mcp``. Each imports what it needs when it runs."""
 
+import io
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -8,7 +11,9 @@ import anyio
 import click
 
 from wan_mcp import __version__, logs
-from wan_mcp.errors import WanError
+from wan_mcp.cli.sandbox import FaultsHelp
+from wan_mcp.cli.screen import Failure, tell
+from wan_mcp.errors import SettingsError, WanError
 from wan_mcp.settings import Settings
 
 T = TypeVar("T")
@@ -23,6 +28,9 @@ def commands() -> None:
     Without a command, serves the Model Context Protocol on stdin and stdout: that is what an MCP
     client starts. The commands below are for people.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # arrows and bars are no reason to fail in an old terminal
+            stream.reconfigure(errors="backslashreplace")
 
 
 @commands.command()
@@ -55,7 +63,13 @@ def demo(image: str | None, prompt: str | None, seconds: float, output: Path | N
 @click.option(
     "--take", type=click.IntRange(1, 99), default=1, help="Which version of the same request; each is paid."
 )
-@click.option("--output", type=click.Path(path_type=Path), default=None, help="Where the video goes.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Where the video goes: a file or a folder.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before credits are spent.")
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox instead of the API: no key, no cost.")
 def generate(
     image: str,
@@ -64,18 +78,34 @@ def generate(
     quality: str | None,
     take: int,
     output: Path | None,
+    yes: bool,
     sandbox: bool,
 ) -> None:
-    """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS."""
-    from wan_mcp.cli.generate import generate as run
-    from wan_mcp.cli.generate import request_of, settings_of
+    """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS.
+
+    Says the price first, and asks in a terminal. Prints the path of the video.
+    """
+    from wan_mcp.cli import generate as command
+    from wan_mcp.cli.sandbox import settings as settings_of_a_sandbox
+
+    payment = command.Payment(
+        sandbox, ask=command.question if _is_terminal() and not (yes or sandbox) else None
+    )
 
     async def work() -> Path:
-        request = request_of(image, prompt, duration, quality, take)
-        async with settings_of(sandbox=sandbox) as settings:
-            return await run(settings, request, output)
+        request = command.request_of(image, prompt, duration, quality, take)
+        if not sandbox:
+            return await command.generate(Settings.load(), request, output, payment)
+        async with settings_of_a_sandbox() as settings:
+            return await command.generate(settings, request, output, payment)
 
-    click.echo(_run(work))
+    try:
+        click.echo(_run(work))
+    except Failure:
+        if not payment.declined:
+            raise
+        tell("Nothing was sent, and nothing was paid.", err=True)
+        raise SystemExit(1) from None
 
 
 @commands.command()
@@ -85,13 +115,14 @@ def doctor() -> None:
 
     findings = _run(lambda: examine(Settings.load()))
     for finding in findings:
-        mark = "ok  " if finding.right else ("WRONG" if finding.needed else "note")
-        click.echo(f"{mark:<5} {finding.text}")
-        if not finding.right and finding.advice:
-            click.echo(f"      → {finding.advice}")
+        tell(f"{finding.mark:<5} {finding.text}", hanging="      ")
+        if finding.advice:
+            tell(f"      → {finding.advice}", hanging="  ")
     if not could_generate(findings):
+        tell("A generation could not work.")
         raise SystemExit(1)
-    click.echo("A generation could work.")
+    wrong = any(finding.mark == "WRONG" for finding in findings)
+    tell("A generation could work, but something is wrong." if wrong else "A generation could work.")
 
 
 @commands.command()
@@ -111,35 +142,49 @@ def tasks(as_json: bool, limit: int, forget: str | None) -> None:
         click.echo(line)
 
 
-@commands.command()
+@commands.command(cls=FaultsHelp)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="Port on 127.0.0.1."
 )
 @click.option("--seconds", type=SECONDS, default=20.0, show_default=True, help="How long a generation takes.")
 @click.option(
-    "--fault", "faults", multiple=True, help="Script a fault, such as submit:503 or task:garbage*3."
+    "--fault",
+    "faults",
+    multiple=True,
+    help="Script a fault; see below.",
 )
-def sandbox(port: int, seconds: float, faults: tuple[str, ...]) -> None:
-    """Run the imitation of the Evolink API on this machine: no key, no cost."""
-    from wan_mcp.cli.generate import SANDBOX_KEY, sandbox_environment
-    from wan_mcp.sandbox import Fault, Sandbox, serve
+@click.option("--quiet", is_flag=True, help="Print no line for each request.")
+def sandbox(port: int, seconds: float, faults: tuple[str, ...], quiet: bool) -> None:
+    """Run the imitation of the Evolink API on this machine: no key, no cost.
+
+    Prints its address on stdout once it listens, and on stderr a line for each request.
+    """
+    from wan_mcp.cli import sandbox as command
+    from wan_mcp.sandbox import Fault, Sandbox
 
     try:
         scripted = [Fault.parse(text) for text in faults]
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--fault") from error
-    url = f"http://127.0.0.1:{port}"
-    click.echo(f"An imitation of the Evolink API, at {url}. To use it, set for the server:")
-    for name, value in sandbox_environment(url).items():
-        click.echo(f"  {name}={value}")
+        tell(f"Error: --fault: {error}", err=True)
+        raise SystemExit(2) from error
     try:
-        serve(Sandbox(seconds=seconds, key=SANDBOX_KEY, faults=scripted), port=port)
+        command.check_video_library()
+        imitation = Sandbox(seconds=seconds, key=command.KEY, faults=scripted)
+        command.serve(imitation, port, quiet=quiet)
+    except SettingsError as error:
+        raise Failure(f"{error.message} {error.next_step}") from error
     except OSError as error:
-        raise click.ClickException(f"Port {port} cannot be used ({error.strerror}); try another.") from error
+        reason = os.strerror(error.errno) if error.errno else error
+        raise Failure(f"Port {port} cannot be used ({reason}); try another.") from error
+
+
+def _is_terminal() -> bool:
+    """Whether a person can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _run(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work``; an error is printed in one line, and Ctrl-C ends it quietly."""
+    """Run ``work``; an error is printed in words, and Ctrl-C ends it quietly."""
     logs.configure("WARNING")
     try:
         return anyio.run(work)
@@ -147,7 +192,7 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
         cause = _cause(error)
         if not isinstance(cause, WanError):
             raise
-        raise click.ClickException(f"{cause.message} {cause.next_step}".strip()) from error
+        raise Failure(f"{cause.message} {cause.next_step}".strip()) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

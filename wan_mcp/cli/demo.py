@@ -9,12 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import click
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
-from wan_mcp.cli.generate import absolute, bar, place, sandbox_environment
+from wan_mcp.cli.generate import absolute, place
+from wan_mcp.cli.sandbox import check_video_library, environment
+from wan_mcp.cli.screen import progress, tell
 from wan_mcp.errors import WanError
 
 PROMPT = "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters."
@@ -28,25 +29,27 @@ async def run(image: str | None, prompt: str | None, seconds: float, output: Pat
     """
     from wan_mcp.sandbox import Sandbox, running
 
+    check_video_library()
     target, name = place(output, "wan-mcp-demo")
     with tempfile.TemporaryDirectory() as folder:
         picture = absolute(image) if image else str(draw(Path(folder) / "sunset.png"))
-        click.echo("Starting the sandbox (an imitation of the Evolink API) and the MCP server ...")
+        tell("Starting the sandbox (an imitation of the Evolink API) and the MCP server ...")
         async with (
             running(Sandbox(seconds=seconds)) as url,
             Client(_server(url, Path(folder), Path(picture).parent, target)) as client,
         ):
             names = ", ".join(tool.name for tool in (await client.list_tools()).tools)
-            click.echo(f"Connected; the server offers {names}.\n")
+            tell(f"Connected; the server offers {names}.\n")
             saved = await _converse(client, picture, prompt or PROMPT, name or "wan-mcp-demo")
-    click.echo(f"The video: {saved}\nNo key was used, nothing was charged.")
+    tell(f"The video: {saved}\nNo key was used, nothing was charged.")
 
 
 def _server(url: str, data: Path, pictures: Path, videos: Path) -> StdioServerParameters:
-    environ = sandbox_environment(url) | {
+    environ = environment(url) | {
         "WAN_MCP_DATA_DIR": str(data),
         "WAN_MCP_IMAGE_DIRS": str(pictures),
         "WAN_MCP_OUTPUT_DIR": str(videos),
+        "WAN_MCP_AUTOSAVE": "0",  # it is saved under the name that was asked for
     }
     return StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=environ)
 
@@ -66,19 +69,22 @@ async def _converse(client: Client, picture: str, prompt: str, name: str) -> str
 
 async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """One call, shown as the agent and the server see it."""
-    click.secho(f"agent  → {tool} {json.dumps(arguments, ensure_ascii=False)}", bold=True)
-    result = await client.call_tool(tool, arguments, progress_callback=_progress)
+    tell(f"agent  → {tool} {json.dumps(arguments, ensure_ascii=False)}", hanging="  ", bold=True)
+    if tool == "wait_for_task":
+        with progress("Waiting for the video", sys.stdout) as bar:
+
+            async def show(progress: float, total: float | None, message: str | None) -> None:
+                bar.show(100 * progress / total if total else progress)
+
+            result = await client.call_tool(tool, arguments, progress_callback=show)
+    else:
+        result = await client.call_tool(tool, arguments)
     assert isinstance(result, CallToolResult)
     text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-    click.echo("server ← " + text.replace("\n", "\n         ") + "\n")
+    tell("server ← " + text.replace("\n", "\n  ") + "\n", hanging="  ")
     if result.is_error:
         raise WanError(text)
     return dict(result.structured_content or {})
-
-
-async def _progress(progress: float, total: float | None, message: str | None) -> None:
-    percent = 100 * progress / total if total else progress
-    click.echo(f"         {bar(percent)} {message}")
 
 
 def draw(path: Path) -> Path:

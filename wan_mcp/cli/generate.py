@@ -1,33 +1,33 @@
 """``wan-mcp generate``: the whole job from a terminal, without MCP."""
 
 import os
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import click
+from anyio.abc import TaskGroup
 
-from wan_mcp.errors import EvolinkError, PictureError
+from wan_mcp.cli.folders import why_not_writable
+from wan_mcp.cli.screen import Bar, clock, progress, tell
+from wan_mcp.errors import EvolinkError, NotSent, PictureError, VideoError, WanError
+from wan_mcp.evolink import prices
+from wan_mcp.generation.outcomes import ASK_AGAIN
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.images import sources
+from wan_mcp.images import Picture, sources
 from wan_mcp.images.names import spellings, unquoted
+from wan_mcp.ledger import Intent
 from wan_mcp.settings import Settings
 from wan_mcp.validation import parse, plain_schema
 
-BAR = 24
-"""Characters of a progress bar."""
 WAIT_SECONDS = 45.0
-SANDBOX_KEY = "sk-sandbox"
-
-
-def bar(percent: float) -> str:
-    """A progress bar of fixed width."""
-    filled = round(BAR * min(max(percent, 0), 100) / 100)
-    return "█" * filled + "░" * (BAR - filled)
+SAME_AGAIN = "The same command, or your MCP client, goes on with it without paying again."
 
 
 def request_of(
@@ -61,70 +61,193 @@ def absolute(image: str) -> str:
 
 
 def place(output: Path | None, name: str | None = None) -> tuple[Path, str | None]:
-    """Folder and name for a video: as given, else here and under ``name``."""
-    if output is None:
-        return Path.cwd(), name
-    return output.expanduser().absolute().parent, output.name
+    """Folder and name for a video: as given, else here and under ``name``.
+
+    Raises:
+        VideoError: when nothing can be put into that folder; said before anything is paid.
+    """
+    target = Path.cwd() if output is None else output.expanduser().absolute()
+    folder, name = (target, name) if target.is_dir() else (target.parent, target.name)
+    reason = why_not_writable(folder)
+    if reason is not None:
+        raise VideoError(
+            f"The video could not be saved in {folder} ({reason}), so nothing was requested.",
+            next_step="Name another place with --output.",
+        )
+    return folder, name
 
 
-def sandbox_environment(url: str) -> dict[str, str]:
-    """The settings with which a sandbox at ``url`` is used instead of the API."""
-    return {
-        "EVOLINK_API_KEY": SANDBOX_KEY,
-        "EVOLINK_BASE_URL": url,
-        "EVOLINK_FILES_URL": url,
-        "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
-    }
+@dataclass
+class Payment:
+    """The price, said before anything is paid, and the question whether to pay it.
+
+    Args:
+        sandbox: whether nothing is paid in truth.
+        ask: asks a question that is answered with yes or no; None: nobody is there to be asked.
+    """
+
+    sandbox: bool = False
+    ask: Callable[[str], bool] | None = None
+    declined: bool = False
+    """Whether the answer was no."""
+    begun: bool = False
+    """Whether the request may have been sent."""
+
+    async def confirm(self, picture: Picture, intent: Intent) -> None:
+        """Say what is about to be paid, and ask.
+
+        Raises:
+            NotSent: when the answer is no.
+        """
+        for note in picture.notes:
+            tell(note, err=True)
+        if picture.adjusted:
+            tell(f"The picture was made to fit: {', '.join(picture.adjusted)}.", err=True)
+        cost = f"about {intent.estimate:g} credits ({prices.dollars(intent.estimate)})"
+        if self.sandbox:
+            cost = f"{cost} at Evolink, nothing in the sandbox"
+        tell(f"{intent.duration} seconds at {intent.quality}: {cost}.", err=True)
+        self.declined = self.ask is not None and not self.ask("Make it?")
+        if self.declined:
+            raise NotSent("The answer was no.")
+        self.begun = True
 
 
-@asynccontextmanager
-async def settings_of(*, sandbox: bool) -> AsyncIterator[Settings]:
-    """The settings of the environment, or of a sandbox that lives as long as this block."""
-    if not sandbox:
-        yield Settings.load()
-        return
-    from wan_mcp.sandbox import Sandbox, running
+def question(text: str) -> bool:
+    """Ask on the terminal. Nothing else goes on meanwhile, and Ctrl-C is a no."""
+    # The event loop's own handler would wait for Enter.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return click.confirm(text, err=sys.stderr.isatty())
+    except click.Abort:
+        click.echo(err=True)
+        return False
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
-    with tempfile.TemporaryDirectory() as folder:  # sandbox tasks do not belong in the real ledger
-        async with running(Sandbox(seconds=10, key=SANDBOX_KEY)) as url:
-            environ = sandbox_environment(url) | {"WAN_MCP_DATA_DIR": folder}
-            yield Settings.load({**os.environ, **environ})
 
-
-async def generate(settings: Settings, request: GenerationRequest, output: Path | None) -> Path:
+async def generate(
+    settings: Settings,
+    request: GenerationRequest,
+    output: Path | None,
+    payment: Payment | None = None,
+) -> Path:
     """Request a video, wait until it is made, and save it.
 
     Raises:
         WanError: when it cannot be requested, fails, or cannot be saved.
     """
+    payment = payment or Payment()
+    key = settings.require_key()
     folder, name = place(output)
     here = Path(Path.cwd().anchor)  # a person may read what the person typed, anywhere
-    settings = settings.model_copy(update={"output_dir": folder, "image_dirs": (here, Path.home())})
-    key = settings.require_key()
-    async with Runtime(settings) as runtime:
-        service = VideoService(runtime, key)
-        snapshot = await service.generate(request)
-        for note in snapshot.notes:
-            click.echo(note, err=True)
-        click.echo(f"Task {snapshot.task.id}: goes on even if this program stops.", err=True)
-        while not snapshot.task.is_over:
-            snapshot = await service.wait(snapshot.task.id, WAIT_SECONDS, _show)
-            if snapshot.read_error is not None:
-                if snapshot.is_forgotten:
-                    raise snapshot.read_error
-                click.echo(f"\n{snapshot.read_error.message}", err=True)
-        click.echo(err=True)
-        if snapshot.task.status != "completed":
-            raise _failed(snapshot)
-        snapshot = await service.save(snapshot.task.id, name)
-    assert snapshot.saved is not None
-    return Path(snapshot.saved.path)
+    own = {"output_dir": folder, "image_dirs": (here, Path.home()), "autosave": False}  # saved below
+    settings = settings.model_copy(update=own)
+    task_id = None
+    try:
+        async with Runtime(settings) as runtime:
+            service = VideoService(runtime, key)
+            snapshot = await service.generate(request, on_stage=_stage, before_paying=payment.confirm)
+            task_id = snapshot.task.id
+            _introduce(snapshot, payment)
+            snapshot = await _finished(service, runtime.background, snapshot)
+            return await _saved(service, snapshot, name)
+    except anyio.get_cancelled_exc_class():
+        tell(_interrupted(task_id, payment), err=True)
+        raise
+    except WanError as error:
+        error.next_step = error.next_step.replace(ASK_AGAIN, f"Run it again in a minute. {SAME_AGAIN}")
+        raise
 
 
-async def _show(snapshot: TaskSnapshot | None) -> None:
-    if snapshot is not None:
-        percent = snapshot.task.progress or 0
-        click.echo(f"\r{bar(percent)} {percent:3.0f} % {snapshot.task.status:<10}", nl=False, err=True)
+async def _stage(stage: str) -> None:
+    tell(f"Still {stage} ...", err=True)
+
+
+def _introduce(snapshot: TaskSnapshot, payment: Payment) -> None:
+    """How the request came to its task, and what becomes of that."""
+    for note in () if payment.begun else snapshot.notes:  # else said before the payment
+        tell(note, err=True)
+    submitted = snapshot.submitted
+    if submitted is not None and submitted.repeated:
+        tell("An equal request was made before: this is its task, and nothing is paid again.", err=True)
+        tell("For another version, add --take with another number.", err=True)
+    if submitted is not None and submitted.also_paid:
+        tell(f"This request was paid twice; its other task is {', '.join(submitted.also_paid)}.", err=True)
+    fate = "ends with this program" if payment.sandbox else "goes on even if this program stops"
+    task = snapshot.task
+    tell(f"Task {task.id} {f'is {task.status}' if task.is_over else fate}.", err=True)
+
+
+def _interrupted(task_id: str | None, payment: Payment) -> str:
+    """What a person should know who has pressed Ctrl-C."""
+    if payment.sandbox:
+        return "\nStopped, and the sandbox with it. Nothing was paid."
+    if task_id is not None:
+        return f"\nStopped. Task {task_id} is not lost: it goes on at Evolink. {SAME_AGAIN}"
+    if payment.begun:
+        return f"\nStopped. The request may have reached Evolink already. {SAME_AGAIN}"
+    return "\nStopped. Nothing was sent."
+
+
+async def _finished(service: VideoService, background: TaskGroup, snapshot: TaskSnapshot) -> TaskSnapshot:
+    """Wait for the end of a task, with a progress bar.
+
+    Raises:
+        EvolinkError: when there will be no video, or the API does not know the task any more.
+    """
+    latest, since = snapshot, anyio.current_time()
+    drawing = anyio.CancelScope()
+
+    async def show(known: TaskSnapshot | None) -> None:
+        nonlocal latest, since
+        if known is not None:
+            latest, since = known, anyio.current_time()
+
+    async def draw(bar: Bar) -> None:
+        with drawing:
+            while True:
+                left = (latest.time_left or 0) - (anyio.current_time() - since)
+                bar.show(latest.task.progress or 0, f"about {clock(left)} left" if left > 0 else "")
+                await anyio.sleep(1)
+
+    with progress("Making the video") as bar:
+        background.start_soon(draw, bar)
+        try:
+            while not snapshot.task.is_over:
+                snapshot = await service.wait(snapshot.task.id, WAIT_SECONDS, show)
+                if snapshot.read_error is not None:
+                    if snapshot.is_forgotten:
+                        raise snapshot.read_error
+                    tell(f"\n{snapshot.read_error.message}", err=True)
+        finally:
+            drawing.cancel()
+        bar.show(snapshot.task.progress or 0)
+    if snapshot.task.status != "completed":
+        raise _failed(snapshot)
+    return snapshot
+
+
+async def _saved(service: VideoService, snapshot: TaskSnapshot, name: str | None) -> Path:
+    """Save the video of a finished task, with a progress bar.
+
+    Raises:
+        VideoError: when that fails.
+    """
+    with progress("Saving the video") as bar:
+
+        async def show(received: int, length: int | None) -> None:
+            bar.show(100 * received / length if length else 0)
+
+        try:
+            saved = (await service.save(snapshot.task.id, name, show)).saved
+        except VideoError as error:
+            has_expired = snapshot.link_life is not None and snapshot.link_life <= 0
+            error.next_step = "Another --take is another video, paid anew." if has_expired else SAME_AGAIN
+            raise
+        bar.show(100)
+    assert saved is not None
+    return Path(saved.path)
 
 
 def _failed(snapshot: TaskSnapshot) -> EvolinkError:

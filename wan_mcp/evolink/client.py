@@ -29,6 +29,7 @@ from wan_mcp.evolink.values import http_date
 
 API_URL = "https://api.evolink.ai"
 FILES_URL = "https://files-api.evolink.ai"
+UPLOAD_PATH = "/api/v1/files/upload/stream"
 PAGE_SIZE = 50
 MAX_DRIFT = 2.0
 """Seconds by which this machine's clock may run apart from the event loop's, until it counts as changed."""
@@ -117,7 +118,7 @@ class Evolink:
 
     async def upload(self, file_name: str, content: bytes, media_type: str) -> Upload:
         """Put a file into the file service, where it lives 72 hours. Free; retried within bounds."""
-        url = f"{self._files_url}/api/v1/files/upload/stream"
+        url = self._files_url + UPLOAD_PATH
         seconds = MAX_CALL + len(content) / SLOWEST_UPLOAD
 
         async def post() -> Reply:
@@ -126,6 +127,26 @@ class Evolink:
             return await self._json("POST", url, seconds=seconds, files=files)
 
         return Upload.read((await persist(post, _WORTH_REPEATING)).payload)
+
+    async def check_uploads(self) -> None:
+        """Find out whether the file service is there, by an upload without a file, which it refuses. Free.
+
+        Raises:
+            EvolinkError: when something else answers, or nothing.
+        """
+        url = self._files_url + UPLOAD_PATH
+        reply = await self._connections.call(
+            self._key, "POST", url, files={"file_name": (None, "no file, only a check")}
+        )
+        if reply.status in (401, 403, 429):
+            raise error_of(reply, paid=False)
+        answer = reply.payload if isinstance(reply.payload, dict) else {}
+        if "success" not in answer and not (answer and reply.status in (400, 422)):
+            raise UnreadableAnswer(
+                f"HTTP {reply.status} is not how Evolink's file service answers.",
+                next_step="Check EVOLINK_FILES_URL.",
+                status=reply.status,
+            )
 
     async def submit(
         self, request: VideoRequest, *, idempotency_key: str, writing: Callable[[], None] = lambda: None

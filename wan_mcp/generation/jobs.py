@@ -1,7 +1,6 @@
 """Submissions run in the background; calls join them, and leave them when their time is up."""
 
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -20,7 +19,7 @@ from wan_mcp.errors import (
 from wan_mcp.evolink import VideoRequest, prices
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.account_list import AccountList
-from wan_mcp.generation.outcomes import Progress, Submitted
+from wan_mcp.generation.outcomes import BeforePaying, OnStage, OnTask, Progress, Submitted, unasked
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.submission import Submission
@@ -34,12 +33,6 @@ logger = logging.getLogger(__name__)
 HEARTBEAT = 5.0
 """Seconds between two notifications of a caller."""
 
-OnStage = Callable[[str], Awaitable[None]]
-"""Told what is being done, every few seconds."""
-
-OnTask = Callable[[Submitted], None]
-"""Told of each request that has its task, whether or not a caller still waits for it."""
-
 Source = Picture | PictureUnavailable | AddressRefused
 """A picture, or why it cannot be read."""
 
@@ -47,9 +40,10 @@ Source = Picture | PictureUnavailable | AddressRefused
 class Job:
     """One submission under way."""
 
-    def __init__(self, intent: Intent, on_task: OnTask) -> None:
+    def __init__(self, intent: Intent, on_task: OnTask, before_paying: BeforePaying) -> None:
         self.intent = intent
         self._on_task = on_task
+        self.before_paying = before_paying
         self.progress = Progress()
         self._result: Submitted | None = None
         self._error: WanError | None = None
@@ -116,6 +110,7 @@ class Submitter:
         picture: Source,
         patience: float,
         on_stage: OnStage,
+        before_paying: BeforePaying = unasked,
     ) -> Submitted:
         """Give a request its task: the one that it has, the one that is being made, or a new one.
 
@@ -126,6 +121,7 @@ class Submitter:
             picture: its picture, or why that cannot be read: then only an earlier request counts.
             patience: seconds after which the call is answered in any case.
             on_stage: told what is being done.
+            before_paying: may keep a new request from being sent.
 
         Raises:
             PictureUnavailable, AddressRefused: when there is no picture, and no earlier request.
@@ -139,7 +135,7 @@ class Submitter:
         job = next((job for job in self._jobs if intent.fingerprints.same(job.intent.fingerprints)), None)
         joined = job is not None
         if job is None:
-            job = Job(intent, self._on_task)
+            job = Job(intent, self._on_task, before_paying)
             self._jobs.append(job)
             self._background.start_soon(self._run, job, request, picture)
         submitted = await job.join(patience, on_stage)
@@ -218,6 +214,7 @@ class Submitter:
                 await Submission(self._means, entry, _recorded(entry), job.progress, found).go_on()
             else:
                 assert isinstance(picture, Picture)
+                await job.before_paying(picture, job.intent)
                 body = await self._prepare(job, request, picture)
                 await Submission(self._means, entry, body, job.progress, found).begin()
         except anyio.get_cancelled_exc_class():

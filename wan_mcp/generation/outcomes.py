@@ -1,12 +1,13 @@
 """The outcome of a submission, and what a caller is told while it is open: never what could pay twice."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from wan_mcp.errors import OutcomeUnknown, OutOfCredits, StillUnderWay, WanError
 from wan_mcp.evolink import Credits, Task
 from wan_mcp.evolink.prices import cost_text
-from wan_mcp.ledger import Entry
+from wan_mcp.images import Picture
+from wan_mcp.ledger import Entry, Intent
 
 ASK_AGAIN = (
     "Call generate_video with exactly the same arguments again in a minute: that is safe, "
@@ -16,6 +17,15 @@ NOT_KNOWN = "It is not known whether Evolink accepted the request."
 MAX_TAKE = 99
 MAX_NAMED = 50
 """Tasks that are named in one answer."""
+
+OnStage = Callable[[str], Awaitable[None]]
+"""Told what is being done, every few seconds."""
+BeforePaying = Callable[[Picture, Intent], Awaitable[None]]
+"""Called before a new request is sent for the first time; what it raises keeps it from being sent."""
+
+
+async def unasked(picture: Picture, intent: Intent) -> None:
+    """Nobody is asked before a request is sent."""
 
 
 @dataclass
@@ -81,6 +91,10 @@ def another_take(entry: Entry | None) -> str:
     """What can be done where a video is gone, and what it costs."""
     cost = f"about {cost_text(entry.estimate)}" if entry and entry.is_request else "as much as the first"
     return f"generate_video with another take makes a new one, which costs {cost}."
+
+
+OnTask = Callable[[Submitted], None]
+"""Told of each request that has its task, whether or not a caller still waits for it."""
 
 
 def under_way(reason: str, *, sent: bool | None) -> StillUnderWay:

@@ -24,8 +24,8 @@ from wan_mcp.errors import (
 from wan_mcp.evolink import Credits, Evolink, Task, prices
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.following import Follower
-from wan_mcp.generation.jobs import OnStage, Source, Submitter
-from wan_mcp.generation.outcomes import Submitted
+from wan_mcp.generation.jobs import Source, Submitter
+from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
@@ -103,7 +103,11 @@ class VideoService:
         self._submitter = Submitter(means, settings, runtime.background, self._follow)
 
     async def generate(
-        self, request: GenerationRequest, patience: float = math.inf, on_stage: OnStage = _ignored
+        self,
+        request: GenerationRequest,
+        patience: float = math.inf,
+        on_stage: OnStage = _ignored,
+        before_paying: BeforePaying = unasked,
     ) -> TaskSnapshot:
         """Request a video, or find the one that was requested before.
 
@@ -113,6 +117,7 @@ class VideoService:
             request: what to make.
             patience: seconds after which the call is answered in any case.
             on_stage: told what is being done, every few seconds.
+            before_paying: called before a new request is sent for the first time.
 
         Raises:
             NotSent: when it was refused here: the picture, a cap, the ledger, the settings.
@@ -128,7 +133,7 @@ class VideoService:
             picture, notes = error, (GONE,)
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
         try:
-            submitted = await self._submitter.submit(request, picture, left, on_stage)
+            submitted = await self._submitter.submit(request, picture, left, on_stage, before_paying)
         except OutOfCredits as error:
             estimate = prices.estimate(request.duration, request.quality)
             raise outcomes.out_of_credits(error, estimate, await self._balance()) from error

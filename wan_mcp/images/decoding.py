@@ -128,7 +128,7 @@ def _open(content: bytes, kind: Format) -> ImageFile:
     except ImportError:
         raise PictureError(
             "is a HEIC picture, as iPhones make them, and no decoder for those is installed",
-            next_step=f"Run {_install('pillow-heif')} and restart the server, or export it as JPEG.",
+            next_step=f"Run {install_command('pillow-heif')} and restart the server, or export it as JPEG.",
         ) from None
     if kind == "png":
         plugin.MAX_TEXT_CHUNK = _MAX_TEXT
@@ -137,14 +137,15 @@ def _open(content: bytes, kind: Format) -> ImageFile:
     return cast("ImageFile", getattr(plugin, f"{name}ImageFile")(_Bounded(content)))
 
 
-def _install(package: str) -> str:
+def install_command(package: str) -> str:
     """The exact command that installs a package beside this one, however this one was installed."""
     folders = Path(sys.prefix).parts
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
     if "pipx" in folders:
         return f"pipx inject wan-mcp {package}"
     if "uv" in folders:
-        return f"uv pip install --python {sys.executable} {package}"
-    return f"{sys.executable} -m pip install {package}"
+        return f"uv pip install --python {python} {package}"
+    return f"{python} -m pip install {package}"
 
 
 def _match_transparency(image: ImageFile, bits: int) -> None:

@@ -175,6 +175,10 @@ class OwnerLedger(Protocol):
         """
         ...
 
+    async def spent(self, now: float) -> float:
+        """Credits that this owner's requests of the 24 hours before ``now`` cost, or may cost."""
+        ...
+
     async def mark_told(self, number: int) -> None:
         """Record that a caller has heard of the task."""
         ...
@@ -233,6 +237,10 @@ class Ledger(Protocol):
 
     async def entries(self, *, limit: int = 50) -> list[Entry]:
         """The rows of all owners, newest first."""
+        ...
+
+    async def count(self) -> int:
+        """The number of rows of all owners."""
         ...
 
     async def forget(self, task_id_or_number: str) -> bool:

@@ -48,7 +48,7 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
     cap = rules.daily_credits
     if cap is None:
         return
-    recent = [spending for spending in spendings if spending.moment > rules.now - DAY]
+    recent = of_the_last_day(spendings, rules.now)
     if _fit(recent, intent.estimate, cap):
         return
     free = _when_it_fits(recent, intent.estimate, cap)
@@ -64,6 +64,11 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
         f"{cost_text(spent)} were spent in the last 24 hours, and {priced}.",
         next_step=advice,
     )
+
+
+def of_the_last_day(spendings: Sequence[Spending], now: float) -> list[Spending]:
+    """Those that count towards the daily cap now, in Unix seconds."""
+    return [spending for spending in spendings if spending.moment > now - DAY]
 
 
 def _fit(spendings: Sequence[Spending], estimate: float, cap: float) -> bool:

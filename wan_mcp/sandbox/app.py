@@ -70,6 +70,7 @@ def _endpoint(at: str, handler: Handler) -> Handler:
         if at == "submit":
             call.body = await _json_or_none(request)
         fault = sandbox.faults.take(at)
+        call.fault = fault and fault.kind
         carry_out = partial(_carry_out, at, handler, request)
         with ExitStack() as until_answered:
             request.state.until_answered = until_answered

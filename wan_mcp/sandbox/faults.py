@@ -1,11 +1,20 @@
 """Scripted faults: what shall go wrong, where, and how often."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self, cast
 
-PLACES = ("submit", "task", "tasks", "upload", "credits", "result", "file")
+PLACES = {
+    "submit": "the paid request",
+    "task": "a task's state",
+    "tasks": "the account's list of tasks",
+    "upload": "an upload of a picture",
+    "credits": "the balance",
+    "result": "the download of a video",
+    "file": "the download of an uploaded picture",
+}
 KINDS = {
     "status": "an HTTP error with the documented body",
     "capacity": "a 400 that says that no channel is available",
@@ -24,6 +33,25 @@ KINDS = {
     "redirect": "another address",
     "fail": "the task is created, and fails",
 }
+EXAMPLES = {
+    "status": "submit:503",
+    "capacity": "submit:capacity*2",
+    "lost": "submit:lost",
+    "dropped": "upload:dropped",
+    "cut": "result:cut",
+    "slow": "task:slow=5",
+    "hesitate": "submit:hesitate=5",
+    "late": "submit:late=4,status=504",
+    "garbage": "task:garbage*3",
+    "html": "credits:html",
+    "empty": "result:empty",
+    "huge": "tasks:huge=33554432",
+    "body": '{"at": "task", "kind": "body", "body": {"id": 7}}',
+    "patch": '{"at": "task", "kind": "patch", "body": {"progress": 250}}',
+    "redirect": "task:redirect=https://example.com/",
+    "fail": "submit:fail=content_policy_violation",
+}
+"""A fault of each kind."""
 DETAILS: dict[str, type] = {
     "at_once": bool,
     "body": object,
@@ -38,6 +66,22 @@ DETAILS: dict[str, type] = {
     "size": int,
     "status": int,
 }
+DETAIL_EXAMPLES = {
+    "after": ("so many calls go well before", "task:503,after=2"),
+    "at_once": ("the task fails at once", "submit:fail,at_once=true"),
+    "body": ("the JSON of body and patch", EXAMPLES["body"]),
+    "carried_out": ("whether the call takes effect all the same", "submit:503,carried_out=true"),
+    "code": ("the code of an error or of a failed task", "submit:402,code=insufficient_quota"),
+    "location": ("the other address", EXAMPLES["redirect"]),
+    "message": ("the words of an error or of a failed task", "submit:fail,message=No"),
+    "older": ("an error in the API's older form", "submit:429,older=true"),
+    "param": ("the argument that an error is about", "submit:400,param=prompt"),
+    "retry_after": ("the Retry-After of an error, in seconds", "submit:429,retry_after=2"),
+    "seconds": ("by how much the answer is late", "task:503,seconds=1.5"),
+    "size": ("bytes of a huge answer", "task:huge,size=2000000"),
+    "status": ("the HTTP status", "task:html,status=403"),
+}
+"""What each detail means, with an example."""
 FIRST_DETAIL = {
     "fail": "code",
     "slow": "seconds",
@@ -78,8 +122,11 @@ class Fault:
     def parse(cls, text: str) -> Self:
         """Reads `PLACE:KIND[=VALUE][,NAME=VALUE…][*TIMES]`, such as `submit:429,retry_after=2*3`.
 
-        A number as the kind is an HTTP status; `*always` stands for every call. Raises `ValueError`.
+        A number as the kind is an HTTP status; `*always` stands for every call. A text that begins with `{`
+        is read as JSON, as by `from_json`. Raises `ValueError`.
         """
+        if text.lstrip().startswith("{"):
+            return cls.from_json(json.loads(text))
         form = FORM.fullmatch(text.strip())
         if form is None:
             raise ValueError(f"{text!r} is no fault: write PLACE:KIND, such as submit:503 or task:garbage*3.")

@@ -21,6 +21,8 @@ class Call:
     """The JSON of a submission."""
     status: int | None = None
     """What was answered; None: nothing was."""
+    fault: str | None = None
+    """The kind of the fault that struck."""
 
 
 @dataclass(frozen=True)

@@ -54,5 +54,5 @@ def render_video(picture: bytes, seconds: int, quality: str) -> bytes:
     except ModuleNotFoundError as missing:
         if missing.name != "av":
             raise
-        raise Problem(500, 'Making videos needs PyAV: pip install "wan-mcp[sandbox]"') from missing
+        raise Problem(500, "Making videos needs PyAV: pip install av") from missing
     return render(picture, seconds, quality)

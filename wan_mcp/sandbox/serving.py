@@ -3,12 +3,14 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 
 import anyio
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wan_mcp.sandbox.app import create_app
@@ -18,13 +20,30 @@ HOST = "127.0.0.1"
 LAST_SECONDS = 1
 
 
+@dataclass(frozen=True)
+class Answered:
+    """One request, for a log: nothing of its headers, its query or its body."""
+
+    method: str
+    path: str
+    """As it was sent, percent-encoded."""
+    status: int | None
+    """None where there was no answer."""
+    seconds: float
+    fault: str | None
+    """The kind of the fault that struck."""
+
+
+OnAnswered = Callable[[Answered], None]
+
+
 @asynccontextmanager
-async def running(sandbox: Sandbox, port: int = 0) -> AsyncIterator[str]:
+async def running(sandbox: Sandbox, port: int = 0, answered: OnAnswered | None = None) -> AsyncIterator[str]:
     """Serves the sandbox inside the running event loop, and yields its address. Port 0 is any free one."""
     listener = socket.create_server((HOST, port))
     # Answers of several small writes would wait for the peer's delayed acknowledgements.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    server = _server(sandbox)
+    server = _server(sandbox, answered)
     # Not a task group: it would wrap what goes wrong inside the caller's block.
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -35,14 +54,26 @@ async def running(sandbox: Sandbox, port: int = 0) -> AsyncIterator[str]:
             await serving
 
 
-def serve(sandbox: Sandbox, port: int = 8787) -> None:
-    """Serves the sandbox until Ctrl-C, or until the process is told to terminate."""
+def serve(
+    sandbox: Sandbox,
+    port: int = 8787,
+    *,
+    listening: Callable[[str], None] = lambda url: None,
+    answered: OnAnswered | None = None,
+) -> None:
+    """Serves the sandbox until Ctrl-C, or until the process is told to terminate.
+
+    `listening` is told the address once it can be reached, and `answered` each request. Raises `OSError`.
+    """
     with suppress(KeyboardInterrupt):
-        anyio.run(_serve_until_told_to_stop, sandbox, port)
+        anyio.run(_serve_until_told_to_stop, sandbox, port, listening, answered)
 
 
-async def _serve_until_told_to_stop(sandbox: Sandbox, port: int) -> None:
-    async with running(sandbox, port):
+async def _serve_until_told_to_stop(
+    sandbox: Sandbox, port: int, listening: Callable[[str], None], answered: OnAnswered | None
+) -> None:
+    async with running(sandbox, port, answered) as url:
+        listening(url)
         try:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 await anext(signals)
@@ -50,9 +81,10 @@ async def _serve_until_told_to_stop(sandbox: Sandbox, port: int) -> None:
             await anyio.sleep_forever()
 
 
-def _server(sandbox: Sandbox) -> "QuietServer":
+def _server(sandbox: Sandbox, answered: OnAnswered | None) -> "QuietServer":
+    app: ASGIApp = create_app(sandbox)
     config = uvicorn.Config(
-        _quiet(create_app(sandbox)),
+        _quiet(_observed(app, answered) if answered else app),
         http=ResettableProtocol,
         ws="none",
         lifespan="on",
@@ -98,5 +130,29 @@ def _quiet(app: ASGIApp) -> ASGIApp:
         except asyncio.CancelledError:
             if scope["type"] != "http":
                 raise
+
+    return call
+
+
+def _observed(app: ASGIApp, answered: OnAnswered) -> ASGIApp:
+    """The application; each request is told of when it is over."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        began, status = time.monotonic(), None
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await app(scope, receive, note)
+        finally:
+            path = scope["raw_path"].decode("ascii", "backslashreplace")
+            fault = scope["state"]["call"].fault
+            answered(Answered(scope["method"], path, status, time.monotonic() - began, fault))
 
     return call

@@ -52,7 +52,8 @@ def decide(
         return Claim("repeat", known)
     if intent.image is None:
         return Claim("absent", None)
-    check_caps(_spendings(database, owner, rules, lease), intent, rules)
+    spendings = [] if rules.daily_credits is None else spent(database, owner, rules.now, lease)
+    check_caps(spendings, intent, rules)
     replaces = _has_expired(database, owner, intent.fingerprints)
     return Claim("fresh", _insert(database, owner, gateway, intent, rules, lease), replaces=replaces)
 
@@ -128,16 +129,14 @@ def _insert(
     return by_number(database, cursor.lastrowid)
 
 
-def _spendings(database: sqlite3.Connection, owner: str, rules: ClaimRules, lease: Lease) -> list[Spending]:
+def spent(database: sqlite3.Connection, owner: str, now: float, lease: Lease) -> list[Spending]:
     """What each request cost or may cost, oldest first; what failed cost nothing."""
-    if rules.daily_credits is None:
-        return []
     found = database.execute(
         "SELECT number, holder, posted_at, coalesce(reposted_at, asked_at) AS moment,"
         " coalesce(cost, estimate) AS credits FROM entries"
         " WHERE owner = ? AND idempotency_key IS NOT NULL AND same_as IS NULL AND asked_at > ?"
         " ORDER BY moment",
-        (owner, rules.now - COUNTED_FOR),
+        (owner, now - COUNTED_FOR),
     ).fetchall()
     # What was claimed but not sent yet counts only while somebody may be about to send it.
     return [

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,6 +14,7 @@ import anyio.to_thread
 
 from wan_mcp.evolink import Task
 from wan_mcp.ledger.base import Claim, ClaimRules, Intent, KeyUse
+from wan_mcp.ledger.caps import of_the_last_day
 from wan_mcp.ledger.entries import Entry, EntryStatus, Post, Saved
 from wan_mcp.ledger.lease import Lease
 from wan_mcp.ledger.sqlite import claims, queries
@@ -49,6 +51,11 @@ class SqliteLedger:
 
     async def entries(self, *, limit: int = 50) -> list[Entry]:
         return await self._database.read(lambda database: queries.newest(database, None, None, limit))
+
+    async def count(self) -> int:
+        return await self._database.read(
+            lambda database: int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
+        )
 
     async def forget(self, task_id_or_number: str) -> bool:
         self._cache.clear()
@@ -125,6 +132,10 @@ class SqliteOwnerLedger:
         )
         self._lease.working.discard(number)
         return entry
+
+    async def spent(self, now: float) -> float:
+        spendings = await self._read(lambda database, owner: claims.spent(database, owner, now, self._lease))
+        return math.fsum(spending.credits for spending in of_the_last_day(spendings, now))
 
     async def mark_told(self, number: int) -> None:
         def mark(database: sqlite3.Connection, owner: str) -> None:

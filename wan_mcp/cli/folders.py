@@ -1,0 +1,41 @@
+"""Whether folders can be used, found out without leaving anything behind."""
+
+import os
+import tempfile
+from pathlib import Path
+
+NETWORK = {"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
+"""File systems on other machines, as Linux names them."""
+
+
+def why_not_readable(folder: Path) -> str | None:
+    """Why the files of a folder cannot be read; None where they can."""
+    try:
+        with os.scandir(folder):
+            return None
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def why_not_writable(folder: Path) -> str | None:
+    """Why nothing can be put into a folder, which may still have to be made; None where it can."""
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryDirectory(dir=there, prefix=".wan-mcp-") as made:
+            (Path(made) / "file").write_bytes(b"1")
+        return None
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def network_file_system(folder: Path) -> str | None:
+    """The kind of file system, where a folder is on another machine; None also where that cannot be told."""
+    try:
+        rows = [line.split() for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()]
+    except OSError:
+        return None
+    place = folder.resolve()
+    mounts = [(Path(row[1].replace("\\040", " ")), row[2].removeprefix("fuse.")) for row in rows]
+    holding = [(len(mount.parts), kind) for mount, kind in mounts if place.is_relative_to(mount)]
+    kind = max(holding, default=(0, ""))[1]
+    return kind if kind in NETWORK or kind.startswith(("sshfs", "s3fs", "rclone")) else None

@@ -1,0 +1,105 @@
+"""The sandbox for the commands: its settings, what it needs, and the help on its faults."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wan_mcp.cli.screen import tell, wrapped
+from wan_mcp.errors import SettingsError
+from wan_mcp.images.decoding import install_command
+from wan_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from wan_mcp.sandbox import Sandbox
+    from wan_mcp.sandbox.serving import Answered
+
+KEY = "sk-sandbox"
+
+
+def environment(url: str) -> dict[str, str]:
+    """The settings with which a sandbox at ``url`` is used instead of the API."""
+    return {
+        "EVOLINK_API_KEY": KEY,
+        "EVOLINK_BASE_URL": url,
+        "EVOLINK_FILES_URL": url,
+        "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
+    }
+
+
+def check_video_library() -> None:
+    """Make sure that the sandbox can make videos, before anything is started.
+
+    Raises:
+        SettingsError: when the library for it is not there, with the command that installs it.
+    """
+    try:
+        import av  # noqa: F401  nothing less shows that it can be loaded
+    except ImportError:
+        raise SettingsError(
+            "The sandbox makes its videos with PyAV, and that is not installed.",
+            next_step=f"Run {install_command('av')} and try again.",
+        ) from None
+
+
+@asynccontextmanager
+async def settings() -> AsyncIterator[Settings]:
+    """The environment's settings, with a sandbox in the place of the API, for as long as this block lasts."""
+    from wan_mcp.sandbox import Sandbox, running
+
+    check_video_library()
+    with tempfile.TemporaryDirectory() as folder:  # sandbox tasks do not belong in the real ledger
+        async with running(Sandbox(seconds=10, key=KEY)) as url:
+            environ = {**os.environ, **environment(url), "WAN_MCP_DATA_DIR": str(Path(folder))}
+            yield Settings.load(environ)
+
+
+def serve(sandbox: "Sandbox", port: int, *, quiet: bool) -> None:
+    """Serve until Ctrl-C; print the address once it listens, and a line for each request.
+
+    Raises:
+        OSError: when the port cannot be used; then nothing was printed.
+    """
+    from wan_mcp.sandbox import serve
+
+    def listening(url: str) -> None:
+        shown = "\n".join(f"  {name}={value}" for name, value in environment(url).items())
+        tell(f"An imitation of the Evolink API, at {url}\nTo use it, set for the server:\n{shown}")
+        tell("Ctrl-C ends it.")
+
+    serve(sandbox, port=port, listening=listening, answered=None if quiet else _log)
+    click.echo("\nStopped.", err=True)
+
+
+def _log(answered: "Answered") -> None:
+    status = answered.status or "no answer"
+    struck = f"  (fault {answered.fault})" if answered.fault else ""
+    click.echo(
+        f"{answered.method} {answered.path}  {status}  {1000 * answered.seconds:.0f} ms{struck}", err=True
+    )
+
+
+class FaultsHelp(click.Command):
+    """The help of a command that takes faults: it ends with all that there are."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from wan_mcp.sandbox import faults
+
+        with formatter.section("Faults"):
+            formatter.write_text(
+                "PLACE:KIND[=VALUE][,DETAIL=VALUE...][*TIMES], where *always stands for every call; a number "
+                "as the kind is an HTTP status. Or JSON, with the same names. They strike in this order."
+            )
+        with formatter.section("Places"):
+            formatter.write_dl(list(faults.PLACES.items()))
+        kinds = {kind: (does, faults.EXAMPLES[kind]) for kind, does in faults.KINDS.items()}
+        for title, rows in (("Kinds", kinds), ("Details", faults.DETAIL_EXAMPLES)):
+            with formatter.section(title):
+                for name, (means, example) in rows.items():
+                    # click itself would break a long example, which then could not be copied.
+                    text = f"  {name}, as in {example}\n      {means}\n"
+                    formatter.write(wrapped(text, formatter.width + 1))
