@@ -69,7 +69,10 @@ class Terminal:
         self._process.sendintr()
 
     def end(self) -> int:
-        """Read on until the command ends; its exit code. Checks the screen, too."""
+        """Read on until the command ends; its exit code, or the negative number of the signal that ended it.
+
+        Checks the screen, too.
+        """
         try:
             while True:
                 self._read()
@@ -80,8 +83,7 @@ class Terminal:
         broken = [line for line in self.lines if len(line) == self.columns and " " in line.strip()]
         assert broken == [], broken
         status: int | None = self._process.exitstatus
-        assert status is not None, self._process.signalstatus
-        return status
+        return -(self._process.signalstatus or 0) if status is None else status
 
     def _read(self) -> None:
         self._stream.feed(self._process.read_nonblocking(10_000, timeout=SECONDS))

@@ -1,5 +1,6 @@
 """The commands in a real terminal, wide and narrow: what a person sees, answers and interrupts."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,3 +168,16 @@ def test_the_sandbox_stops_on_ctrl_c(columns: int, tmp_path: Path) -> None:
     terminal.interrupt()
     assert terminal.end() == 0
     assert terminal.text.endswith("Stopped.")
+
+
+@pytest.mark.parametrize("arguments", [(), ("serve",)])
+@pytest.mark.parametrize("typed", ["", "something"])
+def test_ctrl_c_ends_the_server_at_once(
+    columns: int, tmp_path: Path, typed: str, arguments: tuple[str, ...]
+) -> None:
+    """Without an Enter before it, and without a traceback."""
+    terminal = Terminal(columns, *arguments, folder=tmp_path)
+    terminal.until("For people: wan-mcp --help")
+    terminal.type(typed)
+    terminal.interrupt()
+    assert terminal.end() == -signal.SIGINT

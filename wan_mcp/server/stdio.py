@@ -21,9 +21,10 @@ def serve() -> None:
 
     settings = Settings.load()
     if sys.stdin.isatty():
-        sys.stderr.write(
-            "wan-mcp speaks MCP on stdin and stdout; an MCP client starts it. "
-            "For people: wan-mcp --help, wan-mcp doctor, wan-mcp demo.\n"
+        sys.stderr.write(  # in lines for a narrow terminal
+            "This is an MCP server: an MCP client\n"
+            "starts it, and talks to it. Ctrl-C\n"
+            "ends it. For people: wan-mcp --help\n"
         )
     logs.configure(settings.log_level)
     server = create_server(settings)
