@@ -104,7 +104,10 @@ async def test_the_typescript_client_makes_a_video(mode: str, version: str, tmp_
         assert_begun(seen, at)
     for seen in ways_of_seeing(done):
         assert_done(seen, at)
-    assert [block["uri"] for block in done["content"] if block["type"] == "resource_link"] == [at.link]
+    assert [block["uri"] for block in done["content"] if block["type"] == "resource_link"] == [
+        at.saved.as_uri(),
+        at.link,
+    ]
     assert_refused(refused)
     shown = [notice["progress"] for notice in told["progress"]]
     assert shown
@@ -211,17 +214,15 @@ async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
 def assert_whole_conversation(model: Model, at: Scene) -> None:
     """The model was offered every tool, saw all facts, and got from request to file by what it saw."""
     assert model.offered == set(NAMES)
-    refused, begun, *waits, saved = model.seen
+    refused, begun, *_, done = model.seen
     assert_says_why(refused)
     assert_begun(begun, at)
-    assert_done(waits[-1], at)
-    (file,) = (at.folder / "videos").iterdir()
-    assert str(file) in saved
+    assert_done(done, at)
     assert len(at.sandbox.records.paid) == 1
 
 
 async def test_codex_shows_a_model_all_it_needs(tmp_path: Path) -> None:
-    """A model that reads nothing but the answers as Codex shows them makes and saves a video."""
+    """A model that reads nothing but the answers as Codex shows them gets to a video's file."""
     provider = (
         '[model_providers.scripted]\nname = "scripted"\nwire_api = "responses"\nenv_key = "MODEL_KEY"\n'
     )
@@ -260,7 +261,7 @@ async def test_claude_code_connects(tmp_path: Path) -> None:
 
 
 async def test_claude_code_shows_a_model_all_it_needs(tmp_path: Path) -> None:
-    """A model that reads nothing but the answers as Claude Code shows them makes and saves a video."""
+    """A model that reads nothing but the answers as Claude Code shows them gets to a video's file."""
     async with scene(tmp_path) as at:
         with scripted(at.wrong, at.request) as model:
             ended = await run(
