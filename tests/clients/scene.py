@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.world import KEY, picture, render
 from wan_mcp.sandbox import Sandbox, running
+from wan_mcp.sandbox.results import Render
 
 SECONDS = 0.3
 """How long a generation takes."""
@@ -69,7 +70,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path) -> AsyncIterator[Scene]:
+async def scene(folder: Path, render: Render = render) -> AsyncIterator[Scene]:
     (folder / "lake.png").write_bytes(picture())
     sandbox = Sandbox(seconds=SECONDS, key=KEY, render=render)
     async with running(sandbox) as url:
