@@ -6,37 +6,104 @@ tools and of their answers is exactly what the agent would show to a real model.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-CALLS = 10
-"""At most; a conversation that does not end is a failure."""
+MAX_CALLS = 12
+"""Of one run; a conversation that does not end is a failure."""
 
 Call = tuple[str, dict[str, Any]]
+Script = Generator[list[Call], list[str], str]
+"""What the model does with the user's words: calls, of which it gets the answers; then what it says."""
 Events = list[dict[str, Any]]
 
 
 class Model:
-    """Asks for a video, at last in the right way, and then follows the next step that each answer names."""
+    """Plays a script in each run of an agent, and keeps what was said."""
 
-    def __init__(self, requests: tuple[dict[str, Any], ...]) -> None:
-        self._requests = requests
+    def __init__(self) -> None:
         self.url = ""
         self.offered: set[str] = set()
         self.seen: list[str] = []
+        """Every answer of a tool, as the agent showed it."""
+        self.calls: list[Call] = []
+        self.transcript: list[str] = []
+        self._script: Script | None = None
+        self._turn: list[Call] | str | None = None
+        self._known = 0
 
-    def next(self) -> Call | None:
-        """The next call, from nothing but the last answer; none when there is nothing left to do."""
-        if len(self.seen) < len(self._requests):
-            return "generate_video", self._requests[len(self.seen)]
-        step = re.search(r"Call (wait_for_task|save_video)", self.seen[-1])
-        task_id = re.search(r"task-unified-[\w-]+", self.seen[-1])
-        if step is None or task_id is None or len(self.seen) >= CALLS:
-            return None
-        return step[1], {"task_id": task_id[0]}
+    def begin(self, words: str, script: Script) -> None:
+        """What the user says next, and what the model does then."""
+        self.transcript.append(f"USER   {words}")
+        self._script, self._turn = script, None
+
+    def turn(self, seen: list[str]) -> list[Call] | str:
+        """What the model does now, where these are the answers to all its calls of this conversation."""
+        if self._turn is None:
+            self._advance(None)
+        elif len(seen) > self._known:
+            self.seen += seen[self._known :]
+            self.transcript += (f"ANSWER {answer}" for answer in seen[self._known :])
+            self._advance(seen[self._known :])
+        self._known = len(seen)
+        return self._turn or ""
+
+    def _advance(self, answers: list[str] | None) -> None:
+        assert self._script is not None
+        try:
+            self._turn = self._script.send(answers) if answers else next(self._script)
+            self.calls += self._turn
+            self.transcript += (f"CALL   {name} {json.dumps(given)}" for name, given in self._turn)
+        except StopIteration as end:
+            self._turn = str(end.value)
+            self.transcript.append(f"SAYS   {self._turn}")
+
+
+def requesting(*requests: dict[str, Any]) -> Script:
+    """Ask for a video, at last in the right way, and follow the answer."""
+    answer = ""
+    for request in requests:
+        (answer,) = yield [("generate_video", request)]
+    return (yield from following(answer))
+
+
+def following(*answers: str) -> Script:
+    """Take the steps that answers name, for all of them at once, and then tell the user what they say."""
+    for _ in range(MAX_CALLS):
+        calls = [call for answer in answers if (call := step(answer))]
+        if not calls:
+            break
+        new = iter((yield calls))
+        answers = tuple(next(new) if step(answer) else answer for answer in answers)
+    return "\n".join(told(answer) for answer in answers)
+
+
+def step(answer: str) -> Call | None:
+    """The call that an answer names."""
+    found = re.search(r"Call (\w+) with task_id ([\w-]+)", advice(answer))
+    return (found[1], {"task_id": found[2]}) if found else None
+
+
+def told(answer: str) -> str:
+    """What an answer says to the user, or what it wants to be asked; else all of it."""
+    if asked := re.search(r"Ask the user for (.*?)\.", advice(answer)):
+        return f"Please give me {asked[1]}."
+    return advice(answer).rpartition("Tell the user: ")[2]
+
+
+def advice(answer: str) -> str:
+    """The next step in an answer; all of a text that is no object."""
+    found = facts(answer)
+    return str(found["next"]) if found else answer
+
+
+def facts(answer: str) -> dict[str, Any]:
+    """The object in an answer: agents put lines of their own in front."""
+    last = answer.rpartition("\n")[2]
+    return dict(json.loads(last)) if last.startswith("{") else {}
 
 
 class Messages:
@@ -57,15 +124,21 @@ class Messages:
             if isinstance(message["content"], list)
             for block in message["content"]
         ]
-        return [_flat(block["content"]) for block in blocks if block["type"] == "tool_result"]
+        results = [block for block in blocks if block["type"] == "tool_result"]
+        # Calls of one turn are answered in the order in which they ended; their ids have numbers that rise.
+        results.sort(key=lambda block: [int(number) for number in re.findall(r"\d+", block["tool_use_id"])])
+        return [_flat(block["content"]) for block in results]
 
     @staticmethod
-    def reply(call: Call | None, number: int) -> Events:
-        if call:
-            block = {"type": "tool_use", "id": f"toolu_{number}", "name": f"mcp__wan__{call[0]}", "input": {}}
-            delta = {"type": "input_json_delta", "partial_json": json.dumps(call[1])}
+    def reply(turn: list[Call] | str, number: int) -> Events:
+        blocks: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        if isinstance(turn, str):
+            blocks.append(({"type": "text", "text": ""}, {"type": "text_delta", "text": turn}))
         else:
-            block, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": "Done."}
+            for index, (name, given) in enumerate(turn):
+                named = {"id": f"toolu_{number}_{index}", "name": f"mcp__wan__{name}", "input": {}}
+                delta = {"type": "input_json_delta", "partial_json": json.dumps(given)}
+                blocks.append(({"type": "tool_use", **named}, delta))
         message: dict[str, Any] = {
             "id": f"msg_{number}",
             "type": "message",
@@ -76,12 +149,16 @@ class Messages:
             "stop_sequence": None,
             "usage": {"input_tokens": 1, "output_tokens": 1},
         }
-        stop = {"stop_reason": "tool_use" if call else "end_turn", "stop_sequence": None}
+        events: Events = [{"type": "message_start", "message": message}]
+        for index, (block, delta) in enumerate(blocks):
+            events += [
+                {"type": "content_block_start", "index": index, "content_block": block},
+                {"type": "content_block_delta", "index": index, "delta": delta},
+                {"type": "content_block_stop", "index": index},
+            ]
+        stop = {"stop_reason": "end_turn" if isinstance(turn, str) else "tool_use", "stop_sequence": None}
         return [
-            {"type": "message_start", "message": message},
-            {"type": "content_block_start", "index": 0, "content_block": block},
-            {"type": "content_block_delta", "index": 0, "delta": delta},
-            {"type": "content_block_stop", "index": 0},
+            *events,
             {"type": "message_delta", "delta": stop, "usage": {"output_tokens": 1}},
             {"type": "message_stop"},
         ]
@@ -102,22 +179,26 @@ class Responses:
         return [_flat(item["output"]) for item in body["input"] if item["type"] == "function_call_output"]
 
     @staticmethod
-    def reply(call: Call | None, number: int) -> Events:
-        if call:
-            named = {"namespace": "mcp__wan", "name": call[0], "arguments": json.dumps(call[1])}
-            item: dict[str, Any] = {
-                "type": "function_call",
-                "id": f"fc_{number}",
-                "call_id": f"call_{number}",
-                **named,
-            }
+    def reply(turn: list[Call] | str, number: int) -> Events:
+        if isinstance(turn, str):
+            said = [{"type": "output_text", "text": turn}]
+            items = [{"type": "message", "id": f"msg_{number}", "role": "assistant", "content": said}]
         else:
-            said = [{"type": "output_text", "text": "Done."}]
-            item = {"type": "message", "id": "msg", "role": "assistant", "content": said}
+            items = [
+                {
+                    "type": "function_call",
+                    "id": f"fc_{number}_{index}",
+                    "call_id": f"call_{number}_{index}",
+                    "namespace": "mcp__wan",
+                    "name": name,
+                    "arguments": json.dumps(given),
+                }
+                for index, (name, given) in enumerate(turn)
+            ]
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
         return [
             {"type": "response.created", "response": {"id": f"resp_{number}"}},
-            {"type": "response.output_item.done", "item": item},
+            *({"type": "response.output_item.done", "item": item} for item in items),
             {"type": "response.completed", "response": {"id": f"resp_{number}", "usage": usage}},
         ]
 
@@ -128,9 +209,9 @@ def _flat(content: Any) -> str:
 
 
 @contextmanager
-def scripted(*requests: dict[str, Any]) -> Iterator[Model]:
+def scripted() -> Iterator[Model]:
     """A model that is served on a port of this machine for as long as the block lasts."""
-    model = Model(requests)
+    model = Model()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -143,10 +224,9 @@ def scripted(*requests: dict[str, Any]) -> Iterator[Model]:
                 self._answer(404, b"")
                 return
             model.offered |= dialect.offered(body)
-            model.seen = dialect.seen(body) or model.seen
+            seen = dialect.seen(body)
             # Without the tools it is a side question, for a title or the like.
-            call = model.next() if dialect.offered(body) else None
-            events = dialect.reply(call, len(model.seen))
+            events = dialect.reply(model.turn(seen) if dialect.offered(body) else "Video.", len(seen))
             lines = (f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
             self._answer(200, "".join(lines).encode())
 

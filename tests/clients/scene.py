@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.world import KEY, picture, render
 from wan_mcp.sandbox import Sandbox, running
+from wan_mcp.sandbox.results import Render
 
 SECONDS = 0.3
 """How long a generation takes."""
@@ -62,9 +63,14 @@ class Scene:
     def link(self) -> str:
         return f"{self.url}/results/{self.task_id}.mp4"
 
+    @property
+    def saved(self) -> Path:
+        """Where the server saves the video of the request, without being asked."""
+        return self.folder / "videos" / "mist-drifts.mp4"
+
 
 @asynccontextmanager
-async def scene(folder: Path) -> AsyncIterator[Scene]:
+async def scene(folder: Path, render: Render = render) -> AsyncIterator[Scene]:
     (folder / "lake.png").write_bytes(picture())
     sandbox = Sandbox(seconds=SECONDS, key=KEY, render=render)
     async with running(sandbox) as url:
@@ -90,9 +96,12 @@ def assert_begun(seen: str, scene: Scene) -> None:
 
 
 def assert_done(seen: str, scene: Scene) -> None:
-    """The status, the link, its end, the price and the next step of a video that is made."""
-    for fact in (scene.task_id, "completed", scene.link, "works until", "25.5", "Call save_video"):
+    """The status, the link, its end, the price, and that the user is to be told the path of the video."""
+    told = f"Tell the user: the video is saved at {scene.saved}"
+    for fact in (scene.task_id, "completed", scene.link, "works until", "25.5", told):
         assert fact in seen
+    assert scene.saved.is_file()
+    assert "save_video" not in seen
 
 
 def assert_refused(answer: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ import pytest
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from tests.clients.model import Model, scripted
+from tests.clients.agents import AGENTS, configure_codex
+from tests.clients.model import requesting, scripted
 from tests.clients.programs import Finished, package_folder, program, run, started
 from tests.clients.scene import (
     Scene,
@@ -104,7 +105,10 @@ async def test_the_typescript_client_makes_a_video(mode: str, version: str, tmp_
         assert_begun(seen, at)
     for seen in ways_of_seeing(done):
         assert_done(seen, at)
-    assert [block["uri"] for block in done["content"] if block["type"] == "resource_link"] == [at.link]
+    assert [block["uri"] for block in done["content"] if block["type"] == "resource_link"] == [
+        at.saved.as_uri(),
+        at.link,
+    ]
     assert_refused(refused)
     shown = [notice["progress"] for notice in told["progress"]]
     assert shown
@@ -137,19 +141,6 @@ async def test_fastmcp_makes_a_video(tmp_path: Path) -> None:
 
 
 # Codex
-
-
-def configure_codex(at: Scene, more: str = "") -> None:
-    """Its configuration is TOML, of which JSON's strings and lists are a part."""
-    server = at.server
-    environ = "\n".join(f"{name} = {json.dumps(value)}" for name, value in server["env"].items())
-    started = (
-        f"command = {json.dumps(server['command'])}\nargs = {json.dumps(server['args'])}\nrequired = true"
-    )
-    (at.folder / ".codex").mkdir()
-    (at.folder / ".codex" / "config.toml").write_text(
-        f"{more}\n[mcp_servers.wan]\n{started}\n[mcp_servers.wan.env]\n{environ}\n"
-    )
 
 
 class AppServer:
@@ -208,38 +199,6 @@ async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
     assert len(at.sandbox.records.paid) == 1
 
 
-def assert_whole_conversation(model: Model, at: Scene) -> None:
-    """The model was offered every tool, saw all facts, and got from request to file by what it saw."""
-    assert model.offered == set(NAMES)
-    refused, begun, *waits, saved = model.seen
-    assert_says_why(refused)
-    assert_begun(begun, at)
-    assert_done(waits[-1], at)
-    (file,) = (at.folder / "videos").iterdir()
-    assert str(file) in saved
-    assert len(at.sandbox.records.paid) == 1
-
-
-async def test_codex_shows_a_model_all_it_needs(tmp_path: Path) -> None:
-    """A model that reads nothing but the answers as Codex shows them makes and saves a video."""
-    provider = (
-        '[model_providers.scripted]\nname = "scripted"\nwire_api = "responses"\nenv_key = "MODEL_KEY"\n'
-    )
-    async with scene(tmp_path) as at:
-        with scripted(at.wrong, at.request) as model:
-            configure_codex(
-                at,
-                'model = "scripted"\nmodel_provider = "scripted"\napproval_policy = "never"\n'
-                f'{provider}base_url = "{model.url}/v1"\n',
-            )
-            command = (program("codex"), "exec", "--skip-git-repo-check", "Make a video.")
-            # No commands are run in this conversation, so there is nothing to fence in.
-            free = "--dangerously-bypass-approvals-and-sandbox"
-            ended = await run(*command, free, folder=tmp_path, environ={"MODEL_KEY": "none"})
-        assert ended.code == 0, ended.said
-        assert_whole_conversation(model, at)
-
-
 # Claude Code
 
 
@@ -259,20 +218,21 @@ async def test_claude_code_connects(tmp_path: Path) -> None:
     assert "Connected" not in found["dead"], listed.said
 
 
-async def test_claude_code_shows_a_model_all_it_needs(tmp_path: Path) -> None:
-    """A model that reads nothing but the answers as Claude Code shows them makes and saves a video."""
+# Both agents
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_an_agent_shows_a_model_all_it_needs(agent: str, tmp_path: Path) -> None:
+    """A model that is offered every tool and reads nothing but answers as shown gets to a video's file."""
     async with scene(tmp_path) as at:
-        with scripted(at.wrong, at.request) as model:
-            ended = await run(
-                *(program("claude"), "-p", "Make a video.", "--allowedTools", "mcp__wan"),
-                *("--mcp-config", at.configuration, "--strict-mcp-config"),
-                folder=tmp_path,
-                # Otherwise it lists the tools by name only, and a model would search them first.
-                environ={
-                    "ANTHROPIC_BASE_URL": model.url,
-                    "ANTHROPIC_API_KEY": "none",
-                    "ENABLE_TOOL_SEARCH": "false",
-                },
-            )
+        with scripted() as model:
+            model.begin("Make a video.", requesting(at.wrong, at.request))
+            start = AGENTS[agent](at, model, "Make a video.")
+            ended = await run(*start.command, folder=tmp_path, environ=start.environ)
         assert ended.code == 0, ended.said
-        assert_whole_conversation(model, at)
+        assert model.offered == set(NAMES)
+        refused, begun, *_, done = model.seen
+        assert_says_why(refused)
+        assert_begun(begun, at)
+        assert_done(done, at)
+    assert len(at.sandbox.records.paid) == 1

@@ -84,6 +84,7 @@ async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path)
     assert line == f"#1 {shown}"
     assert facts == found | {
         "number": 1,
+        "missing": None,
         "progress": None,
         "results": [],
         "error": None,
@@ -117,13 +118,34 @@ async def test_a_link_is_shown_as_long_as_it_works_and_never_after(world: World)
             assert len(dead.content) == 1
             assert dead.structured_content["next"] == (
                 "Tell the user: the video is gone: its link died today 14:15 UTC, and it is not saved here. "
-                "generate_video with another take makes a new one, which costs about 25.5 credits ($0.38)."
+                "generate_video with another take makes a new one, which costs about 25.5 credits ($0.38). "
+                "Ask the user first."
             )
         late = text(await call(client, "save_video", task_id=task_id))
         listed = await call(client, "list_tasks")
     assert "The video is gone; generate_video with another take makes a new one" in late
     assert "save_video" not in late + text(listed)
     assert "results" not in listed.structured_content["tasks"][0]
+
+
+async def test_a_file_that_is_not_there_any_more_is_said_to_be(world: World) -> None:
+    """Where it was, so that a moved one is found; while the link works, a wait gets it again, free."""
+    async with world.client(WAN_MCP_AUTOSAVE="1") as client:
+        task_id = await completed(client)
+        path = anyio.Path((await answer(client, "wait_for_task", task_id=task_id))["saved_to"])
+        await path.unlink()
+        moved = await call(client, "list_tasks")
+        assert f"\n  no longer at {path}\n" in text(moved)
+        assert text(moved).endswith(f"Call wait_for_task with task_id {task_id} for the path of that video.")
+        assert (await answer(client, "wait_for_task", task_id=task_id))["saved_to"] == str(path)
+        await path.unlink()
+        await anyio.sleep(DAY)
+        gone = await call(client, "list_tasks")
+    assert gone.structured_content is not None
+    [row] = gone.structured_content["tasks"]
+    assert (row["missing"], row["link"]) == (str(path), "died today 14:15 UTC")
+    assert row.keys().isdisjoint({"saved_to", "results"})
+    assert text(gone).endswith("Another take costs what that one did: ask the user first.")
 
 
 def until(entry: Entry) -> float:

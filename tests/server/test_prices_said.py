@@ -35,7 +35,7 @@ async def test_answers_lists_and_the_balance_say_both(world: World, quality: str
             done = await call(client, "wait_for_task", task_id=asked.structured_content["id"])
         listed = await call(client, "list_tasks")
         balance = await call(client, "get_credits")
-    assert f"{said} used" in text(done)
+    assert f"It cost {said}." in text(done)
     assert said in text(listed)
     for result in (asked, done):
         assert (result.structured_content or {})["dollars"] in said

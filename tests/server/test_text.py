@@ -61,6 +61,7 @@ def entry(take: int) -> Entry:
 
 
 DONE = snapshot("completed", now=EPOCH, expires_at=EPOCH + 86400)
+PAID = replace(DONE, task=snapshot("completed", upstream={"usage": {"credits_used": 25.5}}).task)
 DEAD = replace(DONE, expires_at=EPOCH - 3600)
 MINE = replace(DONE, entry=entry(take=1))
 VIDEOS = Path("/v")
@@ -74,7 +75,11 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
     [
         (
             snapshot("processing", time_left=70.4),
-            "Call wait_for_task with task_id task-unified-1-a to go on waiting. About 70 s are left.",
+            "Call wait_for_task with task_id task-unified-1-a to wait for it. About 70 s are left.",
+        ),
+        (
+            snapshot("processing", waited=45.0),
+            "Call wait_for_task with task_id task-unified-1-a to go on waiting.",
         ),
         (snapshot("processing", asked_to_wait=900.0), "900 s is more than one call may wait."),
         (snapshot("processing", read_error=LostAnswer("No answer.")), "The last read failed: No answer."),
@@ -108,7 +113,12 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
         (DEAD, f"{GONE} generate_video with another take makes a new one, which costs as much as the f"),
         (
             replace(DEAD, entry=entry(take=1)),
-            f"{GONE} generate_video with another take makes a new one, which costs about 25.5 credits ",
+            f"{GONE} generate_video with another take makes a new one, which costs about 25.5 credits "
+            "($0.38). Ask the user first.",
+        ),
+        (
+            replace(DEAD, entry=replace(entry(take=1), missing="/v/cat.mp4")),
+            "its link died today 13:13 UTC, and it is not at /v/cat.mp4 any more. generate_video with",
         ),
         (
             replace(DEAD, saved=Saved("/v/cat.mp4", 9, "ab")),
@@ -119,6 +129,11 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
             replace(DONE, saved=Saved("/v/cat.mp4", 9, "ab")),
             "Tell the user: the video is saved at /v/cat.mp4. Its link works until tomorrow 14:13 UTC.",
         ),
+        (
+            replace(PAID, saved=Saved("/v/cat.mp4", 9, "ab", remark="It is a MOV file.")),
+            "saved at /v/cat.mp4. It is a MOV file. It cost 25.5 credits ($0.38). Its link works until",
+        ),
+        (PAID, f"{READY} (the link works until tomorrow 14:13 UTC). It cost 25.5 credits ($0.38). Call"),
         (
             replace(DONE, save_error=VideoError("The disk is full.")),
             "Automatic saving failed: The disk is full. Call save_video with task_id task-unified-1-a to try",
@@ -151,12 +166,12 @@ def test_the_next_step_fits_what_is_known(known: TaskSnapshot, said: str) -> Non
     [
         (
             replace(MINE, task=snapshot("processing").task, expires_at=None),
-            "Call wait_for_task with task_id task-unified-1-a to go on waiting. "
+            "Call wait_for_task with task_id task-unified-1-a to wait for it. "
             f"The server follows it anyway, and saves the video to {VIDEOS}.",
         ),
         (
             snapshot("processing"),
-            "Call wait_for_task with task_id task-unified-1-a to go on waiting.",
+            "Call wait_for_task with task_id task-unified-1-a to wait for it.",
         ),
         (
             MINE,

@@ -28,6 +28,7 @@ class TaskLine(BaseModel):
     picture: Annotated[str | None, Field(description="File name or host")] = None
     progress: float | None = None
     saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
+    missing: Annotated[str | None, Field(description="Path of the saved video, no longer there")] = None
     link: Annotated[str | None, Field(description="Until when it works, or when it died")] = None
     expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
     results: Annotated[list[str] | None, Field(description="Links that work")] = None
@@ -58,6 +59,7 @@ class TaskLine(BaseModel):
             picture=entry.image.name if entry.image else None,
             progress=task.progress if task and not task.is_over else None,
             saved_to=entry.saved.path if entry.saved else None,
+            missing=entry.missing,
             link=None if expires is None else link_state(expires, now),
             expires_at=iso(expires),
             results=(links if expires is None or expires > now else None) or None,
@@ -79,6 +81,7 @@ class TaskLine(BaseModel):
         prompt = f'"{self.prompt}"' if self.prompt else "made elsewhere" if self.take is None else ""
         prompt += f" from {self.picture}" if self.picture else ""
         saved = f"saved: {self.saved_to}" if self.saved_to else ""
+        saved = f"no longer at {self.missing}" if self.missing else saved
         links = [f"link: {link} ({self.link or 'works for 24 hours'})" for link in self.results or ()]
         dead = f"link: {self.link}" if self.link and not self.results else ""
         head = f"{self.id or '(no id yet)'} {self.status}{percent}{error}, {self.asked}".removesuffix(", ")

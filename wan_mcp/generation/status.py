@@ -103,7 +103,7 @@ async def on_this_disk(entry: Entry) -> Entry:
     """A row as it holds now: without the saved video where its file is not there any more."""
     if entry.saved is None or await anyio.to_thread.run_sync(os.path.isfile, entry.saved.path):
         return entry
-    return replace(entry, saved=None)
+    return replace(entry, saved=None, missing=entry.saved.path)
 
 
 def link_expiry(entry: Entry) -> float | None:

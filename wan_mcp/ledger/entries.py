@@ -85,6 +85,8 @@ class Entry:
     """When the task was first seen completed, in Unix seconds."""
     saved: Saved | None
     """Where its video was saved."""
+    missing: str | None = None
+    """The path of a saved video whose file is not there any more."""
 
     @property
     def is_request(self) -> bool:

@@ -15,7 +15,7 @@ from wan_mcp.generation.outcomes import balance_text
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, Image, Saved
 from wan_mcp.ledger.entries import cost_of
-from wan_mcp.server.text import next_of_list, next_step
+from wan_mcp.server.text import next_of_list, next_step, paid
 
 
 def _size(width: int | None, height: int | None) -> str:
@@ -187,11 +187,11 @@ def _text(view: TaskView) -> str:
 
 
 def _cost_text(view: TaskView) -> str:
-    """What was used or reserved; of a task that costs nothing, the next step says that."""
+    """What was used or reserved, unless the next step says it, as for a task that costs nothing."""
     if view.credits is None or view.status in ("failed", "cancelled"):
         return ""
     if view.credits.used is not None:
-        return f"{cost_text(view.credits.used)} used"
+        return "" if paid(view.credits.used) in view.next else f"{cost_text(view.credits.used)} used"
     return f"{cost_text(view.credits.reserved)} reserved" if view.credits.reserved is not None else ""
 
 

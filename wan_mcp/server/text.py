@@ -90,14 +90,16 @@ def _of_the_request(submitted: Submitted) -> list[str]:
 
 def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
     is_dead = snapshot.link_life is not None and snapshot.link_life <= 0
-    link = _link(snapshot)
+    link, cost = _link(snapshot), paid(snapshot.task.credits_used)
     if snapshot.saved is not None:
-        remark = f" {snapshot.saved.remark}" if snapshot.saved.remark else ""
-        return f"Tell the user: the video is saved at {snapshot.saved.path}.{remark} Its link {link}."
+        said = [f"Tell the user: the video is saved at {snapshot.saved.path}.", snapshot.saved.remark]
+        return " ".join(filter(None, [*said, cost, f"Its link {link}."]))
     if is_dead:
-        text = f"Tell the user: the video is gone: its link {link}, and it is not saved here."
-        return f"{text} {another_take(snapshot.entry)}"
-    said = [f"Tell the user: the video is ready at {snapshot.task.results[0]} (the link {link})."]
+        missing = snapshot.entry.missing if snapshot.entry else None
+        file = f"it is not at {missing} any more" if missing else "it is not saved here"
+        text = f"Tell the user: the video is gone: its link {link}, and {file}."
+        return f"{text} {another_take(snapshot.entry)} Ask the user first."
+    said = [f"Tell the user: the video is ready at {snapshot.task.results[0]} (the link {link}).", cost]
     error = snapshot.save_error
     if error is None and (saves_to is None or not _is_own(snapshot)):
         said.append(f"Call save_video with task_id {snapshot.task.id} to keep it on this machine.")
@@ -110,6 +112,11 @@ def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
         if "save_video" not in error.next_step:
             said.append(f"Call save_video with task_id {snapshot.task.id} to try again.")
     return " ".join(filter(None, said))
+
+
+def paid(credits: float | None) -> str:
+    """What a video cost, in a sentence; empty where that is not known."""
+    return f"It cost {cost_text(credits)}." if credits else ""
 
 
 def _link(snapshot: TaskSnapshot) -> str:
@@ -162,7 +169,8 @@ def _while_running(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
     said = []
     if snapshot.task.status == "completed":
         said.append("The video is made, but its link is not available yet; do not request it again.")
-    said.append(f"Call wait_for_task with task_id {snapshot.task.id} to go on waiting.")
+    wait = "to wait for it" if snapshot.waited is None else "to go on waiting"
+    said.append(f"Call wait_for_task with task_id {snapshot.task.id} {wait}.")
     if (snapshot.time_left or 0) >= 1:
         said.append(f"About {snapshot.time_left:.0f} s are left.")
     if saves_to is not None and _is_own(snapshot):
@@ -195,10 +203,15 @@ def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
     unsaved = [line.id for line in lines if line.results and line.saved_to is None and line.id]
     if running:
         said.append(f"Call wait_for_task with task_id {running[0]} to wait for that one.")
-    elif unsaved and not saving:
+    elif unsaved and saving:
+        said.append(f"Call wait_for_task with task_id {unsaved[0]} for the path of that video.")
+    elif unsaved:
         said.append(f"Call save_video with task_id {unsaved[0]} to keep that video.")
     elif any(line.saved_to or line.results for line in lines):
         said.append("Tell the user the path of a video, or its link.")
     if any(line.is_gone for line in lines):
-        said.append("A video that is not saved and whose link died is gone; another take costs credits.")
+        said.append(
+            "A video that is not saved and whose link died is gone. Another take costs what that one did: "
+            "ask the user first."
+        )
     return " ".join(said) or "All of these are over."

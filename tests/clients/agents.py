@@ -1,0 +1,57 @@
+"""The two agents, started without a person before them, with the scripted model behind them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.clients.model import Model
+from tests.clients.programs import program
+from tests.clients.scene import Scene
+
+
+@dataclass(frozen=True)
+class Start:
+    """A command that says something to an agent, which ends with the agent's last words on stdout."""
+
+    command: tuple[str, ...]
+    environ: dict[str, str]
+
+
+def claude_code(at: Scene, model: Model, words: str, *, goes_on: bool = False) -> Start:
+    return Start(
+        (
+            *(program("claude"), "-p", words, *(["--continue"] if goes_on else [])),
+            *("--allowedTools", "mcp__wan", "--mcp-config", at.configuration, "--strict-mcp-config"),
+        ),
+        # Otherwise it lists the tools by name only, and a model would search them first.
+        {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "none", "ENABLE_TOOL_SEARCH": "false"},
+    )
+
+
+def codex(at: Scene, model: Model, words: str, *, goes_on: bool = False) -> Start:
+    configure_codex(
+        at,
+        'model = "scripted"\nmodel_provider = "scripted"\napproval_policy = "never"\n'
+        '[model_providers.scripted]\nname = "scripted"\nwire_api = "responses"\nenv_key = "MODEL_KEY"\n'
+        f'base_url = "{model.url}/v1"\n',
+    )
+    # No commands are run in this conversation, so there is nothing to fence in.
+    free = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
+    again = ("resume", "--last") if goes_on else ()
+    return Start((program("codex"), "exec", *free, *again, words), {"MODEL_KEY": "none"})
+
+
+def configure_codex(at: Scene, more: str = "") -> None:
+    """Its configuration is TOML, of which JSON's strings and lists are a part."""
+    server = at.server
+    environ = "\n".join(f"{name} = {json.dumps(value)}" for name, value in server["env"].items())
+    started = (
+        f"command = {json.dumps(server['command'])}\nargs = {json.dumps(server['args'])}\nrequired = true"
+    )
+    (at.folder / ".codex").mkdir(exist_ok=True)
+    (at.folder / ".codex" / "config.toml").write_text(
+        f"{more}\n[mcp_servers.wan]\n{started}\n[mcp_servers.wan.env]\n{environ}\n"
+    )
+
+
+AGENTS: dict[str, Callable[..., Start]] = {"claude-code": claude_code, "codex": codex}
