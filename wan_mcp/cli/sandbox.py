@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -54,7 +53,7 @@ async def settings() -> AsyncIterator[Settings]:
     check_video_library()
     with tempfile.TemporaryDirectory() as folder:  # sandbox tasks do not belong in the real ledger
         async with running(Sandbox(seconds=10, key=KEY)) as url:
-            environ = {**os.environ, **environment(url), "WAN_MCP_DATA_DIR": str(Path(folder))}
+            environ = {**os.environ, **environment(url), "WAN_MCP_DATA_DIR": folder}
             yield Settings.load(environ)
 
 

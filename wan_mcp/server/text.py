@@ -89,12 +89,11 @@ def _of_the_request(submitted: Submitted) -> list[str]:
 
 
 def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
-    is_dead = snapshot.link_life is not None and snapshot.link_life <= 0
     link = _link(snapshot)
     if snapshot.saved is not None:
         remark = f" {snapshot.saved.remark}" if snapshot.saved.remark else ""
         return f"Tell the user: the video is saved at {snapshot.saved.path}.{remark} Its link {link}."
-    if is_dead:
+    if snapshot.has_expired:
         text = f"Tell the user: the video is gone: its link {link}, and it is not saved here."
         return f"{text} {another_take(snapshot.entry)}"
     said = [f"Tell the user: the video is ready at {snapshot.task.results[0]} (the link {link})."]
