@@ -95,8 +95,7 @@ class FaultsHelp(click.Command):
             )
         with formatter.section("Places"):
             formatter.write_dl(list(faults.PLACES.items()))
-        kinds = {kind: (does, faults.EXAMPLES[kind]) for kind, does in faults.KINDS.items()}
-        for title, rows in (("Kinds", kinds), ("Details", faults.DETAIL_EXAMPLES)):
+        for title, rows in (("Kinds", faults.KINDS), ("Details", faults.DETAIL_EXAMPLES)):
             with formatter.section(title):
                 for name, (means, example) in rows.items():
                     # click itself would break a long example, which then could not be copied.
