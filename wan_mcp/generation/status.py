@@ -120,7 +120,7 @@ def link_expiry(entry: Entry) -> float | None:
 
 def link_state(expires_at: float, now: float) -> str:
     """Until when a link works, for a person, as in ``works until tomorrow 14:05 UTC``."""
-    return f"{'died' if expires_at <= now else 'works until'} {values.spoken(expires_at, now)}"
+    return f"{'expired' if expires_at <= now else 'works until'} {values.spoken(expires_at, now)}"
 
 
 class TaskReader:

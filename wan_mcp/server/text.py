@@ -199,5 +199,5 @@ def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
     elif any(line.saved_to or line.results for line in lines):
         said.append("Tell the user the path of a video, or its link.")
     if any(line.is_gone for line in lines):
-        said.append("A video that is not saved and whose link died is gone; another take costs credits.")
+        said.append("An unsaved video whose link has expired is gone; another take costs credits.")
     return " ".join(said) or "All of these are over."

@@ -189,7 +189,7 @@ def _begin(response: httpx2.Response, download: _Download, *, is_rest: bool) -> 
         download.pause = float(wanted) if wanted.isdecimal() else 0.0
         raise _TryAgain(f"HTTP {status}")
     if 400 <= status < 500:
-        raise LinkDead(f"The video's link answers HTTP {status}; such links live 24 hours.")
+        raise LinkDead(f"The video's link answers HTTP {status}; such links work for 24 hours.")
     raise LinkFailed(f"The video's link answers HTTP {status}.")
 
 
