@@ -19,11 +19,13 @@ MAX_ENTRIES = 15
 MAX_LINES = 300
 
 
-def layers() -> list[str]:
+def layers() -> dict[str, set[str]]:
+    """The layers from the top down, each with the words after its name."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     found = re.search(r"^<!-- layers -->\n```\n(.*?)^```$", text, re.M | re.S)
     assert found, "CONTRIBUTING.md has no layers"
-    return [line.split()[0] for line in found[1].splitlines()]
+    rows = re.findall(r"^(\w+)(.*\n(?: .*\n)*)", found[1], re.M)
+    return {name: set(re.findall(r"\w+", rest)) for name, rest in rows}
 
 
 LAYERS = layers()
@@ -59,11 +61,18 @@ def test_the_layers_are_all_that_there_is() -> None:
     assert len(entries) <= MAX_ENTRIES
 
 
+def test_the_list_names_every_module_of_a_layer() -> None:
+    """A folder in a layer is named as a whole."""
+    parts = [name_of(path).split(".") for path in MODULES]
+    assert [part for part in parts if len(part) > 2 and part[2] not in LAYERS[part[1]]] == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_imports_only_what_is_below_it(path: Path) -> None:
     """Of the package; ``mcp`` is for two layers, and the sandbox stands alone."""
     here = layer(name_of(path))
-    allowed = LAYERS[LAYERS.index(here) :] if here else LAYERS
+    names = list(LAYERS)
+    allowed = names[names.index(here) :] if here else names
     if here == ALONE:
         allowed = [ALONE]
     elif here not in ("", *FOR_MCP):

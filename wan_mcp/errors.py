@@ -129,7 +129,7 @@ class LinkFailed(VideoError):
 
 
 class LinkDead(LinkFailed):
-    """Raised when a result's link does not work any more; such links live 24 hours."""
+    """Raised when a result's link does not work any more; such links work for 24 hours."""
 
 
 class EvolinkError(WanError):

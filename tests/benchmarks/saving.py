@@ -21,12 +21,12 @@ import httpx2
 
 from tests.calls import ARGUMENTS
 from tests.videos.host import film, silent
+from tests.videos.real import settings
 from tests.world import KEY, fetch
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
 from wan_mcp.sandbox import Sandbox, running
-from wan_mcp.settings import Settings
 
 SIZE = 20_000_000
 ROUNDS = 40
@@ -39,20 +39,6 @@ async def serve() -> None:
     async with running(sandbox) as url:
         print(url, flush=True)
         await anyio.sleep_forever()
-
-
-def settings(url: str, folder: Path) -> Settings:
-    return Settings.load(
-        {
-            "EVOLINK_API_KEY": KEY,
-            "EVOLINK_BASE_URL": url,
-            "EVOLINK_FILES_URL": url,
-            "WAN_MCP_DATA_DIR": str(folder / "data"),
-            "WAN_MCP_OUTPUT_DIR": str(folder / "videos"),
-            "WAN_MCP_IMAGE_CHECK": "0",
-            "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
-        }
-    )
 
 
 async def copy(link: str, target: Path) -> None:

@@ -107,7 +107,7 @@ async def test_my_video_from_yesterday(talk: Chat) -> None:
     assert_plays(file, 5)
     file.unlink()
     read = await talk.say("Where is my video from yesterday?", looking_up())
-    assert f"No longer at {file}, link died" in read
+    assert f"No longer at {file}, link expired" in read
     assert PRICE in read
     assert "is gone. Another take costs what that one did: ask the user first." in read
     assert (talk.calls[before:], talk.paid) == (["list_tasks"] * 3, 1)

@@ -11,12 +11,12 @@ from mcp import Client
 from tests.calls import ARGUMENTS, ERAS, call, text
 from tests.clock import now
 from tests.videos.host import FILM, LINK, OTHER, Host, files, finished, put_behind, silent
+from tests.videos.real import settings
 from tests.world import KEY, World, fetch
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import Services
 from wan_mcp.sandbox import Fault, Sandbox, running
-from wan_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -107,22 +107,11 @@ async def test_a_connection_that_breaks_is_taken_up_again(
     """With a real server, a real client, and a connection that is torn down in the middle."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     sandbox = Sandbox(seconds=0, key=KEY, fetch=fetch, render=lambda picture, seconds, quality: OTHER)
-    async with running(sandbox) as url:
-        settings = Settings.load(
-            {
-                "EVOLINK_API_KEY": KEY,
-                "EVOLINK_BASE_URL": url,
-                "WAN_MCP_DATA_DIR": str(tmp_path / "data"),
-                "WAN_MCP_OUTPUT_DIR": str(tmp_path / "videos"),
-                "WAN_MCP_IMAGE_CHECK": "off",
-                "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1",
-            }
-        )
-        async with Runtime(settings) as runtime:
-            service = Services(runtime).own()
-            task = (await service.generate(GenerationRequest.model_validate(ARGUMENTS))).task
-            sandbox.faults.add(Fault("result", kind))
-            snapshot = await service.save(task.id, "film", silent)
+    async with running(sandbox) as url, Runtime(settings(url, tmp_path)) as runtime:
+        service = Services(runtime).own()
+        task = (await service.generate(GenerationRequest.model_validate(ARGUMENTS))).task
+        sandbox.faults.add(Fault("result", kind))
+        snapshot = await service.save(task.id, "film", silent)
     assert snapshot.saved is not None
     assert files(tmp_path / "videos") == {"film.mp4": OTHER}
     results = [call for call in sandbox.records.calls if call.at == "result"]

@@ -63,7 +63,7 @@ async def test_a_wait_that_is_cancelled_ends_nothing_else(world: World) -> None:
         assert len(videos(world)) == 1
 
 
-async def test_who_waits_for_a_task_that_is_followed_makes_no_reader_of_his_own(world: World) -> None:
+async def test_a_wait_for_a_followed_task_starts_no_second_reader(world: World) -> None:
     """The reads are those of one reader, and the wait sees the end as soon."""
     async with client(world, WAN_MCP_WAIT_SECONDS="50") as asked:
         task_id = await begin(asked)
@@ -227,7 +227,7 @@ async def test_two_servers_read_a_task_about_as_often_as_one(world: World) -> No
     assert len(videos(world)) == 2
 
 
-async def test_fifty_tasks_are_followed_at_once(world: World) -> None:
+async def test_thirty_tasks_are_followed_at_once(world: World) -> None:
     """Each is kept, within the bounds on reads."""
     async with client(world) as asked, anyio.create_task_group() as group:
         for take in range(1, 31):

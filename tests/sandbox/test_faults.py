@@ -300,11 +300,9 @@ class TestTextForm:
 
 def test_every_kind_and_detail_has_an_example_that_works() -> None:
     """As the help of the command shows them."""
-    assert faults.EXAMPLES.keys() == faults.KINDS.keys()
     assert faults.DETAIL_EXAMPLES.keys() == {*faults.DETAILS, "after"}
-    assert {kind: Fault.parse(text).kind for kind, text in faults.EXAMPLES.items()} == {
-        kind: kind for kind in faults.KINDS
-    }
+    for kind, (_, example) in faults.KINDS.items():
+        assert Fault.parse(example).kind == kind
     for name, (_, example) in faults.DETAIL_EXAMPLES.items():
         fault = Fault.parse(example)
         assert fault.after == 2 if name == "after" else name in fault.details, example

@@ -63,7 +63,7 @@ async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path)
         "quality": "720p",
         "picture": "IMG_4711.png",
         "saved_to": saved,
-        "link": "died today 14:15 UTC",
+        "link": "expired today 14:15 UTC",
         "expires_at": "2026-09-22T14:15:25Z",
         "credits": 25.5,
         "dollars": "$0.38",
@@ -77,7 +77,7 @@ async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path)
         '  "The dog wags its tail." from IMG_4711.png\n'
         "  5 s, 720p, take 2, 25.5 credits ($0.38)\n"
         f"  saved: {saved}\n"
-        "  link: died today 14:15 UTC"
+        "  link: expired today 14:15 UTC"
     )
     assert text(result) == f"{shown}\nTell the user the path of a video, or its link."
     line, facts = await printed(world)
@@ -117,9 +117,9 @@ async def test_a_link_is_shown_as_long_as_it_works_and_never_after(world: World)
             assert "results" not in dead.structured_content
             assert len(dead.content) == 1
             assert dead.structured_content["next"] == (
-                "Tell the user: the video is gone: its link died today 14:15 UTC, and it is not saved here. "
-                "generate_video with another take makes a new one, which costs about 25.5 credits ($0.38). "
-                "Ask the user first."
+                "Tell the user: the video is gone: its link expired today 14:15 UTC, and it is not saved "
+                "here. generate_video with another take makes a new one, which costs about 25.5 credits "
+                "($0.38). Ask the user first."
             )
         late = text(await call(client, "save_video", task_id=task_id))
         listed = await call(client, "list_tasks")
@@ -143,7 +143,7 @@ async def test_a_file_that_is_not_there_any_more_is_said_to_be(world: World) -> 
         gone = await call(client, "list_tasks")
     assert gone.structured_content is not None
     [row] = gone.structured_content["tasks"]
-    assert (row["missing"], row["link"]) == (str(path), "died today 14:15 UTC")
+    assert (row["missing"], row["link"]) == (str(path), "expired today 14:15 UTC")
     assert row.keys().isdisjoint({"saved_to", "results"})
     assert text(gone).endswith("Another take costs what that one did: ask the user first.")
 

@@ -1,4 +1,4 @@
-"""What a server does by itself after its start: it prepares for the first calls, and asks nobody anything."""
+"""What a server does by itself after its start: it prepares for the first calls, and sends nothing."""
 
 from pathlib import Path
 

@@ -66,7 +66,7 @@ DEAD = replace(DONE, expires_at=EPOCH - 3600)
 MINE = replace(DONE, entry=entry(take=1))
 VIDEOS = Path("/v")
 READY = "Tell the user: the video is ready at https://media.example.com/v.mp4"
-GONE = "Tell the user: the video is gone: its link died today 13:13 UTC, and it is not saved here."
+GONE = "Tell the user: the video is gone: its link expired today 13:13 UTC, and it is not saved here."
 FAILED = {"error": {"code": "service_error", "message": "busy"}}
 
 
@@ -118,11 +118,11 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
         ),
         (
             replace(DEAD, entry=replace(entry(take=1), missing="/v/cat.mp4")),
-            "its link died today 13:13 UTC, and it is not at /v/cat.mp4 any more. generate_video with",
+            "its link expired today 13:13 UTC, and it is not at /v/cat.mp4 any more. generate_video with",
         ),
         (
             replace(DEAD, saved=Saved("/v/cat.mp4", 9, "ab")),
-            "Tell the user: the video is saved at /v/cat.mp4. Its link died today 13:13 UTC.",
+            "Tell the user: the video is saved at /v/cat.mp4. Its link expired today 13:13 UTC.",
         ),
         (replace(DONE, expires_at=None), "the link works for 24 hours after the completion"),
         (

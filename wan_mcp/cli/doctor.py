@@ -103,7 +103,7 @@ async def _hosts(runtime: Runtime) -> AsyncIterator[Finding]:
 
     async def balance() -> Finding:
         credits = await evolink.credits()
-        left = f"{credits.remaining:g} credits ({prices.dollars(credits.remaining)}) are left"
+        left = f"{prices.cost_text(credits.remaining)} are left"
         found = f"The API {settings.base_url} answers and knows the key; {left}"
         of_key = 1 if credits.key_unlimited or credits.key_remaining is None else credits.key_remaining
         if min(credits.remaining, of_key) > 0:
@@ -179,7 +179,7 @@ async def _ledger(runtime: Runtime) -> AsyncIterator[Finding]:
 
 def _spending(settings: Settings, spent: float) -> Finding:
     """What was spent, and whether the daily cap leaves room for a video."""
-    text = f"Spent in the last 24 hours with this key: {spent:g} credits ({prices.dollars(spent)})"
+    text = f"Spent in the last 24 hours with this key: {prices.cost_text(spent)}"
     cap = settings.daily_credits
     if cap is None:
         return Finding("ok", f"{text}; WAN_MCP_DAILY_CREDITS is not set, so there is no limit")
@@ -194,7 +194,7 @@ def _request_cap(settings: Settings) -> Iterator[Finding]:
     if cap is None:
         yield Finding("ok", "WAN_MCP_REQUEST_CREDITS is not set, so one request may cost anything")
         return
-    text = f"One request may cost {cap:g} credits ({prices.dollars(cap)}) by WAN_MCP_REQUEST_CREDITS"
+    text = f"One request may cost {prices.cost_text(cap)} by WAN_MCP_REQUEST_CREDITS"
     if cap >= LEAST:
         yield Finding("ok", text)
     else:

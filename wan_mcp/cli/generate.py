@@ -103,7 +103,7 @@ class Payment:
             tell(note, err=True)
         if picture.adjusted:
             tell(f"The picture was made to fit: {', '.join(picture.adjusted)}.", err=True)
-        cost = f"about {intent.estimate:g} credits ({prices.dollars(intent.estimate)})"
+        cost = f"about {prices.cost_text(intent.estimate)}"
         if self.sandbox:
             cost = f"{cost} at Evolink, nothing in the sandbox"
         tell(f"{intent.duration} seconds at {intent.quality}: {cost}.", err=True)
@@ -242,8 +242,8 @@ async def _saved(service: VideoService, snapshot: TaskSnapshot, name: str | None
         try:
             saved = (await service.save(snapshot.task.id, name, show)).saved
         except VideoError as error:
-            has_expired = snapshot.link_life is not None and snapshot.link_life <= 0
-            error.next_step = "Another --take is another video, paid anew." if has_expired else SAME_AGAIN
+            another = "Another --take is another video, paid anew."
+            error.next_step = another if snapshot.has_expired else SAME_AGAIN
             raise
         bar.show(100)
     assert saved is not None

@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -54,7 +53,7 @@ async def settings() -> AsyncIterator[Settings]:
     check_video_library()
     with tempfile.TemporaryDirectory() as folder:  # sandbox tasks do not belong in the real ledger
         async with running(Sandbox(seconds=10, key=KEY)) as url:
-            environ = {**os.environ, **environment(url), "WAN_MCP_DATA_DIR": str(Path(folder))}
+            environ = {**os.environ, **environment(url), "WAN_MCP_DATA_DIR": folder}
             yield Settings.load(environ)
 
 
@@ -96,8 +95,7 @@ class FaultsHelp(click.Command):
             )
         with formatter.section("Places"):
             formatter.write_dl(list(faults.PLACES.items()))
-        kinds = {kind: (does, faults.EXAMPLES[kind]) for kind, does in faults.KINDS.items()}
-        for title, rows in (("Kinds", kinds), ("Details", faults.DETAIL_EXAMPLES)):
+        for title, rows in (("Kinds", faults.KINDS), ("Details", faults.DETAIL_EXAMPLES)):
             with formatter.section(title):
                 for name, (means, example) in rows.items():
                     # click itself would break a long example, which then could not be copied.

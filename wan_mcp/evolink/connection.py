@@ -16,7 +16,7 @@ from wan_mcp.evolink.http_errors import Reply
 from wan_mcp.evolink.redaction import tidy, without_key
 from wan_mcp.evolink.responses import ASK_LATER
 from wan_mcp.net.addresses import is_this_machine
-from wan_mcp.net.trust import Trust
+from wan_mcp.net.trust import CHECK_THEM, UNUSABLE, Trust
 
 logger = logging.getLogger(__name__)
 
@@ -198,10 +198,7 @@ class Connections:
                 follow_redirects=False,
             )
         except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
-            raise Unreachable(
-                "The proxy or the certificates that the environment names cannot be used.",
-                next_step="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
-            ) from error
+            raise Unreachable(UNUSABLE, next_step=CHECK_THEM) from error
         # While the certificates were read, another call may have been faster.
         return self._pools.setdefault((paid, here), pool)
 

@@ -21,6 +21,8 @@ RETRYABLE = frozenset(
     )
 )
 """Codes of failed tasks after which the same request may be tried again. An unknown code is not retryable."""
+USUAL_DURATION = 120.0
+"""Seconds that a task takes where nothing was estimated: the estimate in the API's own example."""
 
 Number = Annotated[float | None, BeforeValidator(values.number)]
 Time = Annotated[float | None, BeforeValidator(values.time)]

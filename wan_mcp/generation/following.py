@@ -9,6 +9,7 @@ import anyio
 
 from wan_mcp.errors import LedgerError, WanError
 from wan_mcp.generation.polling import Poller
+from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.status import LINK_LIFE, TaskReader
 from wan_mcp.ledger import Entry, OwnerLedger
 
@@ -24,36 +25,33 @@ class Follower:
     """Follows the tasks of one owner.
 
     Args:
-        tasks: reads them.
+        runtime: has the clock, and runs the work in the background until the program stops.
+        tasks: reads the tasks.
         poller: shared with those who wait.
         ledger: the owner's; tells what is unfinished or unsaved.
-        save: saves the video of a task; to be called as often as one likes.
-        clock: the time, in Unix seconds.
-        run: runs work in the background until the program stops.
+        save: saves the video of a task; repeated calls do no harm.
     """
 
     def __init__(
         self,
+        runtime: Runtime,
         tasks: TaskReader,
         poller: Poller,
         ledger: OwnerLedger,
         save: Callable[[str], Awaitable[object]],
-        clock: Callable[[], float],
-        run: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
+        self._runtime = runtime
         self._tasks = tasks
         self._poller = poller
         self._ledger = ledger
         self._save = save
-        self._clock = clock
-        self._run = run
         self._followed: set[str] = set()
         self._saving = anyio.CapacityLimiter(AT_ONCE)
 
     async def take_up(self) -> None:
-        """Follow what earlier programs have left unfinished or unsaved, and whose link may still live."""
+        """Follow what earlier programs have left unfinished or unsaved, and whose link may still work."""
         try:
-            entries = await self._ledger.unsaved(since=self._clock() - LINK_LIFE)
+            entries = await self._ledger.unsaved(since=self._runtime.clock() - LINK_LIFE)
         except LedgerError as error:
             logger.warning("earlier tasks are not followed: %s", error)
             return
@@ -67,10 +65,10 @@ class Follower:
             return
         if task.status not in ("failed", "cancelled"):
             self._followed.add(task.id)
-            self._run(partial(self._follow, entry, task.id))
+            self._runtime.run_until_exit(partial(self._follow, entry, task.id))
 
     async def _follow(self, entry: Entry, task_id: str) -> None:
-        left = max(entry.asked_at, entry.completed_at or 0.0) + LINK_LIFE - self._clock()
+        left = max(entry.asked_at, entry.completed_at or 0.0) + LINK_LIFE - self._runtime.clock()
         try:
             with anyio.move_on_after(left):
                 await self._keep(entry, task_id)
@@ -85,7 +83,8 @@ class Follower:
         assert entry.task is not None
         if not entry.task.is_over:
             await self._tasks.learn(task_id)
-            pause = max(self._tasks.pause(entry.task) - (self._clock() - (entry.known_at or 0.0)), 0.0)
+            age = self._runtime.clock() - (entry.known_at or 0.0)
+            pause = max(self._tasks.pause(entry.task) - age, 0.0)
             if (await self._poller.follow(task_id, pause)).status != "completed":
                 return
         for pause in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):

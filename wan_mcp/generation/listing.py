@@ -29,7 +29,7 @@ class TaskLine(BaseModel):
     progress: float | None = None
     saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
     missing: Annotated[str | None, Field(description="Path of the saved video, no longer there")] = None
-    link: Annotated[str | None, Field(description="Until when it works, or when it died")] = None
+    link: Annotated[str | None, Field(description="Until when it works, or when it expired")] = None
     expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
     results: Annotated[list[str] | None, Field(description="Links that work")] = None
     credits: Annotated[float, Field(description="Used, else reserved, else estimated")]

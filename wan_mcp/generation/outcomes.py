@@ -58,6 +58,10 @@ class Submitted:
     """Tasks of the same request that were paid in addition: the gateway ignored the idempotency key."""
 
 
+OnTask = Callable[[Submitted], None]
+"""Told of each request that has its task, whether or not a caller still waits for it."""
+
+
 def balance_text(credits: Credits) -> str:
     """The credits left, in a sentence or two."""
     text = f"The account has {cost_text(credits.remaining)} left."
@@ -91,10 +95,6 @@ def another_take(entry: Entry | None) -> str:
     """What can be done where a video is gone, and what it costs."""
     cost = f"about {cost_text(entry.estimate)}" if entry and entry.is_request else "as much as the first"
     return f"generate_video with another take makes a new one, which costs {cost}."
-
-
-OnTask = Callable[[Submitted], None]
-"""Told of each request that has its task, whether or not a caller still waits for it."""
 
 
 def under_way(reason: str, *, sent: bool | None) -> StillUnderWay:

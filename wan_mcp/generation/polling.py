@@ -24,7 +24,7 @@ T = TypeVar("T")
 HEARTBEAT = 5.0
 """Seconds between two notifications that a wait goes on."""
 FRESH = 5.0
-"""Seconds for which a state that was read answers a caller who begins to wait."""
+"""Seconds for which a state that was read answers a caller who begins to wait, or makes an equal request."""
 SHARED = 0.8
 """The part of a pause within which another process's read replaces one's own."""
 MAX_RETRY_AFTER = 60.0

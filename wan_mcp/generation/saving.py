@@ -1,4 +1,4 @@
-"""Saving a task's video: the file that was saved before, or a download while a link lives."""
+"""Saving a task's video: the file that was saved before, or a download while a link works."""
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress

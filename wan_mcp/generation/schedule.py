@@ -14,12 +14,12 @@ import random
 from collections.abc import Sequence
 from statistics import NormalDist
 
+from wan_mcp.evolink.responses import USUAL_DURATION
+
 MIN_PAUSE = 2.0
 """Seconds between two polls at least."""
 MAX_PAUSE = 20.0
 """Seconds between two polls at most."""
-USUAL_DURATION = 120.0
-"""Seconds, where nothing is known: the estimate in the API's own example."""
 USUAL_SPREAD = 0.3
 """How far durations stray around an estimate, as the standard deviation of their logarithm."""
 PROGRESS_SPREAD = 0.25

@@ -26,7 +26,7 @@ from wan_mcp.generation import outcomes
 from wan_mcp.generation.following import Follower
 from wan_mcp.generation.jobs import Source, Submitter
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
-from wan_mcp.generation.polling import Poller
+from wan_mcp.generation.polling import FRESH, Poller
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
@@ -45,8 +45,6 @@ REFRESH_SECONDS = 8.0
 """How long a listing waits for such a read."""
 SAVING_SECONDS = 8.0
 """How long a wait that saw the completion goes on for the video to be saved."""
-FRESH = 5.0
-"""Seconds for which a task that was just recorded is not read again for an equal request."""
 GONE = "The picture cannot be read now; this is the task of an equal request that was made before."
 """Said where a request is found by its picture's place alone."""
 BALANCE_SECONDS = 5.0
@@ -93,12 +91,7 @@ class VideoService:
             settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
         )
         self._follower = Follower(
-            self._tasks,
-            self._poller,
-            self._ledger,
-            partial(self.save, name=None),
-            runtime.clock,
-            runtime.run_until_exit,
+            runtime, self._tasks, self._poller, self._ledger, partial(self.save, name=None)
         )
         self._submitter = Submitter(means, settings, runtime.background, self._follow)
 

@@ -94,6 +94,11 @@ class TaskSnapshot:
         return None if self.expires_at is None else self.expires_at - self.now
 
     @property
+    def has_expired(self) -> bool:
+        """Whether the links are known to work no longer."""
+        return self.link_life is not None and self.link_life <= 0
+
+    @property
     def is_forgotten(self) -> bool:
         """Whether the API does not know the task any more, so that waiting for it does not help."""
         return isinstance(self.read_error, NotFound) and not isinstance(self.read_error, NotKnownYet)
@@ -115,7 +120,7 @@ def link_expiry(entry: Entry) -> float | None:
 
 def link_state(expires_at: float, now: float) -> str:
     """Until when a link works, for a person, as in ``works until tomorrow 14:05 UTC``."""
-    return f"{'died' if expires_at <= now else 'works until'} {values.spoken(expires_at, now)}"
+    return f"{'expired' if expires_at <= now else 'works until'} {values.spoken(expires_at, now)}"
 
 
 class TaskReader:
@@ -257,7 +262,7 @@ class TaskReader:
             entry=entry,
             take=entry.take if entry and entry.is_request else None,
             recovered=entry.recovered if entry else False,
-            time_left=None if task.is_over else self._expectation(task.id).left(self._clock()),
+            time_left=None if task.is_over else self._expectation(task.id).left(now),
             expires_at=expires,
             saved=entry.saved if entry else None,
         )

@@ -82,7 +82,7 @@ class Entry:
     known_at: float | None
     """When that state was read, in Unix seconds."""
     completed_at: float | None
-    """When the task was first seen completed, in Unix seconds."""
+    """When the task was completed, in Unix seconds: as seen, or as expected where nobody had watched it."""
     saved: Saved | None
     """Where its video was saved."""
     missing: str | None = None

@@ -32,7 +32,7 @@ from wan_mcp.net.addresses import (
     shown,
     split,
 )
-from wan_mcp.net.trust import Trust
+from wan_mcp.net.trust import CHECK_THEM, UNUSABLE, Trust
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Looks up a host name and port: every IP address, in the order in which to try them."""
@@ -198,9 +198,7 @@ class PublicFetcher:
                     limits=httpx2.Limits(max_keepalive_connections=0),
                 )
             except (OSError, ValueError, ImportError, httpx2.InvalidURL):
-                text = "The proxy or the certificates that the environment names cannot be used."
-                advice = "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
-                raise SettingsError(text, next_step=advice) from None
+                raise SettingsError(UNUSABLE, next_step=CHECK_THEM) from None
             return self._transports.setdefault(proxy, transport)
         return self._transports[proxy]
 

@@ -6,6 +6,9 @@ import anyio
 import anyio.to_thread
 import httpx2
 
+UNUSABLE = "The proxy or the certificates that the environment names cannot be used."
+CHECK_THEM = "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+
 
 class Trust:
     """What this system, or the environment, says which certificates to trust."""

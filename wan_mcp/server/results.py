@@ -84,8 +84,7 @@ class TaskView(BaseModel):
     @classmethod
     def of(cls, snapshot: TaskSnapshot, saves_to: Path | None = None) -> "TaskView":
         task, entry = snapshot.task, snapshot.entry
-        is_dead = snapshot.link_life is not None and snapshot.link_life <= 0
-        is_request = entry is not None and entry.is_request
+        request = entry if entry is not None and entry.is_request else None
         return cls(
             id=task.id,
             status=task.status,
@@ -93,7 +92,7 @@ class TaskView(BaseModel):
             model=task.model,
             created=task.created,
             estimated_time=task.estimated_time,
-            results=None if is_dead else list(task.results) or None,
+            results=None if snapshot.has_expired else list(task.results) or None,
             expires_at=iso(snapshot.expires_at),
             saved_to=snapshot.saved.path if snapshot.saved else None,
             file=_file(snapshot.saved),
@@ -101,8 +100,8 @@ class TaskView(BaseModel):
             dollars=_dollars(task),
             error=_error(task),
             take=snapshot.take,
-            duration=entry.duration if entry and is_request else None,
-            quality=entry.quality if entry and is_request else None,
+            duration=request.duration if request else None,
+            quality=request.quality if request else None,
             image=_image(snapshot.image),
             repeated=True if snapshot.repeated else None,
             next=next_step(snapshot, saves_to),

@@ -89,12 +89,11 @@ def _of_the_request(submitted: Submitted) -> list[str]:
 
 
 def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
-    is_dead = snapshot.link_life is not None and snapshot.link_life <= 0
     link, cost = _link(snapshot), paid(snapshot.task.credits_used)
     if snapshot.saved is not None:
         said = [f"Tell the user: the video is saved at {snapshot.saved.path}.", snapshot.saved.remark]
         return " ".join(filter(None, [*said, cost, f"Its link {link}."]))
-    if is_dead:
+    if snapshot.has_expired:
         missing = snapshot.entry.missing if snapshot.entry else None
         file = f"it is not at {missing} any more" if missing else "it is not saved here"
         text = f"Tell the user: the video is gone: its link {link}, and {file}."
@@ -211,7 +210,7 @@ def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
         said.append("Tell the user the path of a video, or its link.")
     if any(line.is_gone for line in lines):
         said.append(
-            "A video that is not saved and whose link died is gone. Another take costs what that one did: "
+            "An unsaved video whose link has expired is gone. Another take costs what that one did: "
             "ask the user first."
         )
     return " ".join(said) or "All of these are over."

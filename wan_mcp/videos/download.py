@@ -4,7 +4,6 @@ import hashlib
 import math
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -31,7 +30,7 @@ MAX_SECONDS = 900.0
 """Seconds for one download in all."""
 MAX_PAUSE = 30.0
 """Seconds between two attempts at most, also where the host asks for more."""
-AGAIN = "Call save_video again; nothing is lost while the link lives."
+AGAIN = "Call save_video again; nothing is lost while the link works."
 SPARE = 16 * 1024**2
 """Bytes that must stay free on the disk."""
 
@@ -39,7 +38,6 @@ Stream = Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[httpx2.R
 """Opens a web address with these headers, checked as ``PublicFetcher`` does, and without a key."""
 OnProgress = Callable[[int, int | None], Awaitable[None]]
 """Told how many bytes have arrived (only rising), and how many there are in all, where that is known."""
-
 
 CONTENT_RANGE = re.compile(r" *bytes +(\d{1,18})-\d* */ *(?:(\d{1,18})|\*)? *", re.IGNORECASE)
 
@@ -93,8 +91,7 @@ async def save(link: str, folder: Path, name: str, stream: Stream, on_progress: 
     """
     with files.disk_errors(folder):
         await anyio.to_thread.run_sync(files.prepare, folder)
-        partial = folder / files.PARTIAL.format(secrets.token_hex(8))
-        decoded = folder / files.PARTIAL.format(secrets.token_hex(8))
+        partial, decoded = files.partial_path(folder), files.partial_path(folder)
         try:
             with partial.open("x+b") as file:
                 download = _Download(partial, file, on_progress)
@@ -150,7 +147,7 @@ async def _receive(link: str, download: _Download, stream: Stream) -> bool:
         async with stream(link, headers) as response:
             _begin(response, download, is_rest=is_rest)
             async for chunk in response.aiter_raw():
-                await _take(chunk, download)
+                await _append(chunk, download)
     except (httpx2.HTTPError, FetchFailed, _TryAgain) as error:
         download.failure = str(error) or type(error).__name__
         return 0 < download.received == download.length
@@ -192,7 +189,7 @@ def _begin(response: httpx2.Response, download: _Download, *, is_rest: bool) -> 
         download.pause = float(wanted) if wanted.isdecimal() else 0.0
         raise _TryAgain(f"HTTP {status}")
     if 400 <= status < 500:
-        raise LinkDead(f"The video's link answers HTTP {status}; such links live 24 hours.")
+        raise LinkDead(f"The video's link answers HTTP {status}; such links work for 24 hours.")
     raise LinkFailed(f"The video's link answers HTTP {status}.")
 
 
@@ -246,7 +243,7 @@ def _is_the_rest(response: httpx2.Response, download: _Download) -> bool:
     )
 
 
-async def _take(chunk: bytes, download: _Download) -> None:
+async def _append(chunk: bytes, download: _Download) -> None:
     download.block += chunk
     download.received += len(chunk)
     download.best = max(download.best, download.received)

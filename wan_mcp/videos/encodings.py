@@ -8,6 +8,7 @@ import httpx2
 from wan_mcp.videos import formats
 
 BLOCK = 256 * 1024
+"""Bytes that are decoded at once."""
 GZIP = b"\x1f\x8b\x08"
 
 

@@ -28,6 +28,11 @@ def prepare(folder: Path) -> None:
                 path.unlink()
 
 
+def partial_path(folder: Path) -> Path:
+    """Where a file of that folder is written before it is whole; another path for each call."""
+    return folder / PARTIAL.format(secrets.token_hex(8))
+
+
 def place(partial: Path, folder: Path, stem: str, ending: str) -> Path:
     """Give a whole file its final name; where that is taken, a number is added.
 
@@ -58,7 +63,7 @@ def name_again(saved: Saved, folder: Path, stem: str) -> Path | None:
         if not is_there(saved, source):
             return None
         prepare(folder)
-        partial = folder / PARTIAL.format(secrets.token_hex(8))
+        partial = partial_path(folder)
         try:
             _link_or_copy(source, partial)
             return place(partial, folder, stem, source.suffix.removeprefix("."))

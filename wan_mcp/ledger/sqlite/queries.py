@@ -4,6 +4,7 @@ import sqlite3
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.evolink import Task
+from wan_mcp.evolink.responses import USUAL_DURATION
 from wan_mcp.ledger.base import KeyUse
 from wan_mcp.ledger.entries import Entry, EntryStatus, cost_of
 from wan_mcp.ledger.sqlite.rows import entry_of
@@ -14,8 +15,6 @@ MAX_GAP = 30.0
 """Seconds between two reads, at most, for a completion in between to tell how long the task took."""
 REFRESHED_AFTER = 2.0
 """Seconds after which a state that did not change is written again: other processes need not read it then."""
-USUAL_SECONDS = 120.0
-"""How long a task takes, where nothing was estimated: the estimate in the API's own example."""
 UPLOAD_MARGIN = 3600.0
 """Seconds before its expiry from which an upload is no longer used: the generation has to fetch it."""
 UPLOADS_KEPT = 30 * 24 * 3600.0
@@ -253,7 +252,7 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
             now,
             task.status == "completed",
             now,
-            task.estimated_time or USUAL_SECONDS,
+            task.estimated_time or USUAL_DURATION,
             number,
         ),
     )
