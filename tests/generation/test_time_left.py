@@ -103,3 +103,25 @@ async def test_an_end_of_which_nothing_is_told_is_seen_within_eight_seconds(
     assert now() - began <= seconds + 8
     reads = [one.time for one in world.records.calls if one.at == "task"]
     assert max(after - before for before, after in pairwise(reads)) <= 8
+
+
+async def test_a_task_at_one_hundred_percent_is_not_expected_to_take_as_long_as_estimated(
+    world: World,
+) -> None:
+    """Its link is awaited: the time left does not go back to what the estimate says."""
+    for percent in (70, 80, 90):
+        world.sandbox.faults.add(Fault("task", "patch", body={"progress": percent, "status": "processing"}))
+    world.sandbox.faults.add(told(progress=100, status="completed", results=[]))
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        shown = await seconds_left(client, task_id)
+    assert shown[-1][1] < 30
+
+
+async def test_an_estimate_that_cannot_be_true_is_not_told(world: World) -> None:
+    """A billion seconds."""
+    world.sandbox.faults.add(Fault("submit", "patch", body={"task_info": {"estimated_time": 1e9}}))
+    world.sandbox.faults.add(told(task_info={"estimated_time": 1e9}))
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        assert all(left < 1000 for _, left in await seconds_left(client, task_id))
