@@ -19,7 +19,7 @@ from tests.videos.host import files, film
 from tests.world import KEY, World
 from wan_mcp.errors import LedgerError
 from wan_mcp.generation.following import Follower
-from wan_mcp.ledger import Saved
+from wan_mcp.ledger import Entry, Saved
 from wan_mcp.ledger.sqlite.store import SqliteOwnerLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.sandbox.results import Results
@@ -95,6 +95,34 @@ async def test_what_a_closed_server_left_is_kept_by_the_next_one(world: World, a
         before = reads(world)
         await anyio.sleep(1000)
         assert reads(world) == before
+
+
+async def test_what_another_program_leaves_is_kept_by_a_server_that_is_open(world: World) -> None:
+    """A second client requests a video and is closed; the first one stays open and is asked for nothing."""
+    async with client(world):
+        await anyio.sleep(10)
+        async with client(world) as other:
+            await begin(other)
+        await anyio.sleep(1000)
+        assert len(videos(world)) == 1
+
+
+async def test_a_ledger_that_is_locked_at_the_start_does_not_lose_the_video(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read again later."""
+
+    async def locked(self: SqliteOwnerLedger, *, since: float) -> list[Entry]:
+        raise LedgerError("locked")
+
+    async with client(world) as asked:
+        await begin(asked)
+    async with client(world):
+        with monkeypatch.context() as patched:
+            patched.setattr(SqliteOwnerLedger, "unsaved", locked)
+            await anyio.sleep(60)
+        await anyio.sleep(1000)
+        assert len(videos(world)) == 1
 
 
 async def test_nothing_is_read_in_the_first_seconds_of_a_server(world: World) -> None:

@@ -524,7 +524,7 @@ async def test_a_failed_save_is_an_error_result_in_words(world: World, kind: str
     ids=["no links", "late answer", "401", "402", "403"],
 )
 async def test_a_link_that_was_known_is_used_whatever_the_api_says_later(world: World, later: Fault) -> None:
-    """The API leaves it out, answers what was true before, or refuses the key: the link works all the same."""
+    """The API leaves it out, answers what was true before, or refuses the key: the link works."""
     async with world.client() as client:
         task_id = await finished(client)
         assert (await answer(client, "get_task", task_id=task_id))["results"]
