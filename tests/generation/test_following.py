@@ -1,6 +1,7 @@
 """Tasks are followed to their end and their videos kept, whether or not anybody asks."""
 # ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,9 +15,14 @@ from mcp import Client
 from tests.calls import ARGUMENTS, ERAS, answer, call
 from tests.clock import now
 from tests.generation.gateway import paid_for
-from tests.videos.host import files
+from tests.videos.host import files, film
 from tests.world import KEY, World
+from wan_mcp.errors import LedgerError
+from wan_mcp.generation.following import Follower
+from wan_mcp.ledger import Entry, Saved
+from wan_mcp.ledger.sqlite.store import SqliteOwnerLedger
 from wan_mcp.sandbox import Fault
+from wan_mcp.sandbox.results import Results
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +95,34 @@ async def test_what_a_closed_server_left_is_kept_by_the_next_one(world: World, a
         before = reads(world)
         await anyio.sleep(1000)
         assert reads(world) == before
+
+
+async def test_what_another_program_leaves_is_kept_by_a_server_that_is_open(world: World) -> None:
+    """A second client requests a video and is closed; the first one stays open and is asked for nothing."""
+    async with client(world):
+        await anyio.sleep(10)
+        async with client(world) as other:
+            await begin(other)
+        await anyio.sleep(1000)
+        assert len(videos(world)) == 1
+
+
+async def test_a_ledger_that_is_locked_at_the_start_does_not_lose_the_video(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read again later."""
+
+    async def locked(self: SqliteOwnerLedger, *, since: float) -> list[Entry]:
+        raise LedgerError("locked")
+
+    async with client(world) as asked:
+        await begin(asked)
+    async with client(world):
+        with monkeypatch.context() as patched:
+            patched.setattr(SqliteOwnerLedger, "unsaved", locked)
+            await anyio.sleep(60)
+        await anyio.sleep(1000)
+        assert len(videos(world)) == 1
 
 
 async def test_nothing_is_read_in_the_first_seconds_of_a_server(world: World) -> None:
@@ -204,6 +238,8 @@ async def test_a_second_task_that_was_paid_for_one_request_is_kept_too(world: Wo
     """A gateway that ignores the key, and an answer that was lost: both videos were paid, both are kept."""
     world.sandbox.honours_idempotency_key = False
     world.sandbox.faults.add(Fault("submit", "lost"), Fault("tasks", "status", status=404))
+    content = itertools.count(1000)
+    world.sandbox.results = Results(lambda *order: film(next(content)))
     async with client(world) as asked:
         await call(asked, "get_credits")
         await begin(asked)
@@ -254,12 +290,73 @@ async def test_a_short_wait_for_a_followed_task_tells_its_present_state(world: W
     assert (view["status"], view["progress"]) == ("processing", 25)
 
 
-async def test_a_wrong_key_ends_the_following_quietly(world: World) -> None:
-    """No reads without end: the next server begins anew."""
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 410, 418, 451])
+async def test_an_api_that_refuses_reads_for_a_while_loses_nothing(world: World, status: int) -> None:
+    """A key that is refused and allowed again, a proxy's 404, a login page: read again, ever more rarely."""
+    async with client(world) as asked:
+        await begin(asked)
+        world.sandbox.faults.add(Fault("task", "status", times=None, status=status))
+        await anyio.sleep(3600)
+        assert reads(world) < 20
+        world.sandbox.faults.clear()
+        await anyio.sleep(700)
+        assert len(videos(world)) == 1
+
+
+async def test_an_api_that_is_away_for_the_night_does_not_end_the_server(world: World) -> None:
+    """After a thousand reads that failed the next ones come as before."""
+    async with client(world) as asked:
+        await begin(asked)
+        world.sandbox.faults.add(Fault("task", "status", times=None, status=503))
+        await anyio.sleep(10 * 3600)
+        world.sandbox.faults.clear()
+        await anyio.sleep(120)
+        assert len(videos(world)) == 1
+
+
+async def test_a_task_that_cannot_be_read_is_given_up_after_a_day(world: World) -> None:
+    """No reads without end."""
     async with client(world) as asked:
         await begin(asked)
         world.sandbox.key = "sk-another-0123456789"
-        await anyio.sleep(1000)
+        await anyio.sleep(DAY + 700)
         before = reads(world)
-        await anyio.sleep(5000)
-        assert reads(world) == before
+        await anyio.sleep(DAY)
+        assert reads(world) == before < 200
+
+
+async def test_work_in_the_background_that_breaks_does_not_end_the_server(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody asked for must not break what somebody asks for."""
+
+    async def broken(self: Follower) -> None:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(Follower, "take_up", broken)
+    async with client(world) as asked:
+        await anyio.sleep(10)
+        assert (await answer(asked, "get_credits"))["remaining"]
+    assert "unexpected" in caplog.text
+
+
+async def test_a_server_that_ended_before_the_file_was_recorded_makes_no_second_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one finds that the file is there."""
+
+    async def killed(self: SqliteOwnerLedger, task_id: str, saved: Saved) -> None:
+        raise LedgerError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteOwnerLedger, "mark_saved", killed)
+        async with client(world) as asked:
+            task_id = await begin(asked)
+            await anyio.sleep(200)
+            for _ in range(2):  # a ledger that cannot be written, and two waits
+                await answer(asked, "wait_for_task", task_id=task_id)
+            assert videos(world) == ["the-cat-yawns.mp4"]
+    async with client(world):
+        await anyio.sleep(10)
+        assert videos(world) == ["the-cat-yawns.mp4"]
+    assert [Path(row.saved.path).name for row in await world.rows() if row.saved] == videos(world)

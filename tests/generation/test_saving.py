@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from filelock import FileLock
 from mcp.types import ResourceLink
 
-from tests.calls import ARGUMENTS, ERAS, call, text
+from tests.calls import ARGUMENTS, ERAS, answer, call, text
 from tests.clock import now
 from tests.videos.host import (
     FILM,
@@ -510,3 +510,31 @@ async def test_a_failed_save_is_an_error_result_in_words(world: World, kind: str
         assert files(Path(world.environ["WAN_MCP_OUTPUT_DIR"])) == {}
         world.sandbox.faults.clear()
         assert not (await call(client, "save_video", task_id=task_id)).is_error
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        Fault("task", "patch", times=None, body={"results": [], "result_data": []}),
+        Fault("task", "patch", times=None, body={"status": "processing", "results": [], "result_data": []}),
+        Fault("task", "status", times=None, status=401),
+        Fault("task", "status", times=None, status=402),
+        Fault("task", "status", times=None, status=403),
+    ],
+    ids=["no links", "late answer", "401", "402", "403"],
+)
+async def test_a_link_that_was_known_is_used_whatever_the_api_says_later(world: World, later: Fault) -> None:
+    """The API leaves it out, answers what was true before, or refuses the key: the link works."""
+    async with world.client() as client:
+        task_id = await finished(client)
+        assert (await answer(client, "get_task", task_id=task_id))["results"]
+        world.sandbox.faults.add(later)
+        assert (await answer(client, "save_video", task_id=task_id))["saved_to"]
+
+
+async def test_a_refused_key_is_told_where_no_link_is_known(world: World) -> None:
+    """Not that there is no video yet."""
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        world.sandbox.faults.add(Fault("task", "status", times=None, status=401))
+        assert "EVOLINK_API_KEY" in text(await call(client, "save_video", task_id=task_id))

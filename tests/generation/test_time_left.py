@@ -6,11 +6,15 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from mcp import Client
 
 from tests.calls import ARGUMENTS, answer, call
 from tests.clock import now
 from tests.world import World
+from wan_mcp.evolink import Task
+from wan_mcp.generation.expectation import Expectation
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -103,3 +107,38 @@ async def test_an_end_of_which_nothing_is_told_is_seen_within_eight_seconds(
     assert now() - began <= seconds + 8
     reads = [one.time for one in world.records.calls if one.at == "task"]
     assert max(after - before for before, after in pairwise(reads)) <= 8
+
+
+async def test_a_task_at_one_hundred_percent_is_not_expected_to_take_as_long_as_estimated(
+    world: World,
+) -> None:
+    """Its link is awaited: the time left does not go back to what the estimate says."""
+    for percent in (70, 80, 90):
+        world.sandbox.faults.add(Fault("task", "patch", body={"progress": percent, "status": "processing"}))
+    world.sandbox.faults.add(told(progress=100, status="completed", results=[]))
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        shown = await seconds_left(client, task_id)
+    assert shown[-1][1] < 30
+
+
+async def test_an_estimate_that_cannot_be_true_is_not_told(world: World) -> None:
+    """A billion seconds."""
+    world.sandbox.faults.add(Fault("submit", "patch", body={"task_info": {"estimated_time": 1e9}}))
+    world.sandbox.faults.add(told(task_info={"estimated_time": 1e9}))
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        assert all(left < 1000 for _, left in await seconds_left(client, task_id))
+
+
+@example(4.1, 4.1, 5.4)
+@given(st.floats(1, 300), st.floats(0, 60), st.floats(1, 300))
+def test_a_correction_is_above_a_quarter_in_whole_seconds_too(
+    first: float, later: float, then: float
+) -> None:
+    """As a person reads it: 4 s and then 5 s is no correction."""
+    expectation, shown = Expectation(), []
+    for at, seconds in ((0.0, first), (later, then)):
+        expectation.learn(Task(id="a", status="processing", estimated_time=seconds), 0.0, at)
+        shown.append(round(expectation.left(at) or 0.0))
+    assert shown[1] <= shown[0] or shown[1] > shown[0] * 1.25

@@ -180,6 +180,8 @@ def test_a_name_of_a_million_characters_takes_no_time() -> None:
         ("कुत्ता पूंछ हिलाता है", "कुत्ता-पूंछ-हिलाता-है"),
         ("Cafe\u0301 \u2014 \u00c9t\u00e9 2026", "café-été-2026"),
         ("🐶🐱", ""),
+        ("\N{HEAVY BLACK HEART}\ufe0f🐶", ""),
+        ("\u0301\u0301", ""),
         ("", ""),
         ("../../etc/passwd", "etc-passwd"),
         ("word " * 40, "-".join(["word"] * 12)),

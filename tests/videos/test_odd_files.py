@@ -95,6 +95,8 @@ KEPT: dict[str, tuple[Callable[[], bytes], str]] = {
     "no length": (lambda: answer(MP4, length=None), "mp4"),
     "chunks and a length": (lambda: chunked(MP4, "Content-Length: 17"), "mp4"),
     "203": (lambda: answer(MP4, status="203 Non-Authoritative Information"), "mp4"),
+    "201": (lambda: answer(MP4, status="201 Created"), "mp4"),
+    "202": (lambda: answer(MP4, status="202 Accepted"), "mp4"),
     "206": (lambda: answer(MP4, status="206 Partial Content"), "mp4"),
     "206, all": (
         lambda: answer(

@@ -59,7 +59,7 @@ class Task(_Answer):
     model: Text = None
     created: Time = None
     """Unix seconds."""
-    estimated_time: Annotated[float | None, BeforeValidator(values.positive)] = None
+    estimated_time: Annotated[float | None, BeforeValidator(values.duration)] = None
     """Seconds from submission to completion, as estimated when the task was created."""
     results: Annotated[tuple[str, ...], BeforeValidator(values.links)] = ()
     credits_reserved: Number = None

@@ -53,10 +53,10 @@ def number(value: object) -> float | None:
     return value
 
 
-def positive(value: object) -> float | None:
-    """A number above zero; None for all else."""
+def duration(value: object) -> float | None:
+    """Seconds, above zero and a day at most; None for all else: nothing takes longer here."""
     found = number(value)
-    return found if found is not None and found > 0 else None
+    return found if found is not None and 0 < found <= 86_400 else None
 
 
 def first_number(*values: object) -> float | None:

@@ -9,8 +9,10 @@ from wan_mcp.generation.schedule import expected_duration, next_poll
 MAX_UNKNOWN_PAUSE = 7.2
 """Seconds between two polls at most where nothing tells how long a task takes: 8 with jitter, as the vendor's
 own clients."""
-CORRECTION = 1.3
-"""The factor by which the time left has to rise to be corrected: above a quarter, also when it is rounded."""
+CORRECTION = 1.25
+"""The factor by which the time left has to rise to be corrected."""
+ROUNDING = 1.2
+"""Seconds by which it has to rise in addition: above a quarter also when both are rounded."""
 MIN_CORRECTION = 5.0
 """Seconds by which it has to rise at least."""
 
@@ -45,7 +47,7 @@ class Expectation:
         duration = expected_duration(elapsed, task.estimated_time, self._hint, self.durations)
         left = max(duration - elapsed, 0.0)
         before = left if self._end is None else max(self._end - now, 0.0)
-        if left <= before or left > max(self._told * CORRECTION, before + MIN_CORRECTION):
+        if left <= before or left > max(self._told * CORRECTION + ROUNDING, before + MIN_CORRECTION):
             self._end = now + left
 
     def left(self, now: float) -> float | None:

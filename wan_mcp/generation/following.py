@@ -16,7 +16,7 @@ from wan_mcp.ledger import Entry, OwnerLedger
 logger = logging.getLogger(__name__)
 
 RETRIES = (30.0, 120.0, 600.0)
-"""Seconds between the first attempts to save a video; then each is as long as the last."""
+"""Seconds after the first failures to read a task or to save its video; then each is as long as the last."""
 AT_ONCE = 3
 """Videos that are saved at the same time at most."""
 
@@ -72,26 +72,24 @@ class Follower:
         try:
             with anyio.move_on_after(left):
                 await self._keep(entry, task_id)
-        except WanError as error:
-            logger.info("%s is not followed any more: %s", task_id, error)
         except Exception:
             logger.exception("following %s failed unexpectedly", task_id)
         finally:
             self._followed.discard(task_id)
 
     async def _keep(self, entry: Entry, task_id: str) -> None:
-        assert entry.task is not None
-        if not entry.task.is_over:
-            await self._tasks.learn(task_id)
-            age = self._runtime.clock() - (entry.known_at or 0.0)
-            pause = max(self._tasks.pause(entry.task) - age, 0.0)
-            if (await self._poller.follow(task_id, pause)).status != "completed":
-                return
+        task = entry.task
+        assert task is not None
+        await self._tasks.learn(task_id)
+        first = max(self._tasks.pause(task) - (self._runtime.clock() - (entry.known_at or 0.0)), 0.0)
         for pause in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             try:
-                async with self._saving:
-                    await self._save(task_id)
+                if not task.is_over:
+                    task = await self._poller.follow(task_id, first)
+                if task.status == "completed":
+                    async with self._saving:
+                        await self._save(task_id)
                 return
-            except WanError as error:
+            except WanError as error:  # also a key that is refused: it may be allowed again
                 logger.warning("%s cannot be saved yet: %s", task_id, error)
             await anyio.sleep(pause)

@@ -228,4 +228,5 @@ def _back_off(error: EvolinkError, failures: int) -> float:
     """Seconds until the next read after a failed one: as the API asked, else growing and with jitter."""
     if error.retry_after is not None:
         return min(max(error.retry_after, MIN_PAUSE), MAX_RETRY_AFTER)
-    return min(MIN_PAUSE * 2.0**failures, MAX_PAUSE) * random.uniform(0.8, 1.0)
+    # After hours without an answer, two to the power of the failures is too large for a float.
+    return min(MIN_PAUSE * 2.0 ** min(failures, 10), MAX_PAUSE) * random.uniform(0.8, 1.0)

@@ -1,5 +1,6 @@
 """What all owners share: connections, pictures, the ledger, the rate limit, and work in the background."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -23,6 +24,8 @@ from wan_mcp.ledger.policy import Delays
 from wan_mcp.net.fetch import PublicFetcher, Resolve
 from wan_mcp.net.trust import Trust
 from wan_mcp.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 GRACE = 0.8
 """Seconds in which work in the background may end when the program stops."""
@@ -133,6 +136,8 @@ class Runtime:
                 self._given_up_at_exit.add(scope)
                 try:
                     await work()
+                except Exception:  # would end the program, and all other work with it
+                    logger.exception("work in the background failed unexpectedly")
                 finally:
                     self._given_up_at_exit.discard(scope)
 

@@ -12,7 +12,7 @@ import httpx2
 
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, VideoError
 from wan_mcp.generation import outcomes
-from wan_mcp.generation.status import TaskReader, TaskSnapshot
+from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.videos import download, filenames, files
@@ -58,7 +58,12 @@ class VideoSaver:
             return await self._save(task_id, name, on_progress)
 
     async def _save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
-        snapshot = await self._tasks.read_or_remember(task_id)
+        try:
+            snapshot = await self._tasks.read(task_id)
+        except EvolinkError as error:  # a link that is known needs no key
+            snapshot = await self._tasks.remembered(task_id, error)
+            if not snapshot.task.is_over and not isinstance(error, UNREADABLE):
+                raise
         entry = None
         with suppress(LedgerError):  # read again: another process may just have saved it
             entry = await self._ledger.find(task_id)

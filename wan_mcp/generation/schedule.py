@@ -78,10 +78,10 @@ def _expectation(
         mean = sum(logs) / len(logs)
         spread = math.sqrt(sum((log - mean) ** 2 for log in logs) / (len(logs) - 1))
         spread = min(max(spread, 0.15), 0.6)
-    if progress is None or not 3 <= progress <= 99 or elapsed <= 0:
+    if progress is None or progress < 3 or elapsed <= 0:
         return centre, spread
     prior, hint = spread**-2, PROGRESS_SPREAD**-2
-    told = math.log(elapsed * 100 / progress)
+    told = math.log(elapsed * 100 / min(progress, 99))  # one at 100 % is not over yet: its link is awaited
     return (centre * prior + told * hint) / (prior + hint), (prior + hint) ** -0.5
 
 

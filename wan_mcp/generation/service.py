@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 MAX_REFRESHED = 5
 """Unfinished tasks that one listing reads again at most."""
+TAKE_UP_EVERY = 600.0
+"""Seconds between two readings of what other programs have left."""
 REFRESH_SECONDS = 8.0
 """How long a listing waits for such a read."""
 SAVING_SECONDS = 8.0
@@ -201,9 +203,13 @@ class VideoService:
         return self.settings.output_dir if self.settings.autosave else None
 
     async def take_up(self) -> None:
-        """Follow what earlier programs left unfinished or unsaved, where the settings say so."""
-        if self.settings.autosave:
+        """Follow what other programs leave unfinished or unsaved, where the settings say so; without an end.
+
+        A program may have ended after this one began, or the ledger may be locked for a while.
+        """
+        while self.settings.autosave:
             await self._follower.take_up()
+            await anyio.sleep(TAKE_UP_EVERY)
 
     async def credits(self) -> Credits:
         """What the account and the key have left."""

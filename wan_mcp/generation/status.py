@@ -169,7 +169,9 @@ class TaskReader:
         except LedgerError as error:
             logger.warning("the ledger could not be kept current: %s", error)
         if entry is not None and entry.task is not None:
-            task = task.completed_by(entry.task)
+            # An answer that comes late, or leaves the links out, does not undo a completion.
+            is_undone = entry.task.status == "completed" and entry.task.is_over and not task.is_over
+            task = entry.task if is_undone else task.completed_by(entry.task)
         self.take_in(task)
         return self.snapshot(task, await on_this_disk(entry) if entry else None)
 
@@ -185,7 +187,7 @@ class TaskReader:
         if entry is None or entry.task is None or not 0 <= age < younger_than:
             snapshot = await self.read(task_id)
             return snapshot, self.pause(snapshot.task)
-        self.take_in(entry.task)
+        self.take_in(entry.task, age)
         return self.snapshot(entry.task, entry), max(self.pause(entry.task) - age, MIN_PAUSE)
 
     async def read_or_remember(self, task_id: str) -> TaskSnapshot:
@@ -240,9 +242,16 @@ class TaskReader:
         """Seconds until the next poll of an unfinished task."""
         return self._expectation(task.id).pause(task, self._elapsed(task))
 
-    def take_in(self, task: Task) -> None:
-        """Take in what a new answer says: for the time left, and for those who are told of changes."""
-        self._expectation(task.id).learn(task, self._elapsed(task), self._clock())
+    def take_in(self, task: Task, age: float = 0.0) -> None:
+        """Take in what an answer says: for the time left, and for those who are told of changes.
+
+        Args:
+            task: as it was answered.
+            age: seconds since that answer came.
+        """
+        now, elapsed = self._clock(), self._elapsed(task)
+        elapsed = None if elapsed is None else max(elapsed - age, 0.0)
+        self._expectation(task.id).learn(task, elapsed, now - age)
         state = (task.status, task.progress, task.results)
         if self._last.get(task.id) not in (None, state):
             self._changed(task.id)

@@ -179,7 +179,8 @@ def _begin(response: httpx2.Response, download: _Download, *, is_rest: bool) -> 
     status = response.status_code
     if is_rest and status == 206 and _is_the_rest(response, download):
         return
-    if status in (200, 203) or (status == 206 and not is_rest and _range(response)[0] in ("", "0")):
+    is_all = 200 <= status < 300 and status not in (204, 206)  # what it holds counts, not what it is called
+    if is_all or (status == 206 and not is_rest and _range(response)[0] in ("", "0")):
         return _restart(response, download)
     if status in (206, 416):
         download.tag = None  # so that the next attempt requests all of it

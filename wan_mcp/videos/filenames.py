@@ -38,6 +38,8 @@ def of_prompt(prompt: str) -> str:
     kept = (char if unicodedata.category(char)[0] in "LNM" else " " for char in text)
     name = ""
     for word in "".join(kept).split():
+        if unicodedata.category(word[0])[0] == "M":  # it belongs to an emoji, and cannot be seen without it
+            continue
         longer = f"{name}-{word}" if name else word
         if len(longer) > MAX_PROMPT or len(longer.encode()) > MAX_PROMPT_BYTES:
             # A text without spaces is one long word.

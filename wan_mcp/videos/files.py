@@ -1,6 +1,7 @@
 """Video files on the disk: a file gets its final name whole, and never replaces another."""
 
 import errno
+import filecmp
 import hashlib
 import os
 import secrets
@@ -34,12 +35,17 @@ def partial_path(folder: Path) -> Path:
 
 
 def place(partial: Path, folder: Path, stem: str, ending: str) -> Path:
-    """Give a whole file its final name; where that is taken, a number is added.
+    """Give a whole file its final name; where another file has that, a number is added.
+
+    A file that has the name and the same content is the same video: its process was killed, or the ledger
+    failed, before that was recorded.
 
     Raises:
         VideoError: when too many files have this name.
     """
-    target = next(path for path in _names(folder, stem, ending) if _take_name(partial, path))
+    target = next(
+        path for path in _names(folder, stem, ending) if _take_name(partial, path) or _is_same(partial, path)
+    )
     _sync_folder(folder)
     return target
 
@@ -99,6 +105,12 @@ def _names(folder: Path, stem: str, ending: str) -> Iterator[Path]:
     for number in range(2, 10_000):
         yield folder / f"{stem}-{number}.{ending}"
     raise VideoError("There are too many videos of this name.", next_step="Give another filename.")
+
+
+def _is_same(partial: Path, path: Path) -> bool:
+    with suppress(OSError):  # a link that leads nowhere
+        return path.is_file() and filecmp.cmp(partial, path, shallow=False)
+    return False
 
 
 def _take_name(partial: Path, target: Path) -> bool:
