@@ -86,6 +86,7 @@ def test_a_folder_as_the_output_is_where_the_video_goes(tmp_path: Path) -> None:
     """Its name is then chosen as without an output; anything else is the video's own name."""
     assert place(tmp_path) == (tmp_path, None)
     assert place(tmp_path / "a" / "cat.mp4") == (tmp_path / "a", "cat.mp4")
+    assert place(f"{tmp_path}/new/") == (tmp_path / "new", None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -196,8 +197,12 @@ class TestOverRealSockets:
         faults = [Fault("submit", "fail", code="content_policy_violation")]
         with anyio.fail_after(30):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render, faults=faults)) as url:
-                with pytest.raises(EvolinkError, match=r"content_policy_violation.*not charged"):
+                with pytest.raises(EvolinkError) as failed:
                     await generate(self.settings(url, tmp_path), request, None)
+        said = "The generation failed (The generation failed: content_policy_violation). It was not charged."
+        assert failed.value.message == said
+        advice = "The same would probably fail again: change the prompt or the picture first."
+        assert failed.value.next_step == advice
 
     async def test_a_video_that_cannot_be_fetched_now_is_got_by_the_same_command(
         self, tmp_path: Path
