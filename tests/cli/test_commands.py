@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,27 @@ def test_a_terminal_without_our_characters_is_no_error(tmp_path: Path) -> None:
     )
     assert (made.returncode, made.stderr) == (1, "")
     assert "\\u2192 Get a key" in made.stdout
+
+
+INTERRUPTED_IMPORTS = """
+import os, signal, sys
+class Interrupter:
+    def find_spec(self, name, path, target=None):
+        if name == "wan_mcp.settings":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupter())
+sys.argv = ["wan-mcp", "tasks"]
+from wan_mcp.__main__ import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal to itself ends the process there anyway")
+def test_ctrl_c_in_the_first_moment_ends_a_command_quietly() -> None:
+    """While it still imports, which takes half a second on a slow machine."""
+    made = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORTS], capture_output=True, check=False)
+    assert (made.returncode, made.stdout, made.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_the_help_names_every_command() -> None:
