@@ -116,6 +116,16 @@ def test_an_interrupted_wait_is_continued_by_the_same_command(
     assert len(list(folder.glob("*.mp4"))) == 1
 
 
+def test_an_interrupted_upload_promises_no_more_than_one_payment(columns: int, folder: Path) -> None:
+    """Nothing was paid yet, so that the same command still pays."""
+    with serving(folder, "--fault", "upload:slow=600") as api:
+        terminal = generate(columns, folder, "--yes", **api)
+        terminal.until("Still uploading the picture")
+        terminal.interrupt()
+        assert terminal.end() == 130
+    assert terminal.text.endswith("The same command goes on; it is paid once.")
+
+
 def test_an_interrupted_download_says_that_the_video_is_made(columns: int, folder: Path) -> None:
     """Nothing goes on at Evolink then; the same command saves it."""
     with serving(folder, "--seconds", "1", "--fault", "result:slow=600") as api:

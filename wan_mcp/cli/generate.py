@@ -188,7 +188,8 @@ def _interrupted(snapshot: TaskSnapshot | None, payment: Payment) -> str:
         fate = "its video is made" if task.is_over else "it goes on at Evolink"
         return f"\nStopped. Task {task.id} is not lost: {fate}. {SAME_AGAIN}"
     if payment.begun:
-        return f"\nStopped. The request may have reached Evolink already. {SAME_AGAIN}"
+        text = "The request may have reached Evolink already. The same command goes on; it is paid once."
+        return f"\nStopped. {text}"
     return "\nStopped. Nothing was sent."
 
 
