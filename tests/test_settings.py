@@ -42,6 +42,10 @@ def test_defaults_stand_where_nothing_is_given() -> None:
             "***",
             "replace-with-your-actual-key",
             "secret",
+            "your-key-from-evolink",
+            "sample-key",
+            "REDACTED",
+            "sk_live_xxxx",
         ),
     ],
 )

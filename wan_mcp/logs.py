@@ -6,9 +6,11 @@ TALKATIVE = ("httpx2", "httpcore2", "mcp", "PIL")
 """Libraries that log whole addresses, headers or messages below WARNING."""
 
 
-def configure(level: str) -> None:
-    """Log to stderr from ``level`` on: stdout belongs to the protocol."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+def configure(level: str, handler: logging.Handler | None = None) -> None:
+    """Log from ``level`` on, by default to stderr: stdout belongs to the protocol."""
+    handlers = None if handler is None else [handler]
+    text = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=text, handlers=handlers, force=True)
     quieten()
 
 

@@ -15,15 +15,17 @@ from wan_mcp.validation import plain_schema, problems_of
 
 KEYS_PAGE = "https://evolink.ai/dashboard/keys"
 
+WHERE_SETTINGS_ARE = (
+    "in the client's MCP configuration, under env, and restart the server (for a command: in the shell)"
+)
 HOW_TO_SET_THE_KEY = (
-    f"Get a key at {KEYS_PAGE} and set it as the environment variable EVOLINK_API_KEY of this server "
-    "(in the client's MCP configuration, under env), then restart the server."
+    f"Get a key at {KEYS_PAGE} and set it as the environment variable EVOLINK_API_KEY {WHERE_SETTINGS_ARE}."
 )
 
 
 _PLACEHOLDER = re.compile(
     "(your|my|the|insert|enter|put|paste|add|replace|with|this|change|me|here|actual|real|valid|own|evolink"
-    "|api|access|key|keys|token|secret|sk|goes|todo|tbd|none|null|undefined|placeholder|example|dummy|x{3,})*"
+    "|api|access|key|keys|token|secret|sk|goes|todo|tbd|none|null|undefined|placeholder|example|dummy|sample|redacted|from|live|x{3,})*"
 )
 """The words of which the keys in examples are made, once all but letters and digits is taken away."""
 
@@ -216,7 +218,7 @@ class Settings(BaseModel):
         if self.problems:
             raise SettingsError(
                 "The server's settings cannot be used: " + " ".join(self.problems),
-                next_step="Correct them in the client's MCP configuration and restart the server.",
+                next_step=f"Correct them {WHERE_SETTINGS_ARE}.",
             )
         if self.api_key is None:
             raise SettingsError("No Evolink API key is set.", next_step=HOW_TO_SET_THE_KEY)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,27 @@ def test_a_terminal_without_our_characters_is_no_error(tmp_path: Path) -> None:
     assert "\\u2192 Get a key" in made.stdout
 
 
+INTERRUPTED_IMPORTS = """
+import os, signal, sys
+class Interrupter:
+    def find_spec(self, name, path, target=None):
+        if name == "wan_mcp.settings":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupter())
+sys.argv = ["wan-mcp", "tasks"]
+from wan_mcp.__main__ import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal to itself ends the process there anyway")
+def test_ctrl_c_in_the_first_moment_ends_a_command_quietly() -> None:
+    """While it still imports, which takes half a second on a slow machine."""
+    made = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORTS], capture_output=True, check=False)
+    assert (made.returncode, made.stdout, made.stderr) == (-signal.SIGINT, b"", b"")
+
+
 def test_the_help_names_every_command() -> None:
     """A person finds everything from --help."""
     text = run("--help").output
@@ -86,6 +108,7 @@ def test_a_folder_as_the_output_is_where_the_video_goes(tmp_path: Path) -> None:
     """Its name is then chosen as without an output; anything else is the video's own name."""
     assert place(tmp_path) == (tmp_path, None)
     assert place(tmp_path / "a" / "cat.mp4") == (tmp_path / "a", "cat.mp4")
+    assert place(f"{tmp_path}/new/") == (tmp_path / "new", None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -196,8 +219,12 @@ class TestOverRealSockets:
         faults = [Fault("submit", "fail", code="content_policy_violation")]
         with anyio.fail_after(30):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render, faults=faults)) as url:
-                with pytest.raises(EvolinkError, match=r"content_policy_violation.*not charged"):
+                with pytest.raises(EvolinkError) as failed:
                     await generate(self.settings(url, tmp_path), request, None)
+        said = "The generation failed (The generation failed: content_policy_violation). It was not charged."
+        assert failed.value.message == said
+        advice = "The same would probably fail again: change the prompt or the picture first."
+        assert failed.value.next_step == advice
 
     async def test_a_video_that_cannot_be_fetched_now_is_got_by_the_same_command(
         self, tmp_path: Path

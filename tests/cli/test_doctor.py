@@ -247,6 +247,21 @@ async def test_spending_and_caps_are_shown(world: World, monkeypatch: pytest.Mon
 
 
 @pytest.mark.anyio
+async def test_a_cap_that_cannot_be_used_is_not_said_to_be_unset(world: World) -> None:
+    """It is wrong, and that is all that can be said of it."""
+    caps = {"WAN_MCP_DAILY_CREDITS": "many", "WAN_MCP_REQUEST_CREDITS": "-1"}
+    findings = await examine(Settings.load(world.environ | caps), transport=world.transport)
+    assert len([finding for finding in findings if finding.mark == "WRONG"]) == 2
+    assert not any("is not set" in finding.text for finding in findings)
+
+
+@pytest.mark.anyio
+async def test_nobody_is_told_to_wait_where_waiting_does_not_help(world: World) -> None:
+    """No day leaves room for a video under a cap that is below the cheapest."""
+    assert [advice for _, advice in await wrong(world, WAN_MCP_DAILY_CREDITS="5")] == ["Raise the cap."]
+
+
+@pytest.mark.anyio
 async def test_a_network_file_system_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks do not work well there; it stops nothing."""
     monkeypatch.setattr("wan_mcp.cli.doctor.network_file_system", lambda folder: "nfs4")

@@ -1,12 +1,14 @@
 """What commands print: wrapped at words, and a bar that stays inside of its line."""
 
 import io
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp.cli.screen import clock, columns, wrapped
+from wan_mcp.cli import screen
+from wan_mcp.cli.screen import clock, columns, progress, wrapped
 
 
 @given(st.text("ab -—/.\n", max_size=200), st.integers(1, 90))
@@ -27,6 +29,46 @@ def test_a_text_that_goes_nowhere_in_particular_is_left_as_it_is() -> None:
     """In a file and in a pipe, lines are the reader's matter."""
     assert columns(io.StringIO()) is None
     assert wrapped("a " * 200, None) == "a " * 200
+
+
+class Terminal(io.TextIOWrapper):
+    """A terminal of an encoding."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="")
+
+    def isatty(self) -> bool:
+        return True
+
+    def drawn(self) -> list[str]:
+        """Each drawing of the bar."""
+        self.seek(0)
+        lines = re.sub(r"\x1b\[\?25[lh]", "", self.read()).split("\r")  # the cursor is hidden and shown
+        return [line.rstrip() for line in lines if line.strip()][1:]
+
+
+@pytest.mark.parametrize("width", [10, 20, 27, 28, 40, 80, 120])
+def test_a_bar_never_fills_its_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal would go on in the next one, and each further drawing would be one more line."""
+    monkeypatch.setattr(screen, "columns", lambda stream: width)
+    terminal = Terminal("utf-8")
+    with progress("Making the video", terminal) as bar:
+        bar.show(50, "about 12:34 left")
+    drawn = terminal.drawn()
+    assert max(map(len, drawn)) < width
+    assert any("left" in line for line in drawn) == (width >= 28)
+
+
+@pytest.mark.parametrize(("encoding", "half"), [("utf-8", "█░"), ("cp437", "█░"), ("latin-1", "#-")])
+def test_a_bar_is_made_of_what_the_terminal_has(
+    encoding: str, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each drawing is several lines of numbers."""
+    monkeypatch.setattr(screen, "columns", lambda stream: 40)
+    terminal = Terminal(encoding)
+    with progress("Making the video", terminal) as bar:
+        bar.show(50)
+    assert any(half in line for line in terminal.drawn())
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.9, "0:59"), (60, "1:00"), (3700, "61:40")])

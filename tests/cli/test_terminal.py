@@ -117,6 +117,36 @@ def test_an_interrupted_wait_is_continued_by_the_same_command(
     assert len(list(folder.glob("*.mp4"))) == 1
 
 
+def test_an_interrupted_upload_promises_no_more_than_one_payment(columns: int, folder: Path) -> None:
+    """Nothing was paid yet, so that the same command still pays."""
+    with serving(folder, "--fault", "upload:slow=600") as api:
+        terminal = generate(columns, folder, "--yes", **api)
+        terminal.until("Still uploading the picture")
+        terminal.interrupt()
+        assert terminal.end() == 130
+    assert terminal.text.endswith("The same command goes on; it is paid once.")
+
+
+def test_an_interrupted_download_says_that_the_video_is_made(columns: int, folder: Path) -> None:
+    """Nothing goes on at Evolink then; the same command saves it."""
+    with serving(folder, "--seconds", "1", "--fault", "result:slow=600") as api:
+        terminal = generate(columns, folder, "--yes", **api)
+        terminal.until("Saving the video")
+        terminal.interrupt()
+        assert terminal.end() == 130
+    assert "is not lost: its video is made. The same command" in terminal.text
+
+
+def test_a_warning_is_wrapped_and_has_no_log_format(columns: int, folder: Path) -> None:
+    """It is for a person: neither a date nor the name of a module."""
+    with serving(folder, "--seconds", "1", "--fault", "submit:lost") as api:
+        terminal = generate(columns, folder, "--yes", **api)
+        assert terminal.end() == 0
+    assert "the answer of a submission was lost" in terminal.text
+    assert "WARNING" not in terminal.text
+    assert "wan_mcp." not in terminal.text
+
+
 def test_nobody_is_asked_with_yes(columns: int, folder: Path, api: dict[str, str]) -> None:
     """The price is said all the same."""
     terminal = generate(columns, folder, "--yes", "--take", "2", **api)
@@ -181,3 +211,12 @@ def test_ctrl_c_ends_the_server_at_once(
     terminal.type(typed)
     terminal.interrupt()
     assert terminal.end() == -signal.SIGINT
+
+
+def test_the_list_of_tasks_breaks_no_words(columns: int, folder: Path, api: dict[str, str]) -> None:
+    """What was made, where it is, and until when its link works."""
+    assert generate(columns, folder, "--yes", "--output", "a.mp4", **api).end() == 0
+    terminal = Terminal(columns, "tasks", folder=folder, **api)
+    assert terminal.end() == 0
+    for words in ("completed, today", '"Mist drifts over the water" from lake.jpg', "25.5 credits ($0.38)"):
+        assert words in terminal.text

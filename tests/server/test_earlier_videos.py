@@ -230,3 +230,23 @@ async def test_rows_from_before_names_were_kept_have_none(world: World) -> None:
         [row] = (await answer(client, "list_tasks"))["tasks"]
     assert again["image"] == {"width": 800, "height": 600, "format": "png"}
     assert "picture" not in row
+
+
+async def test_a_completed_task_without_a_link_is_one_to_wait_for(tmp_path: Path) -> None:
+    """As the task's own answer says."""
+    world = World(tmp_path, faults=[Fault("task", "patch", times=None, body={"results": []})])
+    async with world.client() as client:
+        task_id = await completed(client)
+        listed = await answer(client, "list_tasks")
+    assert listed["next"] == f"Call wait_for_task with task_id {task_id} to wait for that one."
+
+
+async def test_a_made_video_has_no_remark_on_fetching_its_picture(world: World) -> None:
+    """Evolink has done that; before, a signed address may expire."""
+    signed = ARGUMENTS | {"image_urls": [f"{ADDRESS}?sig=1"]}
+    async with world.client() as client:
+        assert "looks signed" in (await answer(client, "generate_video", **signed))["next"]
+        await completed(client, **signed)
+        again = await answer(client, "generate_video", **signed)
+    assert again["repeated"]
+    assert "looks signed" not in again["next"]

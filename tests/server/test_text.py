@@ -10,6 +10,7 @@ from mcp.server.mcpserver import Context
 from tests.clock import EPOCH
 from wan_mcp.errors import (
     CapReached,
+    LinkFailed,
     LostAnswer,
     OutcomeUnknown,
     SettingsError,
@@ -141,6 +142,11 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
         (
             replace(DONE, save_error=VideoError("Broke.", next_step="Call save_video again later.")),
             "Automatic saving failed: Broke. Call save_video again later.",
+        ),
+        (
+            replace(DONE, save_error=LinkFailed("The video's link answers HTTP 404.", next_step="Call sa")),
+            "Tell the user: the video is made, but its link https://media.example.com/v.mp4 did not deliver "
+            "it just now. Automatic saving failed: The video's link answers HTTP 404. Call sa",
         ),
         (
             replace(DONE, save_error=StillUnderWay("The video is still being saved.")),

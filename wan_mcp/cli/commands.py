@@ -12,7 +12,7 @@ import click
 
 from wan_mcp import __version__, logs
 from wan_mcp.cli.sandbox import FaultsHelp
-from wan_mcp.cli.screen import Failure, tell
+from wan_mcp.cli.screen import Failure, Told, tell
 from wan_mcp.errors import SettingsError, WanError
 from wan_mcp.settings import Settings
 
@@ -47,8 +47,8 @@ def serve() -> None:
 @click.option(
     "--seconds", type=SECONDS, default=8.0, show_default=True, help="How long the imitated generation takes."
 )
-@click.option("--output", type=click.Path(path_type=Path), default=None, help="Where the video goes.")
-def demo(image: str | None, prompt: str | None, seconds: float, output: Path | None) -> None:
+@click.option("--output", type=click.Path(), default=None, help="Where the video goes.")
+def demo(image: str | None, prompt: str | None, seconds: float, output: str | None) -> None:
     """Watch an agent make a video, on the embedded sandbox: no key, no cost."""
     from wan_mcp.cli.demo import run
 
@@ -65,7 +65,7 @@ def demo(image: str | None, prompt: str | None, seconds: float, output: Path | N
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     default=None,
     help="Where the video goes: a file or a folder.",
 )
@@ -77,7 +77,7 @@ def generate(
     duration: str | None,
     quality: str | None,
     take: int,
-    output: Path | None,
+    output: str | None,
     yes: bool,
     sandbox: bool,
 ) -> None:
@@ -136,10 +136,13 @@ def tasks(as_json: bool, limit: int, forget: str | None) -> None:
     folder = Settings.load().data_dir
     if forget is not None:
         _run(lambda: ledger.forget(folder, forget))
-        click.echo(f"Forgot {forget}. A running task goes on; it is only no longer remembered here.")
+        tell(f"Forgot {forget}. A running task goes on; it is only no longer remembered here.")
         return
     for line in _run(lambda: ledger.lines(folder, limit, as_json=as_json)):
-        click.echo(line)
+        if as_json:
+            click.echo(line)
+        else:
+            tell(line, hanging="  ")
 
 
 @commands.command(cls=FaultsHelp)
@@ -185,7 +188,7 @@ def _is_terminal() -> bool:
 
 def _run(work: Callable[[], Awaitable[T]]) -> T:
     """Run ``work``; an error is printed in words, and Ctrl-C ends it quietly."""
-    logs.configure("WARNING")
+    logs.configure("WARNING", Told())
     try:
         return anyio.run(work)
     except (WanError, BaseExceptionGroup) as error:

@@ -21,7 +21,7 @@ from wan_mcp.errors import WanError
 PROMPT = "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters."
 
 
-async def run(image: str | None, prompt: str | None, seconds: float, output: Path | None) -> None:
+async def run(image: str | None, prompt: str | None, seconds: float, output: str | Path | None) -> None:
     """Run the demo and leave a video behind.
 
     Raises:

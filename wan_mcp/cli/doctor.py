@@ -18,7 +18,7 @@ from wan_mcp.evolink import Evolink, prices
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.images.decoding import install_command
 from wan_mcp.ledger.sqlite.store import FILE_NAME
-from wan_mcp.settings import HOW_TO_SET_THE_KEY, Settings
+from wan_mcp.settings import HOW_TO_SET_THE_KEY, WHERE_SETTINGS_ARE, Settings
 
 LIBRARIES = {
     "pillow_heif": ("pillow-heif", "HEIC pictures, as iPhones make them"),
@@ -76,7 +76,7 @@ def _libraries() -> Iterator[Finding]:
 
 def _configured(settings: Settings) -> Iterator[Finding]:
     for problem in settings.problems:
-        yield Finding("WRONG", problem, "Correct it in the client's MCP configuration.")
+        yield Finding("WRONG", problem, f"Correct it {WHERE_SETTINGS_ARE}.")
     if settings.api_key is not None:
         yield Finding("ok", f"EVOLINK_API_KEY is set: {masked(settings.api_key)}")
     elif not _is_wrong(settings, "EVOLINK_API_KEY"):
@@ -181,16 +181,21 @@ def _spending(settings: Settings, spent: float) -> Finding:
     """What was spent, and whether the daily cap leaves room for a video."""
     text = f"Spent in the last 24 hours with this key: {prices.cost_text(spent)}"
     cap = settings.daily_credits
+    if _is_wrong(settings, "WAN_MCP_DAILY_CREDITS"):
+        return Finding("ok", text)
     if cap is None:
         return Finding("ok", f"{text}; WAN_MCP_DAILY_CREDITS is not set, so there is no limit")
     text = f"{text} of {cap:g} (WAN_MCP_DAILY_CREDITS)"
     if spent + LEAST <= cap:
         return Finding("ok", text)
-    return Finding("WRONG", f"{text}: the cheapest video costs {LEAST:g}", "Wait, or raise the cap.")
+    advice = "Wait, or raise the cap." if cap >= LEAST else "Raise the cap."
+    return Finding("WRONG", f"{text}: the cheapest video costs {LEAST:g}", advice)
 
 
 def _request_cap(settings: Settings) -> Iterator[Finding]:
     cap = settings.request_credits
+    if _is_wrong(settings, "WAN_MCP_REQUEST_CREDITS"):
+        return
     if cap is None:
         yield Finding("ok", "WAN_MCP_REQUEST_CREDITS is not set, so one request may cost anything")
         return

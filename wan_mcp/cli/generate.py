@@ -60,14 +60,15 @@ def absolute(image: str) -> str:
     return str(Path(bare.removeprefix("@")).absolute())
 
 
-def place(output: Path | None, name: str | None = None) -> tuple[Path, str | None]:
-    """Folder and name for a video: as given, else here and under ``name``.
+def place(output: str | Path | None, name: str | None = None) -> tuple[Path, str | None]:
+    """Folder and name for a video: as given, else here and under ``name``. A slash at the end means a folder.
 
     Raises:
         VideoError: when nothing can be put into that folder; said before anything is paid.
     """
-    target = Path.cwd() if output is None else output.expanduser().absolute()
-    folder, name = (target, name) if target.is_dir() else (target.parent, target.name)
+    target = Path.cwd() if output is None else Path(output).expanduser().absolute()
+    is_folder = target.is_dir() or str(output).endswith(("/", os.sep))
+    folder, name = (target, name) if is_folder else (target.parent, target.name)
     reason = why_not_writable(folder)
     if reason is not None:
         raise VideoError(
@@ -129,7 +130,7 @@ def question(text: str) -> bool:
 async def generate(
     settings: Settings,
     request: GenerationRequest,
-    output: Path | None,
+    output: str | Path | None,
     payment: Payment | None = None,
 ) -> Path:
     """Request a video, wait until it is made, and save it.
@@ -143,17 +144,16 @@ async def generate(
     here = Path(Path.cwd().anchor)  # a person may read what the person typed, anywhere
     own = {"output_dir": folder, "image_dirs": (here, Path.home()), "autosave": False}  # saved below
     settings = settings.model_copy(update=own)
-    task_id = None
+    snapshot: TaskSnapshot | None = None
     try:
         async with Runtime(settings) as runtime:
             service = VideoService(runtime, key)
             snapshot = await service.generate(request, on_stage=_stage, before_paying=payment.confirm)
-            task_id = snapshot.task.id
             _introduce(snapshot, payment)
             snapshot = await _finished(service, runtime.background, snapshot)
             return await _saved(service, snapshot, name)
     except anyio.get_cancelled_exc_class():
-        tell(_interrupted(task_id, payment), err=True)
+        tell(_interrupted(snapshot, payment), err=True)
         raise
     except WanError as error:
         error.next_step = error.next_step.replace(ASK_AGAIN, f"Run it again in a minute. {SAME_AGAIN}")
@@ -179,14 +179,17 @@ def _introduce(snapshot: TaskSnapshot, payment: Payment) -> None:
     tell(f"Task {task.id} {f'is {task.status}' if task.is_over else fate}.", err=True)
 
 
-def _interrupted(task_id: str | None, payment: Payment) -> str:
+def _interrupted(snapshot: TaskSnapshot | None, payment: Payment) -> str:
     """What a person should know who has pressed Ctrl-C."""
     if payment.sandbox:
         return "\nStopped, and the sandbox with it. Nothing was paid."
-    if task_id is not None:
-        return f"\nStopped. Task {task_id} is not lost: it goes on at Evolink. {SAME_AGAIN}"
+    if snapshot is not None:
+        task = snapshot.task
+        fate = "its video is made" if task.is_over else "it goes on at Evolink"
+        return f"\nStopped. Task {task.id} is not lost: {fate}. {SAME_AGAIN}"
     if payment.begun:
-        return f"\nStopped. The request may have reached Evolink already. {SAME_AGAIN}"
+        text = "The request may have reached Evolink already. The same command goes on; it is paid once."
+        return f"\nStopped. {text}"
     return "\nStopped. Nothing was sent."
 
 
@@ -252,9 +255,12 @@ async def _saved(service: VideoService, snapshot: TaskSnapshot, name: str | None
 
 def _failed(snapshot: TaskSnapshot) -> EvolinkError:
     task = snapshot.task
-    reason = f"{task.error.code}: {task.error.message}" if task.error else "no reason given"
+    if task.error is None or task.error.retryable:
+        next_step = "Run it again in a minute or two."
+    else:
+        next_step = "The same would probably fail again: change the prompt or the picture first."
     return EvolinkError(
-        f"The generation {task.status} ({reason}). It was not charged.",
-        next_step="Change the prompt or the picture, or try again later.",
+        f"The generation {task.status} ({task.error or 'no reason given'}). It was not charged.",
+        next_step=next_step,
         task_id=task.id,
     )

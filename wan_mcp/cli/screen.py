@@ -1,5 +1,6 @@
 """What commands print: words wrapped at the terminal's width, and a progress bar."""
 
+import logging
 import os
 import sys
 import textwrap
@@ -15,6 +16,8 @@ BAR = 40
 """Characters of a progress bar at most."""
 BESIDE_THE_BAR = 26
 """Characters of a line that are for the percentage and the words after it."""
+PERCENTAGE = 8
+"""Those of the percentage, the spaces around it, and the last one of the line."""
 
 
 def columns(stream: TextIO) -> int | None:
@@ -55,6 +58,13 @@ def tell(text: str, *, err: bool = False, hanging: str = "", bold: bool = False)
     click.secho(wrapped(text, columns(stream), hanging), err=err, bold=bold)
 
 
+class Told(logging.Handler):
+    """A log for a person: the messages alone, wrapped where they go to a terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(record.getMessage(), err=True)
+
+
 class Failure(click.ClickException):
     """An error in words, wrapped where it goes to a terminal."""
 
@@ -65,13 +75,15 @@ class Failure(click.ClickException):
 class Bar:
     """A progress bar that is drawn anew in its line."""
 
-    def __init__(self, bar: "click._termui_impl.ProgressBar[str | None]") -> None:
+    def __init__(self, bar: "click._termui_impl.ProgressBar[str | None]", room: int) -> None:
         self._bar = bar
+        self._room = room
+        """Characters of the words that fit."""
 
     def show(self, percent: float, words: str = "") -> None:
         """Draw it. Words that do not fit beside it are left out."""
         percent = min(max(percent, 0), 100)
-        self._bar.update(int(percent) - self._bar.pos, words if len(words) + 7 <= BESIDE_THE_BAR else "")
+        self._bar.update(int(percent) - self._bar.pos, words if len(words) <= self._room else "")
 
 
 @contextmanager
@@ -81,19 +93,30 @@ def progress(label: str, stream: TextIO | None = None) -> Iterator[Bar]:
     width = columns(stream)
     if width is not None:
         click.echo(label, file=stream)
+    drawn = max(min((width or 0) - BESIDE_THE_BAR, BAR), 4)
+    full, empty = "█░" if _has("█░", stream) else "#-"
     with click.progressbar(
         length=100,
         label=label,
         file=stream,
-        width=max(min((width or 0) - BESIDE_THE_BAR, BAR), 4),
+        width=drawn,
         update_min_steps=0,
         show_eta=False,
         bar_template="%(bar)s %(info)s",
-        fill_char="█",
-        empty_char="░",
+        fill_char=full,
+        empty_char=empty,
         item_show_func=lambda words: words or "",
     ) as bar:
-        yield Bar(bar)
+        yield Bar(bar, (width or 0) - drawn - PERCENTAGE)
+
+
+def _has(text: str, stream: TextIO) -> bool:
+    """Whether a stream's encoding has these characters."""
+    try:
+        text.encode(stream.encoding or "ascii")
+        return True
+    except (LookupError, UnicodeEncodeError):
+        return False
 
 
 def clock(seconds: float) -> str:

@@ -48,6 +48,11 @@ class TaskError(_Answer):
         """Whether the same request, unchanged, may succeed later."""
         return self.code.lower() in RETRYABLE
 
+    def __str__(self) -> str:
+        """Code and reason, to go on after; the code only once."""
+        named = "" if self.code in self.message else f"{self.code}: "
+        return f"{named}{self.message.removesuffix('.') or 'no reason'}"
+
 
 class Task(_Answer):
     """One generation, as the API last described it."""

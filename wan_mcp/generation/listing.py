@@ -69,6 +69,12 @@ class TaskLine(BaseModel):
         )
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether its video, or the link to it, is still to come."""
+        has_video = self.results or self.link or self.saved_to
+        return self.status in ("pending", "processing") or (self.status == "completed" and not has_video)
+
+    @property
     def is_gone(self) -> bool:
         """Whether its video cannot be had any more."""
         return self.link is not None and not self.results and self.saved_to is None

@@ -33,6 +33,7 @@ from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot, on_this_disk
 from wan_mcp.images import Picture
+from wan_mcp.images.loader import SIGNED
 from wan_mcp.images.names import unquoted
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
@@ -140,7 +141,8 @@ class VideoService:
             with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
                 snapshot = await self.get_task(snapshot.task.id)
         if isinstance(picture, Picture):
-            notes = picture.notes
+            is_made = snapshot.task.status == "completed"  # then Evolink has fetched the picture
+            notes = tuple(note for note in picture.notes if not (is_made and note == SIGNED))
         return replace(snapshot, image=submitted.entry.image, notes=notes, submitted=submitted)
 
     async def get_task(self, task_id: str) -> TaskSnapshot:

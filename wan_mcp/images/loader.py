@@ -26,7 +26,7 @@ _THREADS = threading.BoundedSemaphore(_AT_ONCE)
 _RESOLVING = 10.0
 _LONGEST_PATH = 300
 _LONGEST_NAME = 100
-_SIGNED = (
+SIGNED = (
     "The address looks signed or short-lived: if Evolink reports that it could not fetch the picture, "
     "give a fresh address, or the picture as a file."
 )
@@ -189,7 +189,7 @@ def _bounded(name: str) -> str:
 
 
 def _notes(url: httpx2.URL) -> tuple[str, ...]:
-    return (_SIGNED,) if looks_signed(url.query) else ()
+    return (SIGNED,) if looks_signed(url.query) else ()
 
 
 def _place(url: httpx2.URL) -> str:

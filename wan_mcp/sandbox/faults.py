@@ -175,6 +175,9 @@ class Fault:
             wanted = dict if name == "body" and self.kind == "patch" else DETAILS[name]
             if not _is(value, wanted):
                 raise ValueError(f"The detail {name!r} must be of type {wanted.__name__}.")
+        status = self.details.get("status", 503)
+        if status not in range(200, 600) and (self.kind, status) != ("late", 0):
+            raise ValueError("status must be an HTTP status from 200 to 599, or 0 for late.")
 
 
 class Script:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from wan_mcp.errors import Charged, NotSent, StillUnderWay, WanError
+from wan_mcp.errors import Charged, LinkFailed, NotSent, StillUnderWay, WanError
 from wan_mcp.evolink.prices import cost_text, estimate
 from wan_mcp.evolink.values import spoken
 from wan_mcp.generation.listing import TaskLine
@@ -98,8 +98,11 @@ def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
         file = f"it is not at {missing} any more" if missing else "it is not saved here"
         text = f"Tell the user: the video is gone: its link {link}, and {file}."
         return f"{text} {another_take(snapshot.entry)} Ask the user first."
-    said = [f"Tell the user: the video is ready at {snapshot.task.results[0]} (the link {link}).", cost]
-    error = snapshot.save_error
+    error, address = snapshot.save_error, snapshot.task.results[0]
+    found = f"ready at {address} (the link {link})."
+    if isinstance(error, LinkFailed):
+        found = f"made, but its link {address} did not deliver it just now."
+    said = [f"Tell the user: the video is {found}", cost]
     if error is None and (saves_to is None or not _is_own(snapshot)):
         said.append(f"Call save_video with task_id {snapshot.task.id} to keep it on this machine.")
     elif error is None or isinstance(error, StillUnderWay):
@@ -137,8 +140,7 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
         return f"{text} To try again, call generate_video with the same arguments."
     said = ["Tell the user: the generation failed and was not charged."]
     if task.error is not None:
-        named = "" if task.error.code in task.error.message else f"{task.error.code}: "
-        said.append(f"Evolink says: {named}{task.error.message.removesuffix('.') or 'no reason'}.")
+        said.append(f"Evolink says: {task.error}.")
     if task.error is not None and task.error.retryable:
         said.append("It may work later: call generate_video with the same arguments in a minute or two.")
     else:
@@ -198,7 +200,7 @@ def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
     said = []
     if any(line.status == "unknown" for line in lines):
         said.append(f"unknown: that request never got an answer. {ASK_AGAIN}")
-    running = [line.id for line in lines if line.status in ("pending", "processing") and line.id]
+    running = [line.id for line in lines if line.is_awaited and line.id]
     unsaved = [line.id for line in lines if line.results and line.saved_to is None and line.id]
     if running:
         said.append(f"Call wait_for_task with task_id {running[0]} to wait for that one.")
