@@ -142,3 +142,18 @@ def test_a_correction_is_above_a_quarter_in_whole_seconds_too(
         expectation.learn(Task(id="a", status="processing", estimated_time=seconds), 0.0, at)
         shown.append(round(expectation.left(at) or 0.0))
     assert shown[1] <= shown[0] or shown[1] > shown[0] * 1.25
+
+
+async def test_a_percentage_that_has_stopped_does_not_make_the_time_left_jump(world: World) -> None:
+    """It moved to 60 and stands there for minutes: the time left falls to nothing, and stays there."""
+    world.sandbox.seconds = 600
+    for percent in (20, 40):
+        world.sandbox.faults.add(Fault("task", "patch", body={"progress": percent, "status": "processing"}))
+    world.sandbox.faults.add(told(progress=60, status="processing", task_info=None))
+    world.sandbox.faults.add(Fault("submit", "patch", body={"task_info": {"estimated_time": 60}}))
+    async with world.client() as client:
+        task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
+        shown = [one for _ in range(5) for one in await seconds_left(client, task_id)]
+    times = [left for _, left in shown]
+    assert len(times) > 2
+    assert sum(after > before for before, after in pairwise(times)) <= 1

@@ -26,6 +26,8 @@ class Expectation:
     _percent: float | None = None
     _percent_moves: bool = False
     """Whether the percentage has moved: one that stands still tells nothing."""
+    _moved_at: float | None = None
+    """Seconds from the creation to the answer that first told the present percentage."""
     _end: float | None = None
     """When the task is expected to end, in Unix seconds."""
     _told: float = 0.0
@@ -39,12 +41,14 @@ class Expectation:
             elapsed: seconds since it was created; None where that is not known.
             now: when the answer came, in Unix seconds.
         """
-        if task.progress is not None:
-            self._percent_moves |= self._percent not in (None, task.progress)
-            self._percent = task.progress
+        if task.progress is not None and task.progress != self._percent:
+            self._percent_moves = self._percent is not None
+            self._percent, self._moved_at = task.progress, elapsed
         if elapsed is None or not (task.estimated_time or self.durations or self._percent_moves):
             return
-        duration = expected_duration(elapsed, task.estimated_time, self._hint, self.durations)
+        duration = expected_duration(
+            self._moved_at or elapsed, task.estimated_time, self._hint, self.durations
+        )
         left = max(duration - elapsed, 0.0)
         before = left if self._end is None else max(self._end - now, 0.0)
         if left <= before or left > max(self._told * CORRECTION + ROUNDING, before + MIN_CORRECTION):
