@@ -3,7 +3,12 @@
 import gc
 import signal
 import sys
-from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+
+ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve() -> None:
@@ -12,11 +17,9 @@ def serve() -> None:
     gc.disable()  # the imports create many objects that stay: a collection meanwhile finds nothing
     wire, sys.stdout = sys.stdout, sys.stderr  # a library that prints must not reach the client
     import anyio
-    from mcp.server.stdio import stdio_server
 
     from wan_mcp import logs
     from wan_mcp.server.app import create_server
-    from wan_mcp.server.lines import Lines
     from wan_mcp.settings import Settings
 
     settings = Settings.load()
@@ -30,28 +33,37 @@ def serve() -> None:
     server = create_server(settings)
     gc.freeze()
     gc.enable()
-
-    async def run() -> int | None:
-        sys.stdout = wire  # from here on only the SDK uses it
-        # The SDK's own way to serve stdio takes no stdin from us.
-        lines, low = Lines(), server._lowlevel_server
-        received: list[int] = []
-
-        async def end_on_signal(scope: anyio.CancelScope) -> None:
-            with suppress(NotImplementedError):  # on Windows the signal ends the process by itself
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                    received.append(await anext(signals))
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
-                scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(end_on_signal, group.cancel_scope)
-            async with stdio_server(stdin=lines) as (incoming, lines.answers):
-                await low.run(incoming, lines.answers, low.create_initialization_options())
-            group.cancel_scope.cancel()
-        return received[0] if received else None
-
-    number = anyio.run(run)
+    number = anyio.run(_run, server, wire)
     if number is not None:
         signal.raise_signal(number)  # a thread may still read stdin: only this ends the process
+
+
+async def _run(server: "MCPServer[Any]", wire: TextIO) -> int | None:
+    """Serve; the number of the signal that ended it, if one did."""
+    import anyio
+    from mcp.server.stdio import stdio_server
+
+    from wan_mcp.server.lines import Lines
+
+    received = None
+
+    async def end_on_signal() -> None:
+        nonlocal received
+        try:
+            with anyio.open_signal_receiver(*ENDS) as signals:
+                received = await anext(signals)
+        except NotImplementedError:  # on Windows the signal ends the process by itself
+            return
+        for number in ENDS:
+            signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        group.cancel_scope.cancel()
+
+    sys.stdout = wire  # from here on only the SDK uses it
+    # The SDK's own way to serve stdio takes no stdin from us.
+    lines, low = Lines(), server._lowlevel_server
+    async with anyio.create_task_group() as group:
+        group.start_soon(end_on_signal)
+        async with stdio_server(stdin=lines) as (incoming, lines.answers):
+            await low.run(incoming, lines.answers, low.create_initialization_options())
+        group.cancel_scope.cancel()
+    return received
