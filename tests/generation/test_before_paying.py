@@ -3,7 +3,9 @@
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -78,7 +80,7 @@ async def test_nobody_is_asked_again_while_an_answer_is_missing(world: World) ->
 
 async def test_a_cap_counts_what_was_paid_while_a_question_was_open(world: World) -> None:
     """Another request took the room; a yes does not exceed the cap."""
-    cap = {"WAN_MCP_DAILY_CREDITS": "30"}
+    cap: Any = {"WAN_MCP_DAILY_CREDITS": "30"}
 
     async def late_yes(picture: Picture, intent: Intent) -> None:
         then = time.monotonic() - SIGN_OF_LIFE - 1  # so long ago that nobody waits for this process
@@ -115,7 +117,7 @@ async def test_two_who_both_say_yes_pay_once(world: World) -> None:
 
     async with world.service() as first, world.service() as second, anyio.create_task_group() as group:
         for service in (first, second):
-            group.start_soon(lambda service=service: service.generate(REQUEST, before_paying=slow_yes))
+            group.start_soon(partial(service.generate, REQUEST, before_paying=slow_yes))
     assert len(asked) == 2
     assert len(world.records.paid) == 1
 
