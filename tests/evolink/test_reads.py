@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from tests.clock import now
-from tests.evolink.gateway import ONCE, REQUEST, account, answering, moments, read
+from tests.evolink.gateway import ONCE, REQUEST, account, answering, moments, read, saying
 from wan_mcp.errors import (
     Busy,
     ContentRefused,
@@ -26,6 +26,13 @@ pytestmark = pytest.mark.anyio
 
 
 READS = pytest.mark.parametrize("at", ["task", "tasks", "credits", "upload"])
+
+
+async def test_an_answer_about_another_task_says_nothing_of_this_one() -> None:
+    """Its video, its failure and its cost are those of another request."""
+    other = {"id": "task-unified-other", "status": "completed", "results": ["https://a.example.com/b.mp4"]}
+    with pytest.raises(UnreadableAnswer, match="another task"):
+        await saying(other).task("task-unified-cat")
 
 
 @READS

@@ -87,6 +87,42 @@ async def test_an_old_state_does_not_come_back(ledger: OwnerLedger) -> None:
     assert await ledger.observe(task(status="processing"), EPOCH + 61) == done
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+async def test_a_video_that_was_made_is_not_taken_for_one_that_failed(
+    ledger: OwnerLedger, tmp_path: Path, status: str
+) -> None:
+    """It was paid: its link is kept, it counts towards the cap, and an equal request is not paid again."""
+    await make(ledger, credits_reserved=25.5)
+    done = await ledger.observe(task(status="completed", results=("https://a/b.mp4",)), EPOCH + 60)
+    async with owned(tmp_path / "data") as other:  # without a row in memory
+        for one in (ledger, other):
+            assert await one.observe(task(status=status), EPOCH + 100) == done
+    assert await ledger.spent(EPOCH + 100) == 25.5
+    assert (await ledger.claim(intent(), rules(EPOCH + 100))).kind == "repeat"
+
+
+async def test_what_a_task_cost_is_not_replaced_by_what_was_reserved(ledger: OwnerLedger) -> None:
+    """A later answer leaves the cost out."""
+    await make(ledger, credits_reserved=25.5)
+    done = task(status="completed", results=("https://a/b.mp4",), credits_used=40.0)
+    await ledger.observe(done, EPOCH + 60)
+    seen = await ledger.observe(task(status="completed", results=("https://a/b.mp4",)), EPOCH + 100)
+    assert (seen.cost, await ledger.spent(EPOCH + 100)) == (40.0, 40.0)
+
+
+async def test_a_request_that_was_sent_again_late_is_unsaved_for_a_day_from_then_on(
+    ledger: OwnerLedger,
+) -> None:
+    """Its video was made only after the last POST."""
+    entry = await lose(ledger)
+    late = EPOCH + 22 * HOUR
+    await ledger.claim(intent(), rules(late))
+    await ledger.mark_posted(entry.number, Post(late, 0.0), BODY)
+    row = await answered(ledger, entry.number, task(), late)
+    assert await ledger.unsaved(since=late - HOUR) == [row]
+    assert await ledger.unsaved(since=late + 1) == []
+
+
 async def test_progress_alone_is_not_written_at_once(ledger: OwnerLedger) -> None:
     """A task that is watched closely does not wear the disk; its time is refreshed after a while."""
     entry = await make(ledger)

@@ -102,7 +102,10 @@ class Evolink:
             NotFound: when the API knows no such task, or none any more.
             EvolinkError: for everything else that can go wrong.
         """
-        return Task.read((await self._read(f"/v1/tasks/{quote(task_id, safe='')}")).payload)
+        task = Task.read((await self._read(f"/v1/tasks/{quote(task_id, safe='')}")).payload)
+        if task.id != task_id:
+            raise UnreadableAnswer("Evolink answered with another task.", next_step=ASK_LATER)
+        return task
 
     async def credits(self) -> Credits:
         """Read what the account and the key have left. Free; retried within bounds."""

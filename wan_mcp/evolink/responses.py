@@ -27,8 +27,8 @@ USUAL_DURATION = 120.0
 Number = Annotated[float | None, BeforeValidator(values.number)]
 Time = Annotated[float | None, BeforeValidator(values.time)]
 Text = Annotated[str | None, BeforeValidator(values.string)]
-KEPT = ("model", "created", "estimated_time", "credits_reserved")
-"""Facts of a task that do not change, and that not every answer repeats."""
+KEPT = ("model", "created", "estimated_time", "credits_reserved", "credits_used")
+"""Facts of a task that stay true, and that not every answer repeats."""
 
 
 class _Answer(BaseModel):
@@ -74,7 +74,12 @@ class Task(_Answer):
     @property
     def is_over(self) -> bool:
         """Whether its state is final. Completed without a link is not final: the link follows."""
-        return self.status in ("failed", "cancelled") or (self.status == "completed" and bool(self.results))
+        return self.status in ("failed", "cancelled") or self.has_video
+
+    @property
+    def has_video(self) -> bool:
+        """Whether it is completed, and with a link."""
+        return self.status == "completed" and bool(self.results)
 
     def completed_by(self, earlier: Self) -> Self:
         """This state, with the facts that it leaves out and that an earlier answer told."""

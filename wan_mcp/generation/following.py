@@ -68,7 +68,8 @@ class Follower:
             self._runtime.run_until_exit(partial(self._follow, entry, task.id))
 
     async def _follow(self, entry: Entry, task_id: str) -> None:
-        left = max(entry.asked_at, entry.completed_at or 0.0) + LINK_LIFE - self._runtime.clock()
+        since = max(entry.asked_at, *(post.at for post in entry.posts), entry.completed_at or 0.0)
+        left = since + LINK_LIFE - self._runtime.clock()
         try:
             with anyio.move_on_after(left):
                 await self._keep(entry, task_id)

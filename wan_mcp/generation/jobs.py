@@ -44,6 +44,8 @@ class Job:
         self.intent = intent
         self._on_task = on_task
         self.before_paying = before_paying
+        self.is_agreed = before_paying is unasked
+        """Whether the request may be sent."""
         self.progress = Progress()
         self._result: Submitted | None = None
         self._error: WanError | None = None
@@ -176,6 +178,9 @@ class Submitter:
                 await AccountList(self._means.evolink).learn_skew()
                 rules = replace(rules, skew_asked=True)
                 continue
+            if claim.kind == "fresh" and not job.is_agreed:
+                await self._ask(job, entry, picture)
+                continue
             if claim.kind != "busy":
                 with suppress(TakenOver):  # then it is claimed again, and waited for
                     await self._carry_out(job, entry, request, picture, replaces=claim.replaces)
@@ -184,6 +189,13 @@ class Submitter:
                 return
             rules = replace(rules, waited_for=entry.number)
             await anyio.sleep(self._means.delays.joining)
+
+    async def _ask(self, job: Job, entry: Entry, picture: Source) -> None:
+        """Ask before paying. It may take hours, so nothing is held meanwhile, and it is claimed again."""
+        await self._give_up(entry)
+        assert isinstance(picture, Picture)
+        await job.before_paying(picture, job.intent)
+        job.is_agreed = True
 
     async def _learned(self, job: Job, entry: Entry) -> tuple[str, ...]:
         try:
@@ -214,7 +226,6 @@ class Submitter:
                 await Submission(self._means, entry, _recorded(entry), job.progress, found).go_on()
             else:
                 assert isinstance(picture, Picture)
-                await job.before_paying(picture, job.intent)
                 body = await self._prepare(job, request, picture)
                 await Submission(self._means, entry, body, job.progress, found).begin()
         except anyio.get_cancelled_exc_class():

@@ -169,8 +169,8 @@ class TaskReader:
         except LedgerError as error:
             logger.warning("the ledger could not be kept current: %s", error)
         if entry is not None and entry.task is not None:
-            # An answer that comes late, or leaves the links out, does not undo a completion.
-            is_undone = entry.task.status == "completed" and entry.task.is_over and not task.is_over
+            # An answer that comes late, leaves the links out, or says failed does not undo a completion.
+            is_undone = entry.task.has_video and not task.has_video
             task = entry.task if is_undone else task.completed_by(entry.task)
         self.take_in(task)
         return self.snapshot(task, await on_this_disk(entry) if entry else None)

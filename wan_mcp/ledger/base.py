@@ -171,7 +171,7 @@ class OwnerLedger(Protocol):
         """The requests, newest first, that are unfinished, or completed and not saved.
 
         Args:
-            since: Unix seconds; those that were asked for and completed before are left out.
+            since: Unix seconds; those that were asked for, last sent and completed before are left out.
         """
         ...
 

@@ -55,7 +55,7 @@ def unsaved(database: sqlite3.Connection, owner: str, since: float) -> list[Entr
     found = database.execute(
         "SELECT * FROM entries WHERE owner = ? AND status IN ('pending', 'processing', 'completed')"
         " AND saved IS NULL AND idempotency_key IS NOT NULL AND same_as IS NULL"
-        " AND max(asked_at, coalesce(completed_at, 0)) > ? ORDER BY asked_at DESC",
+        " AND max(asked_at, coalesce(reposted_at, 0), coalesce(completed_at, 0)) > ? ORDER BY asked_at DESC",
         (owner, since),
     )
     return [entry_of(row) for row in found]
@@ -189,7 +189,7 @@ def is_news(entry: Entry, task: Task, now: float) -> bool:
     """Whether a state that was just read is worth a write."""
     if entry.task is None:
         return True
-    if entry.task.is_over and not task.is_over:
+    if (entry.task.is_over and not task.is_over) or (entry.task.has_video and not task.has_video):
         return False
     quiet = {"progress": entry.task.progress, "estimated_time": entry.task.estimated_time}
     changed = entry.task != task.model_copy(update=quiet)
