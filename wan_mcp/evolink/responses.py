@@ -101,7 +101,7 @@ class Task(_Answer):
             model=payload.get("model"),
             created=values.time(payload.get("created")) or payload.get("created_at"),
             estimated_time=info.get("estimated_time"),
-            results=values.links(payload.get("results")) or values.links(payload.get("result_data")),
+            results=values.links(payload.get("results")) + values.links(payload.get("result_data")),
             credits_reserved=usage.get("credits_reserved"),
             credits_used=values.first_number(usage.get("credits_used"), cost.get("credits")),
             error=_task_error(error) if status == "failed" else None,
