@@ -142,6 +142,13 @@ class Credits(_Answer):
     key_used: Number = None
     key_unlimited: bool = False
 
+    @property
+    def spendable(self) -> float:
+        """What the account has, or less where the key has a limit of its own."""
+        if self.key_unlimited or self.key_remaining is None:
+            return self.remaining
+        return min(self.remaining, self.key_remaining)
+
     @classmethod
     def read(cls, payload: object) -> Self:
         """Read the answer of ``GET /v1/credits``.
