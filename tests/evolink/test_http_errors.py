@@ -197,7 +197,7 @@ def test_moderation_is_known_by_its_code_alone() -> None:
         (402, "insufficient_user_quota", "balance"),
         (402, "key_quota_exhausted", "key's own limit"),
         (402, "key_daily_quota_exhausted", "tomorrow"),
-        (402, "", "get_credits"),
+        (402, "", "add credits"),
         (401, "", "EVOLINK_API_KEY"),
         (401, "KEY_EXPIRED", "https://evolink.ai/dashboard/keys"),
         (403, "KEY_MODEL_NOT_ALLOWED", "Allow this model"),

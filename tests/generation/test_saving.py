@@ -32,7 +32,7 @@ from tests.videos.host import (
     status,
 )
 from tests.world import KEY, World
-from wan_mcp.errors import LedgerError, LinkDead, VideoError
+from wan_mcp.errors import LedgerError, LinkDead, LinkFailed, VideoError
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.service import VideoService
 from wan_mcp.ledger import Saved
@@ -272,6 +272,17 @@ async def test_a_link_that_is_dead_for_good_is_said(
     assert advice in caught.value.next_step
     assert len(cinema.host.requests) == (1 if fresh == LINK else 2)
     assert files(cinema.folder) == {}
+
+
+async def test_a_host_that_is_down_after_the_links_expired_is_not_tried_again(cinema: Cinema) -> None:
+    """The error says that the video is gone, as all other answers about that task do."""
+    cinema.link_to(LINK)
+    await cinema.service.get_task(cinema.task_id)
+    await anyio.sleep(25 * 3600)
+    cinema.host.script += [status(503)] * 4
+    with pytest.raises(LinkFailed, match="could not be downloaded") as caught:
+        await cinema.save()
+    assert caught.value.next_step.startswith("The video is gone; generate_video with another take")
 
 
 async def test_a_dead_link_is_said_when_the_task_cannot_be_read_any_more(cinema: Cinema) -> None:

@@ -77,6 +77,32 @@ async def test_out_of_credits_says_what_is_needed_what_is_left_and_where_to_get_
     assert len(world.records.paid) == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "key", "advice"),
+    [
+        ("", {"remaining_credits": 2}, "This key's own limit is used up: the user can raise it"),
+        (
+            "quota_exceeded",
+            {"remaining_credits": 2},
+            "This key's own limit is used up: the user can raise it",
+        ),
+        ("key_daily_quota_exhausted", {"remaining_credits": 2}, "wait until tomorrow"),
+        ("", {"remaining_credits": 2, "unlimited_credits": True}, "the user can add credits"),
+    ],
+)
+async def test_where_the_key_has_too_little_credits_are_not_what_to_add(
+    world: World, code: str, key: dict[str, object], advice: str
+) -> None:
+    """Also where the refusal does not say which limit it is, but the balance shows it."""
+    world.sandbox.faults.add(Fault("submit", "status", status=402, code=code))
+    body = {"data": {"user": {"remaining_credits": 1000}, "token": key}}
+    world.sandbox.faults.add(Fault("credits", "patch", body=body))
+    async with world.client() as client:
+        refused = await call(client, "generate_video", **ARGUMENTS)
+    assert advice in text(refused)
+    assert ("add credits" in text(refused)) == ("add credits" in advice)
+
+
 @pytest.mark.parametrize("kind", ["dropped", "garbage", "slow", "status"])
 async def test_a_balance_that_cannot_be_read_is_left_out(world: World, kind: str) -> None:
     """The refusal comes all the same, a few seconds later at most."""

@@ -154,14 +154,11 @@ def _retry_after(value: str, now: datetime) -> float | None:
 
 _DASHBOARD = "in the Evolink dashboard, https://evolink.ai/dashboard"
 _TOP_UP = f"the user can add credits {_DASHBOARD}; then make the same request again."
+RAISE_KEY_LIMIT = f"This key's own limit is used up: the user can raise it {_DASHBOARD}, or set another key."
 _CHECK_KEY = "Check EVOLINK_API_KEY; keys are at https://evolink.ai/dashboard/keys."
 _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
     (BALANCE, OutOfCredits, f"The account's balance is too low: {_TOP_UP}"),
-    (
-        KEY_LIMIT,
-        OutOfCredits,
-        f"This key's own limit is used up: the user can raise it {_DASHBOARD}, or set another key.",
-    ),
+    (KEY_LIMIT, OutOfCredits, RAISE_KEY_LIMIT),
     (
         KEY_DAILY_LIMIT,
         OutOfCredits,
@@ -178,7 +175,7 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
 ]
 _BY_STATUS: dict[int, tuple[type[EvolinkError], str]] = {
     401: (Unauthorized, _CHECK_KEY),
-    402: (OutOfCredits, f"Check get_credits; {_TOP_UP}"),
+    402: (OutOfCredits, f"The credits do not suffice: {_TOP_UP}"),
     403: (Unauthorized, _CHECK_KEY),
     404: (NotFound, "Check the id with list_tasks; finished tasks are forgotten after some time."),
     429: (Busy, ASK_LATER),

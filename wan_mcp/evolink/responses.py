@@ -106,7 +106,7 @@ class Task(_Answer):
             model=payload.get("model"),
             created=values.time(payload.get("created")) or payload.get("created_at"),
             estimated_time=info.get("estimated_time"),
-            results=values.links(payload.get("results")) or values.links(payload.get("result_data")),
+            results=values.links(payload.get("results")) + values.links(payload.get("result_data")),
             credits_reserved=usage.get("credits_reserved"),
             credits_used=values.first_number(usage.get("credits_used"), cost.get("credits")),
             error=_task_error(error) if status == "failed" else None,
@@ -146,6 +146,13 @@ class Credits(_Answer):
     key_remaining: Number = None
     key_used: Number = None
     key_unlimited: bool = False
+
+    @property
+    def spendable(self) -> float:
+        """What the account has, or less where the key has a limit of its own."""
+        if self.key_unlimited or self.key_remaining is None:
+            return self.remaining
+        return min(self.remaining, self.key_remaining)
 
     @classmethod
     def read(cls, payload: object) -> Self:

@@ -147,12 +147,12 @@ def display(value: object) -> str:
 
 
 def links(value: object) -> tuple[str, ...]:
-    """URL strings, or objects with one under ``url`` or ``video_url``."""
-    found = []
+    """URL strings, or objects with one under ``video_url`` or ``url``, or both; each address once."""
+    found: dict[str, None] = {}
     for item in value if isinstance(value, list | tuple) else [value]:
-        link = string((item.get("url") or item.get("video_url")) if isinstance(item, dict) else item)
-        if link and link.startswith(("https://", "http://")):
-            found.append(link)
+        for name in (item.get("video_url"), item.get("url")) if isinstance(item, dict) else (item,):
+            if (link := string(name)) and link.lower().startswith(("https://", "http://")):
+                found[link] = None
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from wan_mcp.errors import OutcomeUnknown, OutOfCredits, StillUnderWay, WanError
 from wan_mcp.evolink import Credits, Task
+from wan_mcp.evolink.http_errors import KEY_DAILY_LIMIT, RAISE_KEY_LIMIT
 from wan_mcp.evolink.prices import cost_text
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Entry, Intent
@@ -67,8 +68,8 @@ def balance_text(credits: Credits) -> str:
     text = f"The account has {cost_text(credits.remaining)} left."
     if credits.key_unlimited:
         return text + " This key has no limit of its own."
-    if credits.key_remaining is not None and credits.key_remaining < credits.remaining:
-        return text + f" This key may spend up to {cost_text(credits.key_remaining)}."
+    if credits.spendable < credits.remaining:
+        return text + f" This key may spend up to {cost_text(credits.spendable)}."
     return text
 
 
@@ -81,9 +82,12 @@ def out_of_credits(error: OutOfCredits, estimate: float, left: Credits | None) -
         left: the balance; None where it could not be read.
     """
     balance = "" if left is None else balance_text(left)
+    next_step = error.next_step
+    if left is not None and left.spendable < estimate <= left.remaining and error.code not in KEY_DAILY_LIMIT:
+        next_step = RAISE_KEY_LIMIT  # not every refusal says which limit it is; credits would not help
     return OutOfCredits(
         f"{error.message} This video needs about {cost_text(estimate)}. {balance}".strip(),
-        next_step=error.next_step,
+        next_step=next_step,
         charged=error.charged,
         status=error.status,
         code=error.code,

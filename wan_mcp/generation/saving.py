@@ -145,11 +145,13 @@ def _failed(snapshot: TaskSnapshot, failures: list[LinkFailed]) -> LinkFailed:
         advice = "It should still work: call save_video again in a few minutes."
     elif life is None and not is_dead:
         advice = "Call save_video again later."
+    # Once the links have expired, another attempt does not help.
+    steps = [] if snapshot.has_expired else [failure.next_step for failure in failures]
     said = " ".join(dict.fromkeys(failure.message for failure in failures))
     if len(failures) > 1:
         said = f"None of the {len(failures)} links gave the video. {said}"
     return (LinkDead if is_dead else LinkFailed)(
         said,
-        next_step=next((failure.next_step for failure in failures if failure.next_step), advice),
+        next_step=next(filter(None, steps), advice),
         task_id=snapshot.task.id,
     )
