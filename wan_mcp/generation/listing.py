@@ -14,24 +14,27 @@ PROMPT_SHOWN = 60
 
 
 class TaskLine(BaseModel):
-    """One request or task; what is not known is absent."""
+    """One request or task."""
 
     id: Annotated[str | None, Field(description="Absent while unknown")] = None
     status: EntryStatus
-    asked: Annotated[str, Field(description="When, for a person")]
+    asked: str
+    """When, for a person."""
     asked_at: Annotated[str, Field(description="ISO 8601, UTC")]
     """Both are empty where the ledger holds no time that can be shown."""
-    prompt: Annotated[str | None, Field(description="Its beginning; absent for tasks made elsewhere")] = None
+    prompt: str | None = None
+    """Its beginning; absent for tasks made elsewhere."""
     take: int | None = None
     duration: Annotated[int | None, Field(description="Seconds")] = None
     quality: str | None = None
     picture: Annotated[str | None, Field(description="File name or host")] = None
     progress: float | None = None
-    saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
-    missing: Annotated[str | None, Field(description="Path of the saved video, no longer there")] = None
+    saved_to: Annotated[str | None, Field(description="Path")] = None
+    missing: Annotated[str | None, Field(description="Path of a file that is gone")] = None
     link: Annotated[str | None, Field(description="Until when it works, or when it expired")] = None
     expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
-    results: Annotated[list[str] | None, Field(description="Links that work")] = None
+    results: list[str] | None = None
+    """Links that work."""
     credits: Annotated[float, Field(description="Used, else reserved, else estimated")]
     dollars: str
     error: str | None = None

@@ -66,20 +66,24 @@ class TaskView(BaseModel):
     progress: Annotated[float | None, Field(description="Percent")] = None
     model: str | None = None
     created: Annotated[float | None, Field(description="Unix seconds")] = None
-    estimated_time: Annotated[float | None, Field(description="Seconds of the generation")] = None
-    results: Annotated[list[str] | None, Field(description="Video links that work")] = None
-    expires_at: Annotated[str | None, Field(description="When the links expire, ISO 8601, UTC")] = None
-    saved_to: Annotated[str | None, Field(description="Path of the saved video")] = None
+    estimated_time: Annotated[float | None, Field(description="Seconds in all")] = None
+    results: list[str] | None = None
+    """Links of the video, while they work."""
+    expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
+    saved_to: Annotated[str | None, Field(description="Path")] = None
     file: FileView | None = None
-    take: Annotated[int | None, Field(description="Which version of the same request")] = None
-    duration: Annotated[int | None, Field(description="Seconds of video")] = None
+    take: int | None = None
+    """Which version of the same request."""
+    duration: Annotated[int | None, Field(description="Seconds")] = None
     quality: str | None = None
     credits: CreditsView | None = None
     dollars: str | None = None
     error: ErrorView | None = None
     image: ImageView | None = None
-    repeated: Annotated[bool | None, Field(description="True: requested before, nothing new was paid")] = None
-    next: Annotated[str, Field(description="What to do now")]
+    repeated: bool | None = None
+    """True: requested before, nothing new was paid."""
+    next: str
+    """What to do now."""
 
     @classmethod
     def of(cls, snapshot: TaskSnapshot, saves_to: Path | None = None) -> "TaskView":
@@ -209,7 +213,8 @@ class ListView(BaseModel):
     """Tasks, newest first."""
 
     tasks: list[TaskLine]
-    next: Annotated[str, Field(description="What to do now")]
+    next: str
+    """What to do now."""
 
 
 def list_result(entries: list[Entry], now: float, saves_to: Path | None) -> CallToolResult:
