@@ -2,6 +2,7 @@
 
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,9 +13,13 @@ from mcp import Client
 
 from tests.calls import ARGUMENTS, answer, call
 from tests.clock import now
-from tests.world import World
+from tests.generation.gateway import API
+from tests.world import KEY, World
 from wan_mcp.evolink import Task
 from wan_mcp.generation.expectation import Expectation
+from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.status import TaskReader
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -157,3 +162,27 @@ async def test_a_percentage_that_has_stopped_does_not_make_the_time_left_jump(wo
     times = [left for _, left in shown]
     assert len(times) > 2
     assert sum(after > before for before, after in pairwise(times)) <= 1
+
+
+async def test_what_another_program_has_read_counts_from_when_it_read_it(world: World) -> None:
+    """Its percentage is as old as that read: the time left is what that program tells, too."""
+    world.sandbox.faults.add(Fault("submit", "patch", body={"task_info": None}), told(task_info=None))
+    folder = Path(world.environ["WAN_MCP_DATA_DIR"])
+    one, other = SqliteLedger(folder), SqliteLedger(folder)
+    first, second = (
+        TaskReader(world.evolink(), ledger.for_owner(API, KEY), now, changed=lambda task_id: None)
+        for ledger in (one, other)
+    )
+    async with world.service() as service:
+        task_id = (await service.generate(GenerationRequest.model_validate(ARGUMENTS))).task.id
+    await anyio.sleep(30)
+    await second.poll(task_id, 0)
+    await anyio.sleep(30)
+    await first.read(task_id)
+    await anyio.sleep(15)
+    reads = world.records.reads
+    snapshot, _ = await second.poll(task_id, 20)
+    await one.aclose()
+    await other.aclose()
+    assert world.records.reads == reads
+    assert snapshot.time_left == pytest.approx(45, abs=2)

@@ -133,17 +133,22 @@ class VideoService:
         except OutOfCredits as error:
             estimate = prices.estimate(request.duration, request.quality)
             raise outcomes.out_of_credits(error, estimate, await self._balance()) from error
-        assert submitted.entry.task is not None
-        self._tasks.take_in(submitted.entry.task)
-        snapshot = self._tasks.snapshot(submitted.entry.task, await on_this_disk(submitted.entry))
-        age = self._runtime.clock() - (submitted.entry.known_at or 0)
-        if submitted.repeated and not snapshot.task.is_over and age > FRESH:
-            with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
-                snapshot = await self.get_task(snapshot.task.id)
+        snapshot = await self._present(submitted, deadline)
         if isinstance(picture, Picture):
             is_made = snapshot.task.status == "completed"  # then Evolink has fetched the picture
             notes = tuple(note for note in picture.notes if not (is_made and note == SIGNED))
         return replace(snapshot, image=submitted.entry.image, notes=notes, submitted=submitted)
+
+    async def _present(self, submitted: Submitted, deadline: float) -> TaskSnapshot:
+        """The task of a request; read again where it was recorded a while ago."""
+        entry = submitted.entry
+        assert entry.task is not None
+        self._tasks.take_in(entry.task)
+        age = self._runtime.clock() - (entry.known_at or 0)
+        if submitted.repeated and not entry.task.is_over and age > FRESH:
+            with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
+                return await self.get_task(entry.task.id)
+        return self._tasks.snapshot(entry.task, await on_this_disk(entry))
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
         """Read a task once; where it cannot be read, answer what the ledger knows of it.
