@@ -16,6 +16,7 @@ from wan_mcp.generation.service import Services
 from wan_mcp.generation.status import TaskChanged
 from wan_mcp.server.prompts import add_prompts
 from wan_mcp.server.resources import TaskNotifier, TaskResources, add_resources
+from wan_mcp.server.task_extension import TaskExtension
 from wan_mcp.server.text import INSTRUCTIONS
 from wan_mcp.server.tool import StrictTool
 from wan_mcp.server.tools import TOOLS
@@ -67,6 +68,7 @@ def create_server(
         lifespan=lifespan,
         log_level=settings.log_level,
         subscriptions=bus,
+        extensions=[TaskExtension()],
     )
     add_resources(server, tasks, notifier)
     add_prompts(server)

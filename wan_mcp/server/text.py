@@ -46,7 +46,7 @@ def next_step(snapshot: TaskSnapshot, saves_to: Path | None = None) -> str:
     elif task.is_over:
         said = [*_history(snapshot), _after_failure(snapshot)]
     else:
-        said = [*_history(snapshot), *_last_read(snapshot), _while_running(snapshot, saves_to)]
+        said = [*_history(snapshot), *last_read(snapshot), _while_running(snapshot, saves_to)]
     return " ".join(said)
 
 
@@ -148,7 +148,7 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
     return " ".join(said)
 
 
-def _last_read(snapshot: TaskSnapshot) -> list[str]:
+def last_read(snapshot: TaskSnapshot) -> list[str]:
     """Why a running task is shown as it was, and from when that is."""
     said = []
     if snapshot.asked_to_wait is not None:

@@ -1,0 +1,393 @@
+"""The tasks extension: a client that declares it waits for a video by itself, at the schedule's pace."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, MCPError
+from mcp.types import CallToolResult
+
+from tests.calls import ARGUMENTS, answer, call, text
+from tests.clock import EPOCH
+from tests.server.tasks_client import TASKS, ask, tasks_client
+from tests.world import KEY, World
+from wan_mcp.evolink.values import iso
+from wan_mcp.sandbox import Fault
+
+pytestmark = pytest.mark.anyio
+
+METHODS = ("tasks/get", "tasks/update", "tasks/cancel")
+UNKNOWN_ID = "task-unified-1757169743-7cvnl5zw"
+INVALID_PARAMS, METHOD_NOT_FOUND, INTERNAL_ERROR, MISSING_CAPABILITY = -32602, -32601, -32603, -32021
+
+
+async def begin(client: Client) -> str:
+    """The id of a new task."""
+    return str((await answer(client, "generate_video", **ARGUMENTS))["id"])
+
+
+def plain(result: CallToolResult) -> dict[str, Any]:
+    """A result without what differs between two calls: the protocol's own data, and Evolink's request id."""
+    dumped = result.model_dump_json(by_alias=True, exclude={"meta"}, exclude_none=True)
+    return dict(json.loads(re.sub(r"request id \w+", "request id", dumped)))
+
+
+async def refusal(client: Client, method: str, task_id: str) -> MCPError:
+    with pytest.raises(MCPError) as caught:
+        await ask(client.session, method, task_id)
+    return caught.value
+
+
+async def test_one_call_waits_to_the_end(world: World) -> None:
+    """The client asks by itself; at the end it has the answer that the tool gives."""
+    async with tasks_client(world) as (client, extension):
+        task_id = await begin(client)
+        done = await call(client, "wait_for_task", task_id=task_id)
+        reads = world.records.reads
+        assert plain(done) == plain(await call(client, "wait_for_task", task_id=task_id))
+    assert done.structured_content is not None
+    assert done.structured_content["status"] == "completed"
+    assert len(extension.created) == 1
+    assert {state["status"] for state in extension.states[:-1]} == {"working"}
+    assert reads <= len(extension.states) + 1
+
+
+async def test_a_running_task_is_answered_at_once(world: World) -> None:
+    """As the extension has it, name by name."""
+    async with tasks_client(world) as (client, extension):
+        task_id = await begin(client)
+        await anyio.sleep(60)
+        await call(client, "wait_for_task", task_id=task_id)
+    created, seen = extension.created[0], extension.states[0]
+    message, interval = created.pop("statusMessage"), created.pop("pollIntervalMs")
+    assert created == {
+        "resultType": "task",
+        "taskId": task_id,
+        "status": "working",
+        "createdAt": iso(EPOCH),
+        "lastUpdatedAt": iso(EPOCH + 60),
+        "ttlMs": 86_400_000,
+    }
+    assert message.startswith("processing, 5")
+    assert isinstance(interval, int)
+    assert 2000 <= interval <= 20_000
+    assert seen.keys() == created.keys() | {"statusMessage", "pollIntervalMs"}
+    assert (seen["resultType"], seen["status"], seen["createdAt"]) == (
+        "complete",
+        "working",
+        created["createdAt"],
+    )
+
+
+async def test_a_task_that_is_over_is_completed_with_the_answer_of_the_tool(world: World) -> None:
+    """Also when it is asked for again."""
+    async with tasks_client(world) as (client, extension):
+        task_id = await begin(client)
+        await anyio.sleep(200)
+        done = await call(client, "wait_for_task", task_id=task_id)
+        state = await ask(client.session, "tasks/get", task_id)
+        again = await ask(client.session, "tasks/get", task_id)
+    assert extension.created == []
+    assert state == again
+    assert state.pop("result") == plain(done)
+    assert state == {
+        "resultType": "complete",
+        "taskId": task_id,
+        "status": "completed",
+        "statusMessage": "completed, 100 %",
+        "createdAt": iso(EPOCH),
+        "lastUpdatedAt": iso(EPOCH + 200),
+        "ttlMs": 86_400_000,
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"task_id": ""},
+        {"task_id": "x"},
+        {"task_id": 7},
+        {"task_id": None},
+        {"task_id": UNKNOWN_ID},
+        {"task_id": "$id", "timeout_seconds": -1},
+        {"task_id": "$id", "timeout_seconds": "soon"},
+        {"task_id": "$id", "timeout": 5},
+        {"task_id": "$id", "timeout_seconds": 0},
+        {"task_id": "$id", "timeout_seconds": "0"},
+    ],
+)
+async def test_what_cannot_be_waited_for_is_left_to_the_tool(world: World, arguments: dict[str, Any]) -> None:
+    """Wrong arguments, unknown tasks and a wait of no time are answered as for every other client."""
+    async with tasks_client(world) as (client, extension), world.client() as other:
+        task_id = await begin(client)
+        await anyio.sleep(60)
+        given = arguments | ({"task_id": task_id} if arguments.get("task_id") == "$id" else {})
+        told, expected = [await call(one, "wait_for_task", **given) for one in (client, other)]
+        assert plain(told) == plain(expected)
+    assert extension.created == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"timeout_seconds": None}, {"timeout_seconds": 3}, {"timeout_seconds": "45"}]
+)
+async def test_every_other_wait_is_a_task(world: World, arguments: dict[str, Any]) -> None:
+    """However long it was to be: it takes no turn of a model."""
+    async with tasks_client(world) as (client, extension):
+        done = await answer(client, "wait_for_task", task_id=await begin(client), **arguments)
+    assert done["status"] == "completed"
+    assert len(extension.created) == 1
+
+
+async def test_without_a_key_the_tool_says_how_to_get_one(world: World) -> None:
+    """And so do the methods, as an error of the server."""
+    async with tasks_client(world, EVOLINK_API_KEY="") as (client, _):
+        told = await call(client, "wait_for_task", task_id=UNKNOWN_ID)
+        assert told.is_error
+        for method in METHODS:
+            error = await refusal(client, method, UNKNOWN_ID)
+            assert (error.code, error.message) == (INTERNAL_ERROR, text(told))
+    assert world.records.calls == []
+
+
+async def test_every_other_tool_is_what_it_was(world: World) -> None:
+    """The id of a new video, and all reads, reach the model at once."""
+    async with tasks_client(world) as (client, extension), world.client() as other:
+        task_id = await begin(client)
+        for tool, arguments in (("get_task", {"task_id": task_id}), ("list_tasks", {}), ("get_credits", {})):
+            assert await call(client, tool, **arguments) == await call(other, tool, **arguments)
+        assert await client.list_tools() == await other.list_tools()
+    assert extension.created == []
+
+
+async def test_it_is_declared_where_it_can_be_used(world: World) -> None:
+    """In the discovery of the protocol of 2026; the older one has no place for it."""
+    async with world.client() as client:
+        assert client.server_capabilities.extensions is not None
+        assert client.server_capabilities.extensions[TASKS] == {}
+    async with world.client("legacy") as client:
+        assert client.server_capabilities.extensions is None
+
+
+async def test_a_client_that_does_not_declare_it_is_told_so(world: World) -> None:
+    """Its waits are ordinary ones; the methods name what it lacks, whatever the id."""
+    async with world.client() as client:
+        task_id = await begin(client)
+        waited = await answer(client, "wait_for_task", task_id=task_id)
+        assert waited["status"] == "processing"
+        for method in METHODS:
+            for asked in (task_id, UNKNOWN_ID, "x"):
+                error = await refusal(client, method, asked)
+                assert error.code == MISSING_CAPABILITY
+                assert error.data == {"requiredCapabilities": {"extensions": {TASKS: {}}}}
+
+
+async def test_the_older_protocol_does_not_know_it(world: World) -> None:
+    """Also where the client would like to have it."""
+    async with tasks_client(world, "legacy") as (client, extension):
+        task_id = await begin(client)
+        assert (await answer(client, "wait_for_task", task_id=task_id))["status"] == "processing"
+        for method in METHODS:
+            assert (await refusal(client, method, task_id)).code == METHOD_NOT_FOUND
+    assert extension.created == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "task_id", [UNKNOWN_ID, "", "x", "task-" + "x" * 200, "task-unified-1/../credits", "task-\u00e4"]
+)
+async def test_an_id_that_is_none_is_refused(world: World, method: str, task_id: str) -> None:
+    """Unknown, and malformed: those are not even asked for."""
+    async with tasks_client(world) as (client, _):
+        assert (await refusal(client, method, task_id)).code == INVALID_PARAMS
+    assert world.records.reads == int(task_id == UNKNOWN_ID)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_the_task_of_another_owner_is_unknown(world: World, method: str) -> None:
+    """Although this machine's ledger has it; the tool says so, too."""
+    async with world.client() as owner:
+        task_id = await begin(owner)
+    await anyio.sleep(130)  # so that it could not be too new to be known
+    world.sandbox.key = f"{KEY}-two"
+    world.sandbox.faults.add(Fault("task", "status", times=None, status=404))
+    async with tasks_client(world, EVOLINK_API_KEY=f"{KEY}-two") as (client, extension):
+        assert (await refusal(client, method, task_id)).code == INVALID_PARAMS
+        assert (await call(client, "wait_for_task", task_id=task_id)).is_error
+    assert extension.created == []
+
+
+async def test_a_failed_generation_is_completed(world: World) -> None:
+    """The call did not fail: it says why there is no video, and that nothing was charged."""
+    world.sandbox.faults.add(Fault("submit", "fail", code="content_policy_violation"))
+    async with tasks_client(world) as (client, extension):
+        done = await call(client, "wait_for_task", task_id=await begin(client))
+    assert not done.is_error
+    assert "was not charged" in text(done)
+    assert extension.states[-1]["status"] == "completed"
+    assert extension.states[-1]["statusMessage"].startswith("failed")
+
+
+async def test_an_error_that_ends_a_wait_is_its_result(world: World) -> None:
+    """A key that is refused in the middle: completed, with what the tool answers then."""
+    async with tasks_client(world) as (client, extension):
+        task_id = await begin(client)
+        world.sandbox.faults.add(Fault("task", "status", times=None, after=1, status=401))
+        done = await call(client, "wait_for_task", task_id=task_id)
+        now = await call(client, "wait_for_task", task_id=task_id, timeout_seconds=0)
+        assert plain(done) == plain(now)
+    assert done.is_error
+    assert extension.states[-1]["status"] == "completed"
+
+
+async def test_a_task_that_is_too_new_to_be_known_is_working(world: World) -> None:
+    """For its first two minutes, as in every wait."""
+    world.sandbox.faults.add(Fault("task", "status", times=3, status=404))
+    async with tasks_client(world) as (client, extension):
+        done = await answer(client, "wait_for_task", task_id=await begin(client))
+    assert done["status"] == "completed"
+    assert "The last read failed" in extension.states[0]["statusMessage"]
+
+
+async def test_a_gateway_that_is_down_for_a_while_ends_no_wait(world: World) -> None:
+    """The task is shown as it was known, with why it could not be read; later with its video."""
+    async with tasks_client(world) as (client, extension):
+        task_id = await begin(client)
+        await answer(client, "get_task", task_id=task_id)
+        world.sandbox.faults.add(Fault("task", "status", times=5, status=503))
+        done = await answer(client, "wait_for_task", task_id=task_id)
+    assert done["status"] == "completed"
+    assert any("The last read failed" in state["statusMessage"] for state in extension.states)
+    assert not any("The last read failed" in state["statusMessage"] for state in extension.states[-1:])
+
+
+async def test_a_task_of_which_nothing_is_known_is_working_while_the_gateway_is_down(world: World) -> None:
+    """Nobody can say that it is unknown."""
+    world.sandbox.faults.add(Fault("task", "status", times=None, status=503))
+    async with tasks_client(world) as (client, _):
+        state = await ask(client.session, "tasks/get", UNKNOWN_ID)
+        for method in METHODS[1:]:
+            assert await ask(client.session, method, UNKNOWN_ID) == {"resultType": "complete"}
+    assert state["status"] == "working"
+    assert "The last read failed" in state["statusMessage"]
+
+
+async def test_a_task_that_evolink_has_forgotten_is_over(world: World) -> None:
+    """Waiting would not help: the answer says what to do, as that of the tool."""
+    async with tasks_client(world) as (client, extension):
+        task_id = await begin(client)
+        await anyio.sleep(130)
+        world.sandbox.faults.add(Fault("task", "status", times=None, status=404))
+        state = await ask(client.session, "tasks/get", task_id)
+        told = await call(client, "wait_for_task", task_id=task_id)
+    assert extension.created == []
+    assert state["status"] == "completed"
+    assert state["result"] == plain(told)
+
+
+async def test_updates_and_cancellations_are_accepted_and_change_nothing(world: World) -> None:
+    """There is no way to cancel a video: it is waited for, kept and told as before."""
+    async with tasks_client(world, WAN_MCP_AUTOSAVE="1") as (client, _):
+        task_id = await begin(client)
+        for method in METHODS[1:]:
+            assert await ask(client.session, method, task_id) == {"resultType": "complete"}
+        assert (await ask(client.session, "tasks/get", task_id))["status"] == "working"
+        done = await answer(client, "wait_for_task", task_id=task_id)
+        for method in METHODS[1:]:
+            assert await ask(client.session, method, task_id) == {"resultType": "complete"}
+    assert await anyio.Path(done["saved_to"]).is_file()
+
+
+# The pace
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses without jitter, so that reads can be counted."""
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+
+
+async def scheduled(folder: Path, seconds: float) -> int:
+    """How often the API is asked while one plain client waits for one task to its end."""
+    world = World(folder, seconds=seconds)
+    async with world.client() as client:
+        task_id = await begin(client)
+        while (await answer(client, "wait_for_task", task_id=task_id))["status"] != "completed":
+            pass
+    return world.records.reads
+
+
+@pytest.mark.usefixtures("steady")
+@pytest.mark.parametrize("autosave", ["0", "1"])
+async def test_a_client_that_asks_all_the_time_causes_no_more_reads(tmp_path: Path, autosave: str) -> None:
+    """Every 10 ms, while the task is running and after: it is read as often as for one that waits."""
+    world = World(tmp_path, seconds=30)
+    async with tasks_client(world, WAN_MCP_AUTOSAVE=autosave) as (client, _):
+        task_id, after = await begin(client), 0
+        while after < 500:
+            state = await ask(client.session, "tasks/get", task_id)
+            after += state["status"] == "completed"
+            await anyio.sleep(0.01)
+    assert world.records.reads <= await scheduled(tmp_path / "alone", 30) + 1
+    assert sum(one.at == "result" for one in world.records.calls) == int(autosave)
+
+
+@pytest.mark.usefixtures("steady")
+async def test_all_who_follow_a_task_share_its_reads(tmp_path: Path) -> None:
+    """A wait, a client of the extension, repeated reads and the server itself, at the same time."""
+    world = World(tmp_path, seconds=120)
+    async with (
+        tasks_client(world, WAN_MCP_AUTOSAVE="1") as (client, _),
+        anyio.create_task_group() as group,
+    ):
+        task_id = await begin(client)
+
+        async def wait() -> None:
+            while (await answer(client, "wait_for_task", task_id=task_id))["status"] != "completed":
+                pass
+
+        async def read() -> None:
+            while (await answer(client, "get_task", task_id=task_id))["status"] != "completed":
+                await anyio.sleep(
+                    (await ask(client.session, "tasks/get", task_id)).get("pollIntervalMs", 0) / 1000
+                )
+
+        for follow in (wait, wait, read):
+            group.start_soon(follow)
+    assert world.records.reads <= await scheduled(tmp_path / "alone", 120) + 1
+
+
+async def test_a_video_that_cannot_be_saved_is_not_fetched_all_the_time(world: World) -> None:
+    """However often a client asks for a task that is over."""
+    world.sandbox.faults.add(Fault("result", "status", times=None, status=503))
+    async with tasks_client(world, WAN_MCP_AUTOSAVE="1") as (client, _):
+        task_id = await begin(client)
+        await anyio.sleep(200)
+        before = len(world.records.calls)
+        for _ in range(200):
+            state = await ask(client.session, "tasks/get", task_id)
+            await anyio.sleep(0.01)
+    assert "Automatic saving failed" in str(state["result"])
+    assert len(world.records.calls) - before <= 12
+
+
+# Restarts
+
+
+async def test_a_new_server_goes_on(world: World) -> None:
+    """Nothing is kept but the ledger, and not even that is needed."""
+    async with tasks_client(world) as (client, _):
+        task_id = await begin(client)
+        assert (await ask(client.session, "tasks/get", task_id))["status"] == "working"
+    async with tasks_client(world) as (client, _):
+        assert (await ask(client.session, "tasks/get", task_id))["status"] == "working"
+    async with tasks_client(world, WAN_MCP_DATA_DIR=world.environ["WAN_MCP_DATA_DIR"] + "-lost") as (
+        client,
+        _,
+    ):
+        assert (await ask(client.session, "tasks/get", task_id))["status"] == "working"
+        await anyio.sleep(200)
+        assert (await ask(client.session, "tasks/get", task_id))["status"] == "completed"

@@ -1,0 +1,142 @@
+"""The tasks extension (SEP-2663) on ``wait_for_task``: a client that declares it waits without its model.
+
+There is no store. The extension's task is Evolink's task, so a server that was started anew, or another one,
+answers for it as well. ``generate_video`` stays an ordinary call: its task id has to reach the model.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mcp import MCPError
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.extension import Extension, MethodBinding
+from mcp.server.mcpserver import require_client_extension
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
+from mcp.types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ClientCapabilities,
+    RequestParams,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from wan_mcp.errors import NotFound, NotKnownYet, SettingsError, WanError
+from wan_mcp.evolink import Task
+from wan_mcp.evolink.values import iso
+from wan_mcp.generation.reading import PASSING
+from wan_mcp.generation.service import Services, VideoService
+from wan_mcp.generation.status import LINK_LIFE, TaskSnapshot
+from wan_mcp.server.results import task_result
+from wan_mcp.server.text import error_text, last_read, progress_text
+from wan_mcp.server.tool import failure
+from wan_mcp.server.tools import TaskArguments, WaitArguments
+from wan_mcp.validation import parse, plain_schema
+
+MIN_POLL_INTERVAL = 1.0
+"""Seconds between two questions of a client at least."""
+
+Context = ServerRequestContext[Services, Any]
+
+
+class TaskParams(RequestParams):
+    """What each method takes. No task asks for input, so ``inputResponses`` are not read."""
+
+    task_id: str
+
+
+class TaskExtension(Extension):
+    """Answers ``wait_for_task`` with a task, and serves the methods by which a client follows it."""
+
+    identifier = "io.modelcontextprotocol/tasks"
+
+    def __init__(self) -> None:
+        self._schema = plain_schema(WaitArguments)
+
+    def methods(self) -> Sequence[MethodBinding]:
+        versions = frozenset(MODERN_PROTOCOL_VERSIONS)
+        handlers = {"tasks/get": self._get, "tasks/update": self._accept, "tasks/cancel": self._accept}
+        return [MethodBinding(name, TaskParams, handler, versions) for name, handler in handlers.items()]
+
+    async def intercept_tool_call(
+        self, params: CallToolRequestParams, ctx: Context, call_next: CallNext
+    ) -> HandlerResult:
+        """Answer with a task while it is running; in every other case the tool answers."""
+        if params.name != "wait_for_task" or not self._is_declared(ctx):
+            return await call_next(ctx)
+        try:
+            arguments = parse(params.name, WaitArguments, self._schema, params.arguments or {})
+            if arguments.timeout_seconds == 0:
+                return await call_next(ctx)
+            snapshot = await ctx.lifespan_context.own().current(arguments.task_id)
+        except WanError:  # the tool says what is wrong
+            return await call_next(ctx)
+        if _is_over(snapshot):
+            return await call_next(ctx)
+        return {"resultType": "task", **_state(snapshot)}
+
+    def _is_declared(self, ctx: Context) -> bool:
+        """Whether this request declares the extension; a client of the older protocol cannot."""
+        wanted = ClientCapabilities(extensions={self.identifier: {}})
+        is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        return is_modern and ctx.session.check_client_capability(wanted)
+
+    async def _get(self, ctx: Context, params: TaskParams) -> HandlerResult:
+        """The state of a task; once it is over, with what ``wait_for_task`` answers."""
+        service, task_id = self._service(ctx, params), params.task_id
+        try:
+            snapshot = await service.current(task_id)
+        except WanError as error:
+            if isinstance(error, NotFound) and not isinstance(error, NotKnownYet):
+                raise MCPError(INVALID_PARAMS, error_text(error)) from error
+            unread = TaskSnapshot(Task(id=task_id, status="pending"), now=service.now(), read_error=error)
+            # After a passing error the task may be running; any other one ends a wait with an error.
+            return _state(unread, None if isinstance(error, PASSING) else failure(error))
+        return _state(snapshot, task_result(snapshot, service.saves_to) if _is_over(snapshot) else None)
+
+    async def _accept(self, ctx: Context, params: TaskParams) -> HandlerResult:
+        """Do nothing, for a task that exists: no task asks for input, and none can be cancelled."""
+        await self._get(ctx, params)
+        return {}
+
+    def _service(self, ctx: Context, params: TaskParams) -> VideoService:
+        """The service that may answer for the caller's task."""
+        require_client_extension(ctx, self.identifier)
+        headers = getattr(ctx.request, "headers", None)  # stdio has none
+        if headers is not None and decode_header_value(headers.get(MCP_NAME_HEADER)) != params.task_id:
+            raise MCPError(
+                HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header must be the taskId of the request."
+            )
+        try:
+            TaskArguments(task_id=params.task_id)
+            return ctx.lifespan_context.own()
+        except ValidationError as error:
+            raise MCPError(INVALID_PARAMS, "taskId is not an Evolink task id.") from error
+        except SettingsError as error:
+            raise MCPError(INTERNAL_ERROR, error_text(error)) from error
+
+
+def _is_over(snapshot: TaskSnapshot) -> bool:
+    """Whether waiting is over: also where Evolink does not know the task any more."""
+    return snapshot.task.is_over or snapshot.is_forgotten
+
+
+def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict[str, Any]:
+    """A task as the extension has it: completed with this result, or working."""
+    now = iso(snapshot.now)
+    known_at = snapshot.entry.known_at if snapshot.entry else None
+    state = {
+        "taskId": snapshot.task.id,
+        "status": "working" if result is None else "completed",
+        "statusMessage": ". ".join([progress_text(snapshot), *last_read(snapshot)]),
+        "createdAt": iso(snapshot.task.created) or now,
+        "lastUpdatedAt": iso(known_at) or now,
+        "ttlMs": round(LINK_LIFE * 1000),
+    }
+    if result is not None:
+        return state | {"result": result.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    return state | {"pollIntervalMs": math.ceil(max(snapshot.next_read or 0.0, MIN_POLL_INTERVAL) * 1000)}
