@@ -16,6 +16,7 @@ from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.types import JSONRPCMessage
 
 from tests.conformance.fixtures import add_fixtures
+from tests.conformance.jobs import Jobs, add_jobs
 from wan_mcp.server.app import create_server
 from wan_mcp.settings import Settings
 
@@ -57,8 +58,14 @@ async def serve(server: MCPServer[Any]) -> None:
         web.should_exit = True
 
 
+def with_fixtures() -> MCPServer[Any]:
+    jobs = Jobs()
+    server = create_server(Settings.load(), make_runtime=jobs.runtime)
+    add_fixtures(server)
+    add_jobs(server, jobs)
+    return server
+
+
 if __name__ == "__main__":
-    made = create_server(Settings.load())
-    if sys.argv[1:] == ["fixtures"]:
-        add_fixtures(made)
+    made = with_fixtures() if sys.argv[1:] == ["fixtures"] else create_server(Settings.load())
     anyio.run(serve, made)

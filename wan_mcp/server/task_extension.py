@@ -6,6 +6,7 @@ answers for it as well. ``generate_video`` stays an ordinary call: its task id h
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mcp import MCPError
@@ -25,7 +26,7 @@ from mcp.types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from wan_mcp.errors import NotFound, NotKnownYet, SettingsError, WanError
+from wan_mcp.errors import NotFound, SettingsError, WanError
 from wan_mcp.evolink import Task
 from wan_mcp.evolink.values import iso
 from wan_mcp.generation.reading import PASSING
@@ -75,7 +76,7 @@ class TaskExtension(Extension):
             snapshot = await ctx.lifespan_context.own().current(arguments.task_id)
         except WanError:  # the tool says what is wrong
             return await call_next(ctx)
-        if _is_over(snapshot):
+        if _result(snapshot) is not None:
             return await call_next(ctx)
         return {"resultType": "task", **_state(snapshot)}
 
@@ -90,13 +91,11 @@ class TaskExtension(Extension):
         service, task_id = self._service(ctx, params), params.task_id
         try:
             snapshot = await service.current(task_id)
-        except WanError as error:
-            if isinstance(error, NotFound) and not isinstance(error, NotKnownYet):
-                raise MCPError(INVALID_PARAMS, error_text(error)) from error
-            unread = TaskSnapshot(Task(id=task_id, status="pending"), now=service.now(), read_error=error)
-            # After a passing error the task may be running; any other one ends a wait with an error.
-            return _state(unread, None if isinstance(error, PASSING) else failure(error))
-        return _state(snapshot, task_result(snapshot, service.saves_to) if _is_over(snapshot) else None)
+        except NotFound as error:
+            raise MCPError(INVALID_PARAMS, error_text(error)) from error
+        except WanError as error:  # and nothing is known of it, so it may be running
+            snapshot = TaskSnapshot(Task(id=task_id, status="pending"), now=service.now(), read_error=error)
+        return _state(snapshot, _result(snapshot, service.saves_to))
 
     async def _accept(self, ctx: Context, params: TaskParams) -> HandlerResult:
         """Do nothing, for a task that exists: no task asks for input, and none can be cancelled."""
@@ -108,9 +107,7 @@ class TaskExtension(Extension):
         require_client_extension(ctx, self.identifier)
         headers = getattr(ctx.request, "headers", None)  # stdio has none
         if headers is not None and decode_header_value(headers.get(MCP_NAME_HEADER)) != params.task_id:
-            raise MCPError(
-                HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header must be the taskId of the request."
-            )
+            raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header is not the taskId.")
         try:
             TaskArguments(task_id=params.task_id)
             return ctx.lifespan_context.own()
@@ -120,9 +117,12 @@ class TaskExtension(Extension):
             raise MCPError(INTERNAL_ERROR, error_text(error)) from error
 
 
-def _is_over(snapshot: TaskSnapshot) -> bool:
-    """Whether waiting is over: also where Evolink does not know the task any more."""
-    return snapshot.task.is_over or snapshot.is_forgotten
+def _result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToolResult | None:
+    """What ``wait_for_task`` answers, where it waits no longer; None while the task may be running."""
+    if snapshot.task.is_over or snapshot.is_forgotten:
+        return task_result(snapshot, saves_to)
+    error = snapshot.read_error
+    return None if error is None or isinstance(error, PASSING) else failure(error)
 
 
 def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict
     state = {
         "taskId": snapshot.task.id,
         "status": "working" if result is None else "completed",
-        "statusMessage": ". ".join([progress_text(snapshot), *last_read(snapshot)]),
+        "statusMessage": ". ".join(filter(None, [progress_text(snapshot), " ".join(last_read(snapshot))])),
         "createdAt": iso(snapshot.task.created) or now,
         "lastUpdatedAt": iso(known_at) or now,
         "ttlMs": round(LINK_LIFE * 1000),
