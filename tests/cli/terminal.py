@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -17,27 +17,27 @@ LINES = 200
 """More than any command prints, so that nothing scrolls away."""
 
 
-class Terminal:
-    """A running command and its screen.
+class Screen:
+    """A running program and its screen.
 
     Args:
         columns: the width.
-        arguments: of ``wan-mcp``.
+        command: the program and its arguments.
         folder: where it runs.
-        environ: its settings.
+        environ: its whole environment.
     """
 
-    def __init__(self, columns: int, *arguments: str, folder: Path, **environ: str) -> None:
-        foreign = ("EVOLINK_", "WAN_MCP_", "COLUMNS", "LINES")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    def __init__(
+        self, columns: int, command: Sequence[str], *, folder: Path, environ: Mapping[str, str]
+    ) -> None:
         self.columns = columns
         self._screen = pyte.Screen(columns, LINES)
         self._stream = pyte.ByteStream(self._screen)
         self._process: pexpect.spawn[bytes] = pexpect.spawn(
-            sys.executable,
-            ["-m", "wan_mcp", *arguments],
+            command[0],
+            list(command[1:]),
             cwd=str(folder),
-            env={**inherited, "WAN_MCP_DATA_DIR": str(folder / "data"), "TERM": "xterm", **environ},
+            env={"TERM": "xterm", **environ},
             encoding=None,
             dimensions=(LINES, columns),
             timeout=SECONDS,
@@ -64,6 +64,31 @@ class Terminal:
         """Type it."""
         self._process.send(text)
 
+    def close(self) -> None:
+        """End the program, in any way."""
+        self._process.close(force=True)
+
+    def _read(self) -> None:
+        self._stream.feed(self._process.read_nonblocking(10_000, timeout=SECONDS))
+
+
+class Terminal(Screen):
+    """A terminal with ``wan-mcp`` in it.
+
+    Args:
+        columns: the width.
+        arguments: of ``wan-mcp``.
+        folder: where it runs.
+        environ: its settings.
+    """
+
+    def __init__(self, columns: int, *arguments: str, folder: Path, **environ: str) -> None:
+        foreign = ("EVOLINK_", "WAN_MCP_", "COLUMNS", "LINES")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        settings = {"WAN_MCP_DATA_DIR": str(folder / "data"), "TERM": "xterm", **environ}
+        command = (sys.executable, "-m", "wan_mcp", *arguments)
+        super().__init__(columns, command, folder=folder, environ=inherited | settings)
+
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self._process.sendintr()
@@ -84,9 +109,6 @@ class Terminal:
         assert broken == [], broken
         status: int | None = self._process.exitstatus
         return -(self._process.signalstatus or 0) if status is None else status
-
-    def _read(self) -> None:
-        self._stream.feed(self._process.read_nonblocking(10_000, timeout=SECONDS))
 
 
 @contextmanager

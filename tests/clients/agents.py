@@ -28,6 +28,19 @@ def claude_code(at: Scene, model: Model, words: str, *, goes_on: bool = False) -
     )
 
 
+def claude_code_in_a_terminal(at: Scene, model: Model) -> Start:
+    """With a person before it, who has answered all that it asks when it starts for the first time."""
+    start = claude_code(at, model, "")
+    answered = {
+        "hasCompletedOnboarding": True,
+        "theme": "dark",
+        "customApiKeyResponses": {"approved": [start.environ["ANTHROPIC_API_KEY"]], "rejected": []},
+        "projects": {str(at.folder): {"hasTrustDialogAccepted": True}},
+    }
+    (at.folder / ".claude.json").write_text(json.dumps(answered))
+    return Start((start.command[0], *start.command[3:]), start.environ)
+
+
 def codex(at: Scene, model: Model, words: str, *, goes_on: bool = False) -> Start:
     configure_codex(
         at,

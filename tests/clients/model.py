@@ -16,8 +16,10 @@ MAX_CALLS = 12
 """Of one run; a conversation that does not end is a failure."""
 
 Call = tuple[str, dict[str, Any]]
-Script = Generator[list[Call], list[str], str]
-"""What the model does with the user's words: calls, of which it gets the answers; then what it says."""
+Script = Generator[list[Call] | str, list[str], str]
+"""What the model does with the user's words: calls, of which it gets the answers; then what it says.
+
+Where it says something in between, the agent tells it later what became of a call."""
 Events = list[dict[str, Any]]
 
 
@@ -55,11 +57,13 @@ class Model:
         assert self._script is not None
         try:
             self._turn = self._script.send(answers) if answers else next(self._script)
-            self.calls += self._turn
-            self.transcript += (f"CALL   {name} {json.dumps(given)}" for name, given in self._turn)
         except StopIteration as end:
             self._turn = str(end.value)
+        if isinstance(self._turn, str):
             self.transcript.append(f"SAYS   {self._turn}")
+        else:
+            self.calls += self._turn
+            self.transcript += (f"CALL   {name} {json.dumps(given)}" for name, given in self._turn)
 
 
 def requesting(*requests: dict[str, Any]) -> Script:
@@ -68,6 +72,16 @@ def requesting(*requests: dict[str, Any]) -> Script:
     for request in requests:
         (answer,) = yield [("generate_video", request)]
     return (yield from following(answer))
+
+
+def leaving(request: dict[str, Any]) -> Script:
+    """Ask for a video, begin to wait for it, and go on when the agent says that the wait is over."""
+    (begun,) = yield [("generate_video", request)]
+    wait = step(begun)
+    assert wait, begun
+    yield [wait]
+    (done,) = yield "I will tell you when it is ready."
+    return told(done)
 
 
 def following(*answers: str) -> Script:
@@ -127,7 +141,9 @@ class Messages:
         results = [block for block in blocks if block["type"] == "tool_result"]
         # Calls of one turn are answered in the order in which they ended; their ids have numbers that rise.
         results.sort(key=lambda block: [int(number) for number in re.findall(r"\d+", block["tool_use_id"])])
-        return [_flat(block["content"]) for block in results]
+        texts = "".join(block["text"] for block in blocks if block["type"] == "text")
+        later = re.findall(r"<task-notification>.*?<result>\n(.*?)\n</result>", texts, re.S)
+        return [*(_flat(block["content"]) for block in results), *later]
 
     @staticmethod
     def reply(turn: list[Call] | str, number: int) -> Events:

@@ -29,9 +29,8 @@ from pydantic import ValidationError
 from wan_mcp.errors import NotFound, SettingsError, WanError
 from wan_mcp.evolink import Task
 from wan_mcp.evolink.values import iso
-from wan_mcp.generation.reading import PASSING
 from wan_mcp.generation.service import Services, VideoService
-from wan_mcp.generation.status import LINK_LIFE, TaskSnapshot
+from wan_mcp.generation.status import LINK_LIFE, PASSING, TaskSnapshot
 from wan_mcp.server.results import task_result
 from wan_mcp.server.text import error_text, last_read, progress_text
 from wan_mcp.server.tool import failure
