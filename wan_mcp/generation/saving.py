@@ -40,8 +40,11 @@ class VideoSaver:
         self._tasks = tasks
         self._locks = locks
         self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._failures: dict[str, tuple[float, VideoError]] = {}
 
-    async def save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
+    async def save(
+        self, task_id: str, name: str | None, on_progress: download.OnProgress, retry: float = 0.0
+    ) -> TaskSnapshot:
         """Save the video of a task; one that was saved before is not downloaded again.
 
         Args:
@@ -49,6 +52,7 @@ class VideoSaver:
             name: what to call the file; a video that was saved before gets this name too. None: the name
                 that it has, or one made of its prompt.
             on_progress: told how far the download is.
+            retry: seconds since a failure, below which its error is raised again.
 
         Raises:
             VideoError: when there is no video, or it cannot be fetched or written.
@@ -56,7 +60,15 @@ class VideoSaver:
         """
         lock = self._under_way.setdefault(task_id, anyio.Lock())
         async with lock, task_lock(self._locks, task_id):
-            return await self._save(task_id, name, on_progress)
+            at, failure = self._failures.get(task_id, (0.0, None))
+            if failure is not None and anyio.current_time() - at < retry:
+                raise failure
+            self._failures.pop(task_id, None)
+            try:
+                return await self._save(task_id, name, on_progress)
+            except VideoError as error:
+                self._failures[task_id] = anyio.current_time(), error
+                raise
 
     async def _save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
         try:

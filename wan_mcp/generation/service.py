@@ -27,7 +27,7 @@ from wan_mcp.generation.following import Follower
 from wan_mcp.generation.jobs import Source, Submitter
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
 from wan_mcp.generation.polling import Poller
-from wan_mcp.generation.reading import FRESH, TaskReader
+from wan_mcp.generation.reading import AFTER_FAILURE, FRESH, TaskReader
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
@@ -258,7 +258,9 @@ class VideoService:
             return snapshot
         with anyio.move_on_after(SAVING_SECONDS):
             try:
-                return await self.save(snapshot.task.id, None)
+                return await self._runtime.run_to_end(
+                    lambda: self._saver.save(snapshot.task.id, None, _unreported, AFTER_FAILURE)
+                )
             except WanError as error:
                 return replace(snapshot, save_error=error)
             except Exception:
