@@ -317,6 +317,36 @@ async def test_a_job_survives_the_server(tmp_path: Path) -> None:
     assert len(sandbox.records.paid) == 1
 
 
+async def test_a_server_that_is_killed_between_two_polls_loses_no_task(tmp_path: Path) -> None:
+    """The next one knows nothing of the client or of its wait, and answers with the result."""
+    declared: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    meta = META | {"io.modelcontextprotocol/clientCapabilities": declared}
+
+    async def ask(server: Server, method: str, **params: Any) -> dict[str, Any]:
+        answered = await server.answer(await server.call(method, {**params, "_meta": meta}))
+        return dict(answered["result"])
+
+    async with imitation(seconds=3) as (sandbox, url):
+        async with serving(tmp_path, url, hello=False) as server:
+            request = {"prompt": "go", "image_urls": [picture_file(tmp_path)]}
+            begun = await ask(server, "tools/call", name="generate_video", arguments=request)
+            task = {"task_id": begun["structuredContent"]["id"]}
+            created = await ask(server, "tools/call", name="wait_for_task", arguments=task)
+            assert created["resultType"] == "task"
+            assert (await ask(server, "tasks/get", taskId=created["taskId"]))["status"] == "working"
+            server.process.kill()
+            await server.process.wait()
+        async with serving(tmp_path, url, hello=False) as server:
+            state = created
+            while state["status"] == "working":
+                await anyio.sleep(state["pollIntervalMs"] / 1000)
+                state = await ask(server, "tasks/get", taskId=created["taskId"])
+    done = state["result"]["structuredContent"]
+    assert done["status"] == "completed"
+    assert await anyio.Path(done["saved_to"]).is_file()
+    assert len(sandbox.records.paid) == 1
+
+
 def picture_file(folder: Path) -> str:
     from tests.world import picture
 

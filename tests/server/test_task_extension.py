@@ -1,5 +1,6 @@
 """The tasks extension: a client that declares it waits for a video by itself, at the schedule's pace."""
 
+import base64
 import json
 import math
 import re
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 from mcp import Client, MCPError
 from mcp.types import CallToolResult
@@ -16,6 +18,7 @@ from tests.clock import EPOCH
 from tests.server.tasks_client import TASKS, ask, tasks_client
 from tests.world import KEY, World
 from wan_mcp.evolink.values import iso
+from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -23,6 +26,14 @@ pytestmark = pytest.mark.anyio
 METHODS = ("tasks/get", "tasks/update", "tasks/cancel")
 UNKNOWN_ID = "task-unified-1757169743-7cvnl5zw"
 INVALID_PARAMS, METHOD_NOT_FOUND, INTERNAL_ERROR, MISSING_CAPABILITY = -32602, -32601, -32603, -32021
+
+HEADER_MISMATCH = -32020
+DECLARED = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}},
+}
+HEADERS = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2026-07-28"}
 
 
 async def begin(client: Client) -> str:
@@ -301,6 +312,42 @@ async def test_updates_and_cancellations_are_accepted_and_change_nothing(world: 
         for method in METHODS[1:]:
             assert await ask(client.session, method, task_id) == {"resultType": "complete"}
     assert await anyio.Path(done["saved_to"]).is_file()
+
+
+# Over HTTP
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("header", "is_accepted"),
+    [
+        ({"mcp-name": "$id"}, True),
+        ({"mcp-name": "=?base64?$64?="}, True),
+        ({"mcp-name": UNKNOWN_ID}, False),
+        ({}, False),
+    ],
+)
+async def test_the_routing_header_has_to_be_the_task_id(
+    world: World, method: str, header: dict[str, str], is_accepted: bool
+) -> None:
+    """Or whoever routes by it sends the request to the wrong server."""
+    server = world.server()
+    app = server.streamable_http_app()
+    async with world.service() as service:
+        task_id = (await service.generate(GenerationRequest(**ARGUMENTS))).task.id
+    encoded = base64.b64encode(task_id.encode()).decode()
+    headers = {name: value.replace("$id", task_id).replace("$64", encoded) for name, value in header.items()}
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"taskId": task_id, "_meta": DECLARED}}
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8000") as client,
+    ):
+        answered = await client.post("/mcp", json=body, headers=HEADERS | headers | {"mcp-method": method})
+    found = answered.json()
+    if is_accepted:
+        assert found["result"]["resultType"] == "complete"
+    else:
+        assert found["error"]["code"] == HEADER_MISMATCH
 
 
 # The pace
