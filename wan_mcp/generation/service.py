@@ -96,7 +96,7 @@ class VideoService:
         self._follower = Follower(
             runtime, self._tasks, self._poller, self._ledger, partial(self.save, name=None)
         )
-        self._submitter = Submitter(means, settings, runtime.background, self._follow)
+        self._submitter = Submitter(means, settings, runtime.background, self._on_task)
 
     async def generate(
         self,
@@ -189,6 +189,15 @@ class VideoService:
         """
         return await self._runtime.run_to_end(lambda: self._saver.save(task_id, name, on_progress))
 
+    async def poster(self, task_id: str) -> bytes:
+        """A small JPEG of the picture that was sent for a task.
+
+        Raises:
+            NoPoster: when none is kept, as for a task that was made elsewhere.
+            LedgerError: when the ledger cannot be read.
+        """
+        return await self._runtime.posters.read(await self._ledger.find(task_id))
+
     async def tasks(self, status: EntryStatus | None, limit: int) -> list[Entry]:
         """The newest entries; those that are not over are read again, up to a bound."""
         entries = await self._ledger.entries(status=status, limit=limit)
@@ -222,7 +231,9 @@ class VideoService:
         """What the account and the key have left."""
         return await self._evolink.credits()
 
-    def _follow(self, submitted: Submitted) -> None:
+    def _on_task(self, submitted: Submitted, sent: Picture | None) -> None:
+        if sent is not None:
+            self._runtime.keep_poster(submitted.entry, sent)
         if self.settings.autosave:
             self._follower.follow(submitted.entry)
             if submitted.also_paid:  # the ledger has them as unsaved

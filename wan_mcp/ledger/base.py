@@ -243,6 +243,13 @@ class Ledger(Protocol):
         """The number of rows of all owners."""
         ...
 
+    async def times(self, numbers: list[int]) -> dict[int, float]:
+        """When the rows of these numbers, of all owners, were asked for, in Unix seconds.
+
+        A number that no row has is left out. Number and time together name a row in every ledger.
+        """
+        ...
+
     async def forget(self, task_id_or_number: str) -> bool:
         """Remove a row; whether there was one."""
         ...
