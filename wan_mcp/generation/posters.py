@@ -21,6 +21,8 @@ from wan_mcp.videos import files
 logger = logging.getLogger(__name__)
 
 FOLDER = "posters"
+MAKING_AFTER = 0.2
+"""Seconds after the task is known: the answer that tells it comes first."""
 MAKING_SECONDS = 5.0
 """How long a reader waits for a poster that is being made."""
 _NAME = re.compile(r"(\d{1,18})-[0-9a-f]{16}\.jpg")
@@ -82,6 +84,7 @@ class Posters:
     async def _keep(self, name: str, number: int, make: Make) -> None:
         path = self._folder / name
         try:
+            await anyio.sleep(MAKING_AFTER)
             async with self._one_at_a_time:  # new requests need the threads that decode pictures
                 if await anyio.to_thread.run_sync(_whole, path) is None:
                     await self._make(path, number, make)
