@@ -48,7 +48,7 @@ class Posters:
 
     def keep(self, entry: Entry, make: Make, background: TaskGroup) -> None:
         """Have the poster of a row made, unless there is one. A failure is only logged."""
-        name = _name(entry.number, entry.asked_at)
+        name = _name(entry.number, entry.idempotency_key)
         if name not in self._making:
             self._making[name] = anyio.Event()
             background.start_soon(self._keep, name, entry.number, make)
@@ -61,7 +61,7 @@ class Posters:
         """
         if entry is None:
             raise NoPoster("The ledger has no task of this id for this key, and so no poster.")
-        name = _name(entry.number, entry.asked_at)
+        name = _name(entry.number, entry.idempotency_key)
         if name in self._making:
             with anyio.move_on_after(MAKING_SECONDS):
                 await self._making[name].wait()
@@ -75,8 +75,8 @@ class Posters:
         try:
             # The files first: a poster is written after its row.
             names = await anyio.to_thread.run_sync(_names, self._folder)
-            times = await self._ledger.times(list(names.values())) if names else {}
-            kept = {_name(number, asked_at) for number, asked_at in times.items()}
+            keys = await self._ledger.keys(list(names.values())) if names else {}
+            kept = {_name(number, key) for number, key in keys.items()}
             await anyio.to_thread.run_sync(_remove, [self._folder / name for name in names.keys() - kept])
         except (LedgerError, OSError) as error:
             logger.warning("posters of requests that are gone could not be removed: %s", error)
@@ -103,13 +103,13 @@ class Posters:
         if not self._is_tidy:  # an earlier process may have been killed between a row and its poster
             self._is_tidy = True
             await self.remove_orphans()
-        elif not await self._ledger.times([number]):  # forgotten meanwhile
+        elif not await self._ledger.keys([number]):  # forgotten meanwhile
             await anyio.to_thread.run_sync(_remove, [path])
 
 
-def _name(number: int, asked_at: float) -> str:
+def _name(number: int, idempotency_key: str | None) -> str:
     """The file of a row. Upstream has no part in it; a ledger that replaces this one has other names."""
-    return f"{number}-{hashlib.sha256(repr((number, asked_at)).encode()).hexdigest()[:16]}.jpg"
+    return f"{number}-{hashlib.sha256((idempotency_key or '').encode()).hexdigest()[:16]}.jpg"
 
 
 def _names(folder: Path) -> dict[str, int]:

@@ -1,10 +1,12 @@
 """A poster: a small JPEG that shows a picture. Runs in a thread, imports Pillow late."""
 
+import io
+from contextlib import suppress
 from itertools import product
 
 from wan_mcp.errors import PictureError
 from wan_mcp.images.colours import scalable
-from wan_mcp.images.decoding import decoding_errors, format_of, opened
+from wan_mcp.images.decoding import decoding_errors, opened
 from wan_mcp.images.fitting import decode, saved, scaled, visible
 
 MAX_BYTES = 60_000
@@ -37,14 +39,19 @@ def poster(content: bytes) -> bytes:
 
 def is_whole(content: bytes) -> bool:
     """Whether a poster, as it was read from the disk, can be shown."""
-    if len(content) > MAX_BYTES or format_of(content) != "jpeg":
+    from PIL import Image
+
+    if len(content) > MAX_BYTES:
         return False
-    try:
-        with decoding_errors():
-            opened(content)[0].load()
-    except PictureError:
-        return False
-    return True
+    with (
+        suppress(PictureError),
+        decoding_errors(),
+        Image.open(io.BytesIO(content), formats=["JPEG"]) as image,
+    ):
+        if max(image.size) <= _SIDES[0]:  # few bytes can be made to take much memory
+            image.load()
+            return True
+    return False
 
 
 def _within(side: int, width: int, height: int) -> tuple[int, int]:

@@ -243,10 +243,10 @@ class Ledger(Protocol):
         """The number of rows of all owners."""
         ...
 
-    async def times(self, numbers: list[int]) -> dict[int, float]:
-        """When the rows of these numbers, of all owners, were asked for, in Unix seconds.
+    async def keys(self, numbers: list[int]) -> dict[int, str]:
+        """The idempotency keys of the requests, of all owners, that have these numbers.
 
-        A number that no row has is left out. Number and time together name a row in every ledger.
+        A number that no request has is left out. Another ledger has the same numbers, never the same keys.
         """
         ...
 

@@ -90,12 +90,13 @@ def taken_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
     return {row["task_id"] for row in found}
 
 
-def times(database: sqlite3.Connection, numbers: list[int]) -> dict[int, float]:
+def keys(database: sqlite3.Connection, numbers: list[int]) -> dict[int, str]:
     found = database.execute(
-        "SELECT number, asked_at FROM entries WHERE number IN (SELECT value FROM json_each(?))",
+        "SELECT number, idempotency_key FROM entries WHERE idempotency_key IS NOT NULL"
+        " AND number IN (SELECT value FROM json_each(?))",
         (json.dumps(numbers),),
     )
-    return {row["number"]: row["asked_at"] for row in found}
+    return {row["number"]: row["idempotency_key"] for row in found}
 
 
 def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:

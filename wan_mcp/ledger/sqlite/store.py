@@ -57,10 +57,10 @@ class SqliteLedger:
             lambda database: int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
         )
 
-    async def times(self, numbers: list[int]) -> dict[int, float]:
-        def read(database: sqlite3.Connection) -> dict[int, float]:
+    async def keys(self, numbers: list[int]) -> dict[int, str]:
+        def read(database: sqlite3.Connection) -> dict[int, str]:
             self._database.check_file()  # a file that was replaced knows nothing of the rows that count now
-            return queries.times(database, numbers)
+            return queries.keys(database, numbers)
 
         return await self._database.read(read)
 
