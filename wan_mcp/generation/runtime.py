@@ -135,9 +135,10 @@ class Runtime:
             await self.ledger.open()
         await anyio.to_thread.run_sync(self.pictures.warm_up)
 
-    def keep_poster(self, entry: Entry, picture: Picture) -> None:
-        """Make the poster of a row in the background, of the picture that was sent for it."""
-        self.posters.keep(entry, partial(self.pictures.poster, picture), self.background)
+    def keep_poster(self, entry: Entry, picture: Picture | None) -> None:
+        """Make the poster of a row in the background, of the picture that was sent for it, if that is at hand."""
+        if picture is not None:
+            self.posters.keep(entry, partial(self.pictures.poster, picture), self.background)
 
     def run_until_exit(self, work: Callable[[], Awaitable[object]]) -> None:
         """Run ``work`` in the background; it is given up at once when the program stops."""
