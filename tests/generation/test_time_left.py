@@ -17,8 +17,8 @@ from tests.generation.gateway import API
 from tests.world import KEY, World
 from wan_mcp.evolink import Task
 from wan_mcp.generation.expectation import Expectation
+from wan_mcp.generation.reading import TaskReader
 from wan_mcp.generation.request import GenerationRequest
-from wan_mcp.generation.status import TaskReader
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault
 

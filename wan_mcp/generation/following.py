@@ -9,8 +9,9 @@ import anyio
 
 from wan_mcp.errors import LedgerError, WanError
 from wan_mcp.generation.polling import Poller
+from wan_mcp.generation.reading import TaskReader
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.status import LINK_LIFE, TaskReader
+from wan_mcp.generation.status import LINK_LIFE
 from wan_mcp.ledger import Entry, OwnerLedger
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ from anyio.abc import TaskGroup
 
 from wan_mcp.errors import EvolinkError, InternalError, LostAnswer, WanError
 from wan_mcp.evolink import Task
+from wan_mcp.generation.reading import PASSING
 from wan_mcp.generation.schedule import MAX_PAUSE, MIN_PAUSE, jittered
-from wan_mcp.generation.status import PASSING, TaskSnapshot
+from wan_mcp.generation.status import TaskSnapshot
 
 logger = logging.getLogger(__name__)
 

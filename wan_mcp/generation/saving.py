@@ -12,7 +12,8 @@ import httpx2
 
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, VideoError
 from wan_mcp.generation import outcomes
-from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot
+from wan_mcp.generation.reading import UNREADABLE, TaskReader
+from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.videos import download, filenames, files

@@ -27,11 +27,12 @@ from wan_mcp.generation.following import Follower
 from wan_mcp.generation.jobs import Source, Submitter
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
 from wan_mcp.generation.polling import FRESH, Poller
+from wan_mcp.generation.reading import UNREADABLE, TaskReader
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
-from wan_mcp.generation.status import UNREADABLE, TaskReader, TaskSnapshot, on_this_disk
+from wan_mcp.generation.status import TaskSnapshot, on_this_disk
 from wan_mcp.images import Picture
 from wan_mcp.images.loader import SIGNED
 from wan_mcp.images.names import unquoted
