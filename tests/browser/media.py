@@ -25,5 +25,9 @@ class Media:
         self.requests[link] += 1
         if self.requests[link] <= self.broken.get(link, 0):
             await route.fulfill(status=404)
-        else:
-            await route.fulfill(body=states.video(), content_type="video/mp4")
+            return
+        video = states.video()
+        first = int(route.request.headers.get("range", "bytes=0-")[6:].split("-")[0])
+        extent = f"bytes {first}-{len(video) - 1}/{len(video)}"
+        headers = {"Content-Type": "video/mp4", "Accept-Ranges": "bytes", "Content-Range": extent}
+        await route.fulfill(status=206, body=video[first:], headers=headers)

@@ -54,7 +54,7 @@ async def test_the_card_follows_a_task_and_plays_its_video(host: MakeHost, media
         await at.shows("70 %", "About 30 s left.")
         await at.passes(6)
         await at.shows(
-            "The video is ready", f"Saved at {SAVED}", "5.04 s · 640 \u00d7 360 · 2.13 MB · 25.5 credits ($0.38)"
+            "The video is ready", f"Saved at {SAVED}", "5.04 s · 640\u00d7360 · 2.13 MB · 25.5 credits ($0.38)"
         )
         await at.shows("The link works until 22 Sept 2026, 12:53.")
         await at.card.wait_for_function("() => document.querySelector('video')?.readyState > 1")
@@ -186,8 +186,8 @@ async def test_a_read_that_is_never_answered_is_given_up_before_the_next(host: M
         assert len(await at.sent(READS)) == 1
         await at.passes(1)
         await at.shows("The last read failed: the chat did not answer.")
-        (given_up,) = await at.sent("notifications/cancelled")
-        assert given_up["params"]["requestId"] == first["id"]
+        given_up = [message["params"]["requestId"] for message in await at.sent("notifications/cancelled")]
+        assert first["id"] in given_up
         await at.passes(11)
         assert len(await at.sent(READS)) == 2
 

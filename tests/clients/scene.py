@@ -23,6 +23,8 @@ class Scene:
     sandbox: Sandbox
     url: str
     folder: Path
+    settings: dict[str, str]
+    """Of the server, besides those that every scene needs."""
 
     @property
     def server(self) -> dict[str, Any]:
@@ -35,6 +37,7 @@ class Scene:
             "WAN_MCP_DATA_DIR": str(self.folder / "data"),
             "WAN_MCP_IMAGE_DIRS": str(self.folder),
             "WAN_MCP_OUTPUT_DIR": str(self.folder / "videos"),
+            **self.settings,
         }
         return {"command": sys.executable, "args": ["-m", "wan_mcp"], "env": environ}
 
@@ -70,11 +73,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, render: Render = render) -> AsyncIterator[Scene]:
+async def scene(
+    folder: Path, render: Render = render, seconds: float = SECONDS, **settings: str
+) -> AsyncIterator[Scene]:
     (folder / "lake.png").write_bytes(picture())
-    sandbox = Sandbox(seconds=SECONDS, key=KEY, render=render)
+    sandbox = Sandbox(seconds=seconds, key=KEY, render=render)
     async with running(sandbox) as url:
-        yield Scene(sandbox, url, folder)
+        yield Scene(sandbox, url, folder, settings)
 
 
 def text_of(answer: dict[str, Any]) -> str:
