@@ -14,9 +14,9 @@ from anyio.abc import TaskGroup
 
 from wan_mcp.errors import EvolinkError, InternalError, LostAnswer, WanError
 from wan_mcp.evolink import Task
-from wan_mcp.generation.reading import PASSING
+from wan_mcp.generation.reading import FRESH, SHARED
 from wan_mcp.generation.schedule import MAX_PAUSE, MIN_PAUSE, jittered
-from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.generation.status import PASSING, TaskSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,6 @@ T = TypeVar("T")
 
 HEARTBEAT = 5.0
 """Seconds between two notifications that a wait goes on."""
-FRESH = 5.0
-"""Seconds for which a state that was read answers a caller who begins to wait, or makes an equal request."""
-SHARED = 0.8
-"""The part of a pause within which another process's read replaces one's own."""
 MAX_RETRY_AFTER = 60.0
 """Seconds between two polls at most, also where the API asks for more."""
 
@@ -45,8 +41,6 @@ class Waited:
 
 class Tasks(Protocol):
     """What a poller needs of a task: ``TaskReader`` has it."""
-
-    async def read(self, task_id: str) -> TaskSnapshot: ...
 
     async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]: ...
 
@@ -103,10 +97,11 @@ class _Polled:
     def is_over(self) -> bool:
         return self.fatal is not None or (self.task is not None and self.task.is_over)
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether somebody who begins to wait wants to know more than this."""
-        return not self.reading and anyio.current_time() > self.read_at + FRESH
+    def is_read_for(self, deadline: float) -> bool:
+        """Whether whoever waits until then needs no read at once: one will come, or was just made."""
+        is_known = self.task is not None and self.read_error is None
+        will_be = is_known and self.read_at + self.pause < deadline
+        return will_be or self.reading or anyio.current_time() <= self.read_at + FRESH
 
     def notify(self) -> None:
         self.changed.set()
@@ -138,11 +133,13 @@ class Poller:
         """
         await on_poll(None)
         if seconds <= 0:
-            return Waited((await self._tasks.read(task_id)).task)
+            snapshot, _ = await self._tasks.poll(task_id, 0.0)
+            return Waited(snapshot.task)
         with self._joined(task_id, 0.0) as polled:
-            if polled.is_stale:
+            deadline = anyio.current_time() + seconds
+            if not polled.is_read_for(deadline):
                 polled.hurry.set()
-            await self._until_over(polled, anyio.current_time() + seconds, on_poll)
+            await self._until_over(polled, deadline, on_poll)
         if polled.task is None and polled.fatal is None:
             raise polled.read_error or LostAnswer("Evolink did not answer in the time of this wait.")
         return _outcome(polled)
@@ -194,8 +191,8 @@ class Poller:
             while not polled.is_over:
                 with anyio.move_on_after(polled.pause):
                     await polled.hurry.wait()
-                # What another process has read in this pause need not be read again.
-                younger_than = 0.0 if polled.hurry.is_set() else polled.pause * SHARED
+                # What somebody else has read in this pause need not be read again.
+                younger_than = FRESH if polled.hurry.is_set() else polled.pause * SHARED
                 polled.hurry, polled.reading = anyio.Event(), True
                 try:
                     snapshot, pause = await self._rate_limit.run(

@@ -1,34 +1,39 @@
 """Reads tasks from the API, and records their states in the ledger."""
 
 import logging
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
-from wan_mcp.errors import (
-    Busy,
-    EvolinkError,
-    LedgerError,
-    LostAnswer,
-    NotFound,
-    NotKnownYet,
-    ServerFault,
-    Unreachable,
-    UnreadableAnswer,
-)
+import anyio
+
+from wan_mcp.errors import EvolinkError, LedgerError, NotFound, NotKnownYet
 from wan_mcp.evolink import Evolink, Task, values
 from wan_mcp.generation.expectation import Expectation
 from wan_mcp.generation.schedule import MIN_PAUSE
-from wan_mcp.generation.status import LINK_LIFE, TaskChanged, TaskSnapshot, link_expiry, on_this_disk
+from wan_mcp.generation.status import (
+    LINK_LIFE,
+    UNREADABLE,
+    TaskChanged,
+    TaskSnapshot,
+    link_expiry,
+    on_this_disk,
+)
 from wan_mcp.ledger import Entry, OwnerLedger
 
 logger = logging.getLogger(__name__)
 
-PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault, NotKnownYet)
-"""Errors of a read that say nothing about the task: another read may succeed."""
-UNREADABLE = (*PASSING, NotFound)
-"""Errors of a read after which the ledger is asked: the API forgets finished tasks after some time."""
+FRESH = 5.0
+"""Seconds for which a state that was read answers whoever asks for the task."""
+SHARED = 0.8
+"""The part of a pause within which a read by somebody else replaces one's own."""
+MARGIN = 0.5
+"""Seconds from when a read is due until those who ask at the schedule's pace ask: it is answered by then."""
+AFTER_FAILURE = 10.0
+"""Seconds between two reads at least, after one that failed, for those who ask at the schedule's pace."""
 NEW_FOR = 120.0
 """Seconds after its creation in which a task may not be known to all of the API yet."""
 CLOCKS_DIFFER = 60.0
@@ -36,6 +41,15 @@ CLOCKS_DIFFER = 60.0
 _CREATED = re.compile(r"task-unified-(\d{10,13})-")
 MAX_EXPECTED = 10_000
 """Tasks whose expectations are kept in memory at most."""
+
+
+@dataclass(frozen=True)
+class _LastRead:
+    """The last read of a task by this process, when it ended, and why it failed, where it did."""
+
+    number: int = 0
+    at: float = -math.inf
+    error: EvolinkError | None = None
 
 
 class TaskReader:
@@ -56,6 +70,8 @@ class TaskReader:
         self._clock = clock
         self._changed = changed
         self._expected: dict[str, Expectation] = {}
+        self._reads: dict[str, _LastRead] = {}
+        self._reading: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._waited_since: dict[str, float] = {}
         self._last: dict[str, object] = {}
 
@@ -67,17 +83,11 @@ class TaskReader:
             EvolinkError: for everything else that can go wrong.
         """
         try:
-            task = await self._evolink.task(task_id)
-        except NotFound as error:
-            if not await self._is_new(task_id):
-                raise
-            raise NotKnownYet(
-                f"{error.message} A task can be unknown for two minutes after it was made.",
-                next_step="Ask again in a few seconds.",
-                status=error.status,
-                code=error.code,
-                request_id=error.request_id,
-            ) from error
+            task = await self._answered(task_id)
+        except EvolinkError as error:
+            self._ended(task_id, error)
+            raise
+        self._ended(task_id, None)
         entry = None
         try:
             entry = await self._ledger.observe(task, self._clock())
@@ -90,31 +100,68 @@ class TaskReader:
         self.take_in(task)
         return self.snapshot(task, await on_this_disk(entry) if entry else None)
 
-    async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]:
-        """Read a task, unless another process has just done so; also the seconds until the next poll.
+    async def poll(
+        self,
+        task_id: str,
+        younger_than: float,
+        will_do: Callable[[Entry], bool] = lambda entry: True,
+        retry: float = 0.0,
+    ) -> tuple[TaskSnapshot, float]:
+        """Read a task, unless that was just done; also the seconds until the next poll.
+
+        Calls at the same time share one read.
 
         Args:
             task_id: the task.
-            younger_than: seconds since that read, below which its state will do.
+            younger_than: seconds since a read, here or by another process, below which its state will do.
+            will_do: whether a state that was read before is good enough, also where it is that young.
+            retry: seconds since a read that failed, below which its error is raised again.
         """
-        entry = await self.entry(task_id) if younger_than > 0 else None
-        age = self._clock() - entry.known_at if entry is not None and entry.known_at is not None else -1.0
-        if entry is None or entry.task is None or not 0 <= age < younger_than:
+        before = self._last_read(task_id).number
+        async with self._reading.setdefault(task_id, anyio.Lock()):
+            last = self._last_read(task_id)
+            is_shared = last.number != before
+            if last.error is not None and (is_shared or self._since(last) < retry):
+                raise last.error
+            entry = await self.entry(task_id) if is_shared or younger_than > 0 else None
+            if entry is not None and entry.task is not None and (is_shared or will_do(entry)):
+                age = self._age(entry)
+                if is_shared or age < younger_than:
+                    self.take_in(entry.task, age)
+                    pause = max(self.pause(entry.task, age) - age, MIN_PAUSE)
+                    return self.snapshot(entry.task, entry), pause
             snapshot = await self.read(task_id)
             return snapshot, self.pause(snapshot.task)
-        self.take_in(entry.task, age)
-        return self.snapshot(entry.task, entry), max(self.pause(entry.task) - age, MIN_PAUSE)
 
     async def read_or_remember(self, task_id: str) -> TaskSnapshot:
-        """Read a task; where that fails, what the ledger knows of it.
+        """Read a task, unless it is running and was just read; where that fails, what the ledger knows.
 
         Raises:
             EvolinkError: when it can neither be read nor is known.
         """
         try:
-            return await self.read(task_id)
+            return (await self.poll(task_id, FRESH, _runs_and_was_read))[0]
         except UNREADABLE as error:
             return await self.remembered(task_id, error)
+
+    async def current(self, task_id: str) -> TaskSnapshot:
+        """A task as it is known, read only where the schedule says that a read is due.
+
+        Raises:
+            EvolinkError: when it can neither be read nor is known; one too new to be known is pending.
+        """
+        entry = await self.entry(task_id)
+        younger_than = 0.0
+        if entry is not None and entry.task is not None:
+            snapshot = self.snapshot(entry.task, entry)
+            if snapshot.next_read is None or snapshot.next_read > MARGIN:
+                error = self._last_read(task_id).error
+                return replace(snapshot, read_error=error, known_at=entry.known_at if error else None)
+            younger_than = self.pause(entry.task, self._age(entry)) * SHARED
+        try:
+            return (await self.poll(task_id, younger_than, retry=AFTER_FAILURE))[0]
+        except UNREADABLE as error:
+            return await self.awaited(task_id, error)
 
     async def remembered(self, task_id: str, error: EvolinkError) -> TaskSnapshot:
         """What the ledger knows of a task that cannot be read now.
@@ -136,7 +183,7 @@ class TaskReader:
         try:
             return await self.remembered(task_id, error)
         except NotKnownYet:
-            return TaskSnapshot(Task(id=task_id, status="pending"), read_error=error)
+            return replace(self.snapshot(Task(id=task_id, status="pending")), read_error=error)
 
     async def entry(self, task_id: str) -> Entry | None:
         """The ledger's row of a task, if it has one and can be read."""
@@ -153,20 +200,13 @@ class TaskReader:
         with suppress(LedgerError):
             self._expectation(task_id).durations = await self._ledger.durations(task_id)
 
-    def pause(self, task: Task) -> float:
-        """Seconds until the next poll of an unfinished task."""
-        return self._expectation(task.id).pause(task, self._elapsed(task))
+    def pause(self, task: Task, age: float = 0.0) -> float:
+        """Seconds from the read of an unfinished task, so many seconds ago, to its next poll."""
+        return self._expectation(task.id).pause(task, self._elapsed(task, age))
 
     def take_in(self, task: Task, age: float = 0.0) -> None:
-        """Take in what an answer says: for the time left, and for those who are told of changes.
-
-        Args:
-            task: as it was answered.
-            age: seconds since that answer came.
-        """
-        now, elapsed = self._clock(), self._elapsed(task)
-        elapsed = None if elapsed is None else max(elapsed - age, 0.0)
-        self._expectation(task.id).learn(task, elapsed, now - age)
+        """Take in what an answer of so many seconds ago says, and tell of a change."""
+        self._expectation(task.id).learn(task, self._elapsed(task, age), self._clock() - age)
         state = (task.status, task.progress, task.results)
         if self._last.get(task.id) not in (None, state):
             self._changed(task.id)
@@ -187,9 +227,24 @@ class TaskReader:
             take=entry.take if entry and entry.is_request else None,
             recovered=entry.recovered if entry else False,
             time_left=None if task.is_over else self._expectation(task.id).left(now),
+            next_read=None if task.is_over else self._next_read(task, self._age(entry) if entry else 0.0),
             expires_at=expires,
             saved=entry.saved if entry else None,
         )
+
+    async def _answered(self, task_id: str) -> Task:
+        try:
+            return await self._evolink.task(task_id)
+        except NotFound as error:
+            if not await self._is_new(task_id):
+                raise
+            raise NotKnownYet(
+                f"{error.message} A task can be unknown for two minutes after it was made.",
+                next_step="Ask again in a few seconds.",
+                status=error.status,
+                code=error.code,
+                request_id=error.request_id,
+            ) from error
 
     async def _is_new(self, task_id: str) -> bool:
         """Whether a task may have been made so recently that the API does not know it yet."""
@@ -203,12 +258,43 @@ class TaskReader:
             made = self._waited_since.get(task_id)
         return made is not None and now - made < NEW_FOR
 
-    def _elapsed(self, task: Task) -> float | None:
-        """Seconds since a task was created; None where the clocks differ too much to tell."""
-        elapsed = self._clock() - (task.created or 0)
+    def _next_read(self, task: Task, age: float) -> float:
+        """Seconds until there may be news, where the task was read so many seconds ago."""
+        last = self._last_read(task.id)
+        retry = AFTER_FAILURE - self._since(last) if last.error is not None else 0.0
+        return max(self.pause(task, age) - age, retry, 0.0) + MARGIN
+
+    def _age(self, entry: Entry) -> float:
+        """Seconds since a row's task was read; infinite where a clock that was set back hides it."""
+        age = self._clock() - (entry.known_at or 0.0)
+        return age if age >= 0 else math.inf
+
+    def _last_read(self, task_id: str) -> _LastRead:
+        return self._reads.get(task_id, _LastRead())
+
+    def _since(self, last: _LastRead) -> float:
+        """Seconds since a read ended."""
+        return abs(self._clock() - last.at)
+
+    def _ended(self, task_id: str, error: EvolinkError | None) -> None:
+        """Record how a read ended."""
+        number = self._last_read(task_id).number + 1
+        if len(self._reads) >= MAX_EXPECTED:
+            self._reads.clear()
+        self._reads[task_id] = _LastRead(number, self._clock(), error)
+
+    def _elapsed(self, task: Task, age: float) -> float | None:
+        """Seconds from a task's creation to a read so many seconds ago; None where the clocks differ."""
+        elapsed = self._clock() - age - (task.created or 0)
         return max(elapsed, 0.0) if -CLOCKS_DIFFER < elapsed < 86400 else None
 
     def _expectation(self, task_id: str) -> Expectation:
         if task_id not in self._expected and len(self._expected) >= MAX_EXPECTED:
             self._expected.clear()
         return self._expected.setdefault(task_id, Expectation())
+
+
+def _runs_and_was_read(entry: Entry) -> bool:
+    """Whether a state is of a running task, and more than the answer to its POST."""
+    is_running = entry.task is not None and not entry.task.is_over
+    return is_running and all((entry.known_at or 0.0) > post.at + FRESH for post in entry.posts)

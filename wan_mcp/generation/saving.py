@@ -12,8 +12,8 @@ import httpx2
 
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, VideoError
 from wan_mcp.generation import outcomes
-from wan_mcp.generation.reading import UNREADABLE, TaskReader
-from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.generation.reading import FRESH, TaskReader
+from wan_mcp.generation.status import UNREADABLE, TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.videos import download, filenames, files
@@ -60,7 +60,7 @@ class VideoSaver:
 
     async def _save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
         try:
-            snapshot = await self._tasks.read(task_id)
+            snapshot, _ = await self._tasks.poll(task_id, FRESH, _has_video)
         except EvolinkError as error:  # a link that is known needs no key
             snapshot = await self._tasks.remembered(task_id, error)
             if not snapshot.task.is_over and not isinstance(error, UNREADABLE):
@@ -116,6 +116,10 @@ class VideoSaver:
 
     def _stream(self, link: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[httpx2.Response]:
         return self._fetcher.stream(link, headers=headers, deadline=download.MAX_SECONDS)
+
+
+def _has_video(entry: Entry) -> bool:
+    return entry.task is not None and entry.task.has_video
 
 
 def _default_name(task_id: str, entry: Entry | None) -> str:

@@ -26,13 +26,13 @@ from wan_mcp.generation import outcomes
 from wan_mcp.generation.following import Follower
 from wan_mcp.generation.jobs import Source, Submitter
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
-from wan_mcp.generation.polling import FRESH, Poller
-from wan_mcp.generation.reading import UNREADABLE, TaskReader
+from wan_mcp.generation.polling import Poller
+from wan_mcp.generation.reading import FRESH, TaskReader
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
-from wan_mcp.generation.status import TaskSnapshot, on_this_disk
+from wan_mcp.generation.status import UNREADABLE, TaskSnapshot, on_this_disk
 from wan_mcp.images import Picture
 from wan_mcp.images.loader import SIGNED
 from wan_mcp.images.names import unquoted
@@ -152,12 +152,21 @@ class VideoService:
         return self._tasks.snapshot(entry.task, await on_this_disk(entry))
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
-        """Read a task once; where it cannot be read, answer what the ledger knows of it.
+        """Read a task, unless it is running and was just read; where that fails, what the ledger knows of it.
 
         Raises:
             EvolinkError: when it can neither be read nor is known.
         """
         return await self._tasks.read_or_remember(task_id)
+
+    async def current(self, task_id: str) -> TaskSnapshot:
+        """A task as it is known: read where the schedule says that a read is due, saved once it is over.
+
+        Raises:
+            EvolinkError: when it can neither be read nor is known; one too new to be known is pending.
+        """
+        snapshot = await self._tasks.current(task_id)
+        return snapshot if snapshot.saved else await self._saved_automatically(snapshot)
 
     async def wait(self, task_id: str, seconds: float, on_progress: OnProgress) -> TaskSnapshot:
         """Wait until a task is over or the time is up; 0 seconds read once.
@@ -260,7 +269,7 @@ class VideoService:
 
     async def _refresh(self, task_id: str) -> None:
         with anyio.move_on_after(REFRESH_SECONDS), suppress(EvolinkError):
-            await self._tasks.read(task_id)
+            await self._tasks.poll(task_id, FRESH)
 
 
 class Services:

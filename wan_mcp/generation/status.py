@@ -6,13 +6,27 @@ from dataclasses import dataclass, replace
 
 import anyio.to_thread
 
-from wan_mcp.errors import NotFound, NotKnownYet, WanError
+from wan_mcp.errors import (
+    Busy,
+    LostAnswer,
+    NotFound,
+    NotKnownYet,
+    ServerFault,
+    Unreachable,
+    UnreadableAnswer,
+    WanError,
+)
 from wan_mcp.evolink import Task, values
 from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.ledger import Entry, Image, Saved
 
 LINK_LIFE = 24 * 3600.0
 """Seconds for which a result's links work, from the completion on: as documented."""
+
+PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault, NotKnownYet)
+"""Errors of a read that say nothing about the task: another read may succeed."""
+UNREADABLE = (*PASSING, NotFound)
+"""Errors of a read after which the ledger is asked: the API forgets finished tasks after some time."""
 
 TaskChanged = Callable[[str], None]
 """Told the id of a task that is seen to have changed."""
@@ -47,6 +61,8 @@ class TaskSnapshot:
     """When the task was in this state, in Unix seconds, where it could not be read now."""
     time_left: float | None = None
     """Seconds, estimated, until the task ends."""
+    next_read: float | None = None
+    """Seconds until the schedule has read the task again; None once it is over."""
     expires_at: float | None = None
     """When the links expire, in Unix seconds."""
     saved: Saved | None = None

@@ -2,7 +2,7 @@
 
 import mimetypes
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic import BaseModel, Field
@@ -16,6 +16,11 @@ from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, Image, Saved
 from wan_mcp.ledger.entries import cost_of
 from wan_mcp.server.text import next_of_list, next_step, paid
+
+NEXT_READ = "wan-mcp/next_read_seconds"
+"""In an answer's ``_meta``: seconds until a running task is read again; asking sooner shows nothing new."""
+TIME_LEFT = "wan-mcp/time_left_seconds"
+"""In an answer's ``_meta``: seconds, estimated, until the task is over."""
 
 
 def _size(width: int | None, height: int | None) -> str:
@@ -129,7 +134,17 @@ def task_result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToo
         ResourceLink(type="resource_link", uri=link, name=f"{view.id}.mp4", mime_type="video/mp4")
         for link in view.results or ()
     ]
-    return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
+    return CallToolResult(
+        content=content,
+        structured_content=view.model_dump(exclude_none=True),
+        _meta=_pace(snapshot),
+    )
+
+
+def _pace(snapshot: TaskSnapshot) -> dict[str, Any] | None:
+    """For programs that follow a task: what a model need not read is not in the object."""
+    known = {NEXT_READ: snapshot.next_read, TIME_LEFT: snapshot.time_left}
+    return {name: round(value, 1) for name, value in known.items() if value is not None} or None
 
 
 def _file(saved: Saved | None) -> FileView | None:

@@ -13,7 +13,7 @@ REQUEST_AGAIN = "Make the same request once more."
 
 MAX_GAP = 30.0
 """Seconds between two reads, at most, for a completion in between to tell how long the task took."""
-REFRESHED_AFTER = 2.0
+REFRESHED_AFTER = 1.0
 """Seconds after which a state that did not change is written again: other processes need not read it then."""
 UPLOAD_MARGIN = 3600.0
 """Seconds before its expiry from which an upload is no longer used: the generation has to fetch it."""

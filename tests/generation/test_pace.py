@@ -1,0 +1,177 @@
+"""However many follow a task, each in its own way, its reads are those of one schedule."""
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.calls import ARGUMENTS, ERAS, call
+from tests.generation.gateway import generate
+from tests.world import World
+from wan_mcp.errors import NotFound
+from wan_mcp.generation import polling
+from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.sandbox import Fault
+from wan_mcp.server.results import NEXT_READ, TIME_LEFT
+
+Follower = Callable[[VideoService, str], Coroutine[Any, Any, None]]
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are compared with each other."""
+    monkeypatch.setattr(polling, "jittered", lambda pause: pause)
+
+
+async def as_a_card(service: VideoService, task_id: str) -> None:
+    """Ask for the task whenever the last answer says that there may be news."""
+    snapshot = await service.current(task_id)
+    while snapshot.next_read is not None:
+        await anyio.sleep(snapshot.next_read)
+        snapshot = await service.get_task(task_id)
+
+
+async def as_a_model(service: VideoService, task_id: str) -> None:
+    """Wait, and think for a second whenever a wait is over."""
+    while (await service.wait(task_id, 45, ignored)).next_read is not None:  # noqa: ASYNC110
+        await anyio.sleep(1)
+
+
+async def as_a_tasks_client(service: VideoService, task_id: str) -> None:
+    """Ask at the pace that the server tells."""
+    while (snapshot := await service.current(task_id)).next_read is not None:  # noqa: ASYNC110
+        await anyio.sleep(snapshot.next_read)
+
+
+async def in_haste(service: VideoService, task_id: str) -> None:
+    """Ask all the time, also when it is over."""
+    while True:
+        await service.current(task_id)
+        await anyio.sleep(0.1)
+
+
+async def ignored(snapshot: TaskSnapshot | None) -> None:
+    """Progress that nobody is told of."""
+
+
+async def reads(
+    world: World, *followers: Follower, autosave: str = "1", others: tuple[Follower, ...] = ()
+) -> int:
+    """How often one task is read until all have seen its end."""
+    async with world.service(WAN_MCP_AUTOSAVE=autosave) as service, world.service() as other:
+        task_id = (await generate(service)).task.id
+        before = world.records.reads
+        async with anyio.create_task_group() as group:
+            for follow in followers:
+                group.start_soon(follow, service, task_id)
+            for follow in others:
+                group.start_soon(follow, other, task_id)
+            await anyio.sleep(300)
+            group.cancel_scope.cancel()
+        assert (await other.current(task_id)).task.status == "completed"
+        return world.records.reads - before
+
+
+SECONDS = pytest.mark.parametrize("seconds", [20, 60, 120, 240])
+
+
+@SECONDS
+async def test_a_card_a_wait_and_a_tasks_client_cost_one_read_more_than_the_schedule(
+    tmp_path: Path, seconds: int
+) -> None:
+    """The reads of a server that follows the task alone, and one for the card, for which links are fresh."""
+    alone = await reads(World(tmp_path / "1", seconds=seconds))
+    together = await reads(World(tmp_path / "2", seconds=seconds), as_a_card, as_a_model, as_a_tasks_client)
+    assert together <= alone + 1
+
+
+@SECONDS
+async def test_what_one_process_reads_the_followers_in_another_need_not_read(
+    tmp_path: Path, seconds: int
+) -> None:
+    """A card and a tasks client of another process, at the same time."""
+    alone = await reads(World(tmp_path / "1", seconds=seconds))
+    world = World(tmp_path / "2", seconds=seconds)
+    assert await reads(world, others=(as_a_card, as_a_tasks_client)) <= alone + 2
+
+
+@SECONDS
+@pytest.mark.parametrize("autosave", ["0", "1"])
+async def test_a_client_that_asks_all_the_time_causes_no_more_reads_than_the_schedule(
+    tmp_path: Path, seconds: int, autosave: str
+) -> None:
+    """Whether or not the server follows the task, and also after its end."""
+    alone = await reads(World(tmp_path / "1", seconds=seconds))
+    world = World(tmp_path / "2", seconds=seconds)
+    assert await reads(world, in_haste, in_haste, autosave=autosave) <= alone + 1
+
+
+@pytest.mark.parametrize("kind", ["garbage", "lost"])
+async def test_a_client_that_asks_all_the_time_is_no_burden_while_reads_fail(world: World, kind: str) -> None:
+    """One read in ten seconds; meanwhile the task is told as it was known, and why."""
+    async with world.service() as service:
+        task_id = (await generate(service)).task.id
+        await anyio.sleep(60)
+        world.sandbox.faults.add(Fault("task", kind, times=1000))
+        before = world.records.reads
+        with anyio.move_on_after(60):
+            await in_haste(service, task_id)
+        snapshot = await service.current(task_id)
+    assert snapshot.task.status == "pending"
+    assert snapshot.read_error is not None
+    assert world.records.reads - before <= 7 * 3  # a read that fails is tried again at once, twice
+
+
+async def test_an_unknown_task_is_not_asked_for_all_the_time(world: World) -> None:
+    """It is unknown, and stays so for ten seconds."""
+    async with world.service() as service:
+        for _ in range(1000):
+            with pytest.raises(NotFound):
+                await service.current("task-unified-1700000000-nothing0")
+            await anyio.sleep(0.01)
+    assert world.records.reads <= 2
+
+
+async def test_reads_at_the_same_time_are_one(world: World) -> None:
+    """Fifty callers, one read, and one answer for all; also where it fails."""
+    async with world.service() as service:
+        task_id = (await generate(service)).task.id
+        found: list[str] = []
+
+        async def ask() -> None:
+            found.append((await service.get_task(task_id)).task.status)
+
+        for fault in (None, Fault("task", "garbage", times=3)):
+            if fault:
+                world.sandbox.faults.add(fault)
+            await anyio.sleep(10)
+            before = world.records.reads
+            async with anyio.create_task_group() as group:
+                for _ in range(50):
+                    group.start_soon(ask)
+            assert world.records.reads - before <= (3 if fault else 1)
+    assert len(found) == 100
+
+
+@ERAS
+async def test_each_answer_about_a_running_task_says_when_there_may_be_news(world: World, mode: str) -> None:
+    """And how long the task will take: beside the object, so that a model need not read it."""
+    async with world.client(mode) as client:
+        made = await call(client, "generate_video", **ARGUMENTS)
+        assert made.structured_content is not None
+        assert made.meta is not None
+        assert {NEXT_READ: 20.5, TIME_LEFT: 120.0}.items() <= made.meta.items()
+        task_id = made.structured_content["id"]
+        await anyio.sleep(30)
+        seen = await call(client, "get_task", task_id=task_id)
+        assert seen.meta is not None
+        assert (seen.meta[NEXT_READ], seen.meta[TIME_LEFT]) == (20.5, 90.0)
+        await anyio.sleep(100)
+        ended = await call(client, "get_task", task_id=task_id)
+    assert not {NEXT_READ, TIME_LEFT} & (ended.meta or {}).keys()
+    assert not {NEXT_READ, TIME_LEFT} & made.structured_content.keys()
