@@ -54,7 +54,9 @@ async def test_the_card_follows_a_task_and_plays_its_video(host: MakeHost, media
         await at.shows("70 %", "About 30 s left.")
         await at.passes(6)
         await at.shows(
-            "The video is ready", f"Saved at {SAVED}", "5.04 s · 640\u00d7360 · 2.13 MB · 25.5 credits ($0.38)"
+            "The video is ready",
+            f"Saved at {SAVED}",
+            "5.04 s · 640\u00d7360 · 2.13 MB · 25.5 credits ($0.38)",
         )
         await at.shows("The link works until 22 Sept 2026, 12:53.")
         await at.card.wait_for_function("() => document.querySelector('video')?.readyState > 1")
@@ -131,17 +133,18 @@ async def test_a_conversation_that_is_opened_again_reads_at_once(host: MakeHost)
 
 
 async def test_a_video_that_is_saved_a_moment_later_is_said_to_be(host: MakeHost) -> None:
-    """One more read; the server saves it without being asked."""
+    """By a wait, which costs no read of its own; once only."""
     async with host() as at:
-        await at.script(READS, answer(completed()), answer(saved()))
+        await at.script(READS, answer(completed()))
+        await at.script("wait_for_task", answer(saved()))
         await at.begin(working(90, next_read=1))
         await at.passes(2)
         await at.shows("The video is ready")
         assert await at.buttons() == ["Another take", "Open", "Save*"]
-        await at.passes(3.1)
+        await at.passes(1.1)
         await at.shows(f"Saved at {SAVED}")
         await at.passes(3600)
-        assert len(await at.sent(READS)) == 2
+        assert len(await at.sent(READS)) == len(await at.sent("wait_for_task")) == 1
 
 
 # Faults of reads
@@ -251,7 +254,7 @@ async def test_where_no_link_works_the_poster_and_the_buttons_stay(
         assert await at.buttons() == ["Another take", "Open*", "Save"]
         await at.passes(3600)
         assert await at.card.locator("video").count() == 0
-        assert len(await at.sent(READS)) <= 2  # the fresh one, and the one for the saved file
+        assert len(await at.sent(READS)) == 1
 
 
 async def test_addresses_that_are_not_of_the_web_are_never_used(host: MakeHost) -> None:
