@@ -110,7 +110,6 @@ async def shown(browser: "Browser", state: str, theme: str, size: str) -> AsyncI
 
 
 async def take_all(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     async with browsing() as browser:
         for state in STATES:
             for theme in THEMES:

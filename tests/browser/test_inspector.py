@@ -1,4 +1,4 @@
-"""The Inspector as the host: a real server process, the sandbox over real sockets, and the card that it shows."""
+"""The Inspector as the host: a real server process, the sandbox over real sockets, and the card."""
 
 import secrets
 import socket
