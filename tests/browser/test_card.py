@@ -412,10 +412,9 @@ async def test_what_others_wrote_stays_text(host: MakeHost) -> None:
 
 
 NOT_OURS: list[Any] = [None, [], "text", 7, {}, {"content": None}, {"content": [None, 7, {"type": "image"}]}]
-NOT_OURS += [{"structuredContent": content} for content in (None, [], "x", {"tasks": []}, {"id": 7})]
-NOT_OURS += [
-    {"structuredContent": {"id": TASK, "status": odd}} for odd in ("toString", "constructor", None, 7)
-]
+STRUCTURES: list[Any] = [None, [], "x", {"tasks": []}, {"id": 7}]
+STRUCTURES += [{"id": TASK, "status": odd} for odd in ("toString", "constructor", None, 7)]
+NOT_OURS += [{"structuredContent": structure} for structure in STRUCTURES]
 
 
 @pytest.mark.parametrize("result", NOT_OURS, ids=str)
