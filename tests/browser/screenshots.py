@@ -93,7 +93,7 @@ async def shown(browser: "Browser", state: str, theme: str, size: str) -> AsyncI
     """The card in a state."""
     width, percent = WIDTHS[size]
     scheme: Any = theme
-    context = await browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context = await browser.new_context(viewport={"width": width, "height": 1400}, color_scheme=scheme)
     media = Media()
     media.broken = {states.LINK: ALWAYS} if state == "not-playing" else {}
     await media.serve(context)

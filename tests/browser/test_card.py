@@ -166,9 +166,9 @@ async def test_reads_that_fail_become_rare_and_are_said(host: MakeHost) -> None:
         await at.script(READS, *faults)
         await at.begin(working(40, left=None))
         await at.passes(11)
-        await at.shows("40 %", "The last read failed: no <b>connection</b>. The next is 10 s later.")
+        await at.shows("40 %", "The last read failed: no <b>connection</b>. Trying again after 10 s.")
         for seconds, words in (
-            (10, "The API does not answer. The next is 20 s"),
+            (10, "The API does not answer. Trying again after 20 s"),
             (20, "40 s"),
             (40, "60 s"),
             (60, "60 s"),
