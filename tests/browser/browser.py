@@ -171,6 +171,7 @@ async def hosting(
     await context.route(ADDRESS, answer)
     page = await context.new_page()
     await page.goto(ADDRESS)
+    await page.clock.pause_at(states.NOW + 30)
     hello = {
         "hostCapabilities": states.ABLE if capabilities is None else capabilities,
         "hostContext": {"locale": "en-GB", "timeZone": "UTC"} | (shown or {}),
