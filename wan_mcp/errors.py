@@ -12,6 +12,7 @@ WanError
 │       └── TakenOver        another process works on the request now
 ├── StillUnderWay            the work goes on, but the caller's time is up
 ├── FetchFailed              a public address did not deliver
+├── NoPoster                 no poster of a task's picture is kept
 ├── InternalError            wan-mcp itself failed
 ├── VideoError               a result cannot be fetched, is no video, or cannot be stored
 │   └── LinkFailed           the result's link delivers no whole video
@@ -110,6 +111,10 @@ class StillUnderWay(WanError):
 
 class FetchFailed(WanError):
     """Raised when a public address did not deliver: unknown host, no answer, broken off, too slow."""
+
+
+class NoPoster(WanError):
+    """Raised when no poster of a task's picture is kept."""
 
 
 class InternalError(WanError):

@@ -111,7 +111,7 @@ async def compare_submissions(folder: Path) -> None:
     async with api() as evolink, anyio.create_task_group() as background:
         slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
         means = Means(evolink, ledger.for_owner(API, KEY), time, slots, DELAYS)
-        submitter = Submitter(means, Settings.load({}), background, lambda entry: None)
+        submitter = Submitter(means, Settings.load({}), background, lambda submitted, sent: None)
 
         async def bare() -> None:
             await evolink.submit(REQUEST, idempotency_key=f"bare-submission-{next(numbers)}")

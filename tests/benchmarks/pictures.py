@@ -20,6 +20,7 @@ from time import perf_counter
 from PIL import Image, ImageChops, ImageOps
 
 from wan_mcp.images.fitting import fit
+from wan_mcp.images.poster import poster
 
 REPETITIONS = 15
 MEMORY_RUNS = 5
@@ -73,6 +74,8 @@ def show_times(pictures: dict[str, bytes]) -> None:
                 taken[way].append(seconds(partial(work, content)))
         plain, our = median(taken["plain"]), median(taken["ours"])
         print(f"{name}: plain {plain * 1e3:.0f} ms, ours {our * 1e3:.0f} ms = {our / plain:.2f} (aim 1.30)")
+        small = median(seconds(partial(poster, ours(content))) for _ in range(REPETITIONS))
+        print(f"{name}: its poster {small * 1e3:.0f} ms, after the answer")
 
 
 def extra_memory(way: str, path: Path) -> int:

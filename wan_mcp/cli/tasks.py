@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wan_mcp.errors import InvalidRequest
 from wan_mcp.generation.listing import TaskLine
+from wan_mcp.generation.posters import Posters
 from wan_mcp.generation.status import on_this_disk
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import SqliteLedger
@@ -30,7 +31,7 @@ async def lines(
 
 
 async def forget(folder: Path, task_id_or_number: str) -> None:
-    """Remove a row.
+    """Remove a row, and its poster.
 
     Raises:
         InvalidRequest: when there is none of that id.
@@ -38,6 +39,7 @@ async def forget(folder: Path, task_id_or_number: str) -> None:
     ledger = SqliteLedger(folder)
     try:
         found = await ledger.forget(task_id_or_number)
+        await Posters(folder, ledger).remove_orphans()
     finally:
         await ledger.aclose()
     if not found:

@@ -8,14 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
-from wan_mcp.errors import (
-    AddressRefused,
-    InternalError,
-    LedgerError,
-    PictureUnavailable,
-    TakenOver,
-    WanError,
-)
+from wan_mcp.errors import AddressRefused, InternalError, LedgerError, PictureUnavailable, TakenOver, WanError
 from wan_mcp.evolink import VideoRequest, prices
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.account_list import AccountList
@@ -40,8 +33,9 @@ Source = Picture | PictureUnavailable | AddressRefused
 class Job:
     """One submission under way."""
 
-    def __init__(self, intent: Intent, on_task: OnTask, before_paying: BeforePaying) -> None:
+    def __init__(self, intent: Intent, picture: Source, on_task: OnTask, before_paying: BeforePaying) -> None:
         self.intent = intent
+        self.picture = picture
         self._on_task = on_task
         self.before_paying = before_paying
         self.is_agreed = before_paying is unasked
@@ -56,7 +50,10 @@ class Job:
         if not self._done.is_set():
             self._result = result
             self._done.set()
-            self._on_task(result)
+            sent, read = result.entry.fingerprints, self.intent.fingerprints.content
+            # An address may show another picture by now than the one that was sent.
+            is_sent = read is not None and sent is not None and sent.content == read
+            self._on_task(result, self.picture if isinstance(self.picture, Picture) and is_sent else None)
 
     def failed(self, error: WanError) -> None:
         """Tell why there is no task. The first outcome counts."""
@@ -137,9 +134,9 @@ class Submitter:
         job = next((job for job in self._jobs if intent.fingerprints.same(job.intent.fingerprints)), None)
         joined = job is not None
         if job is None:
-            job = Job(intent, self._on_task, before_paying)
+            job = Job(intent, picture, self._on_task, before_paying)
             self._jobs.append(job)
-            self._background.start_soon(self._run, job, request, picture)
+            self._background.start_soon(self._run, job, request)
         submitted = await job.join(patience, on_stage)
         if submitted.entry.untold:
             with suppress(LedgerError):  # then the next equal request hears of it once more
@@ -147,9 +144,9 @@ class Submitter:
         changed = intent.fingerprints.changed_since(submitted.entry.fingerprints)
         return replace(submitted, repeated=submitted.repeated or joined, changed=changed)
 
-    async def _run(self, job: Job, request: GenerationRequest, picture: Source) -> None:
+    async def _run(self, job: Job, request: GenerationRequest) -> None:
         try:
-            await self._work(job, request, picture)
+            await self._work(job, request)
         except WanError as error:
             job.failed(error)
         except Exception:
@@ -159,7 +156,7 @@ class Submitter:
             self._jobs.remove(job)
             job.failed(outcomes.stopped(sent=job.progress.sent))  # counts only if it was cancelled
 
-    async def _work(self, job: Job, request: GenerationRequest, picture: Source) -> None:
+    async def _work(self, job: Job, request: GenerationRequest) -> None:
         """Claim the request, wait while another process works on it, and carry it out."""
         rules = self._rules()
         while True:
@@ -167,8 +164,8 @@ class Submitter:
             claim = await self._ledger.claim(job.intent, rules)
             entry = claim.entry
             if entry is None:
-                assert isinstance(picture, (PictureUnavailable, AddressRefused))
-                raise picture
+                assert isinstance(job.picture, (PictureUnavailable, AddressRefused))
+                raise job.picture
             job.progress.sent = bool(entry.posts)
             if claim.kind == "repeat":
                 also_paid = await self._learned(job, entry) if len(entry.posts) > 1 else ()
@@ -179,22 +176,22 @@ class Submitter:
                 rules = replace(rules, skew_asked=True)
                 continue
             if claim.kind == "fresh" and not job.is_agreed:
-                await self._ask(job, entry, picture)
+                await self._ask(job, entry)
                 continue
             if claim.kind != "busy":
                 with suppress(TakenOver):  # then it is claimed again, and waited for
-                    await self._carry_out(job, entry, request, picture, replaces=claim.replaces)
+                    await self._carry_out(job, entry, request, replaces=claim.replaces)
                     return
             elif not job.progress.waiting:  # the other process goes on, and nobody here wants its answer
                 return
             rules = replace(rules, waited_for=entry.number)
             await anyio.sleep(self._means.delays.joining)
 
-    async def _ask(self, job: Job, entry: Entry, picture: Source) -> None:
+    async def _ask(self, job: Job, entry: Entry) -> None:
         """Ask before paying. It may take hours, so nothing is held meanwhile, and it is claimed again."""
         await self._give_up(entry)
-        assert isinstance(picture, Picture)
-        await job.before_paying(picture, job.intent)
+        assert isinstance(job.picture, Picture)
+        await job.before_paying(job.picture, job.intent)
         job.is_agreed = True
 
     async def _learned(self, job: Job, entry: Entry) -> tuple[str, ...]:
@@ -204,15 +201,7 @@ class Submitter:
             logger.warning("what a repeat shows could not be learned: %s", error)
             return ()
 
-    async def _carry_out(
-        self,
-        job: Job,
-        entry: Entry,
-        request: GenerationRequest,
-        picture: Source,
-        *,
-        replaces: bool,
-    ) -> None:
+    async def _carry_out(self, job: Job, entry: Entry, request: GenerationRequest, *, replaces: bool) -> None:
         """Work on a row that is ours, and give it up at the end.
 
         A program that stops gives up nothing: its lock is freed, and so are its rows.
@@ -225,8 +214,8 @@ class Submitter:
             if entry.posts:
                 await Submission(self._means, entry, _recorded(entry), job.progress, found).go_on()
             else:
-                assert isinstance(picture, Picture)
-                body = await self._prepare(job, request, picture)
+                assert isinstance(job.picture, Picture)
+                body = await self._prepare(job, request, job.picture)
                 await Submission(self._means, entry, body, job.progress, found).begin()
         except anyio.get_cancelled_exc_class():
             raise

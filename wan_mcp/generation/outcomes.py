@@ -59,8 +59,11 @@ class Submitted:
     """Tasks of the same request that were paid in addition: the gateway ignored the idempotency key."""
 
 
-OnTask = Callable[[Submitted], None]
-"""Told of each request that has its task, whether or not a caller still waits for it."""
+OnTask = Callable[[Submitted, Picture | None], None]
+"""Told of each request that has its task, whether or not a caller still waits for it.
+
+Also of the picture that was sent, where that is at hand.
+"""
 
 
 def balance_text(credits: Credits) -> str:

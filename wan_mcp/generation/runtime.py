@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cached_property, partial
 from importlib import import_module
 from types import TracebackType
 from typing import Self, TypeVar
@@ -17,9 +18,10 @@ from wan_mcp.errors import LedgerError, Unreachable
 from wan_mcp.evolink import Connections
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.polling import RateLimit
+from wan_mcp.generation.posters import Posters
 from wan_mcp.generation.status import TaskChanged
-from wan_mcp.images import PictureLoader
-from wan_mcp.ledger import Ledger
+from wan_mcp.images import Picture, PictureLoader
+from wan_mcp.ledger import Entry, Ledger
 from wan_mcp.ledger.policy import Delays
 from wan_mcp.net.fetch import PublicFetcher, Resolve
 from wan_mcp.net.trust import Trust
@@ -114,6 +116,11 @@ class Runtime:
             self._ledger = SqliteLedger(self.settings.data_dir)
         return self._ledger
 
+    @cached_property
+    def posters(self) -> Posters:
+        """The posters of all owners' tasks."""
+        return Posters(self.settings.data_dir, self.ledger)
+
     @property
     def background(self) -> TaskGroup:
         """Where work runs that outlives the call that began it."""
@@ -127,6 +134,11 @@ class Runtime:
             await anyio.to_thread.run_sync(import_module, "wan_mcp.ledger.sqlite.store")
             await self.ledger.open()
         await anyio.to_thread.run_sync(self.pictures.warm_up)
+
+    def keep_poster(self, entry: Entry, picture: Picture | None) -> None:
+        """Make the poster of a row in the background, of the picture that was sent, if at hand."""
+        if picture is not None:
+            self.posters.keep(entry, partial(self.pictures.poster, picture), self.background)
 
     def run_until_exit(self, work: Callable[[], Awaitable[object]]) -> None:
         """Run ``work`` in the background; it is given up at once when the program stops."""

@@ -60,11 +60,7 @@ OnProgress = Callable[[TaskSnapshot | None], Awaitable[None]]
 """Told what is known of a task that is waited for: at once, at least every ten seconds, at each change."""
 
 
-async def _ignored(stage: str) -> None:
-    """Progress that nobody is told of."""
-
-
-async def _unreported(received: int, length: int | None) -> None:
+async def _ignored(*progress: object) -> None:
     """Progress that nobody is told of."""
 
 
@@ -97,7 +93,7 @@ class VideoService:
         self._follower = Follower(
             runtime, self._tasks, self._poller, self._ledger, partial(self.save, name=None)
         )
-        self._submitter = Submitter(means, settings, runtime.background, self._follow)
+        self._submitter = Submitter(means, settings, runtime.background, self._on_task)
 
     async def generate(
         self,
@@ -189,7 +185,7 @@ class VideoService:
         return replace(snapshot, read_error=waited.read_error, waited=seconds)
 
     async def save(
-        self, task_id: str, name: str | None, on_progress: download.OnProgress = _unreported
+        self, task_id: str, name: str | None, on_progress: download.OnProgress = _ignored
     ) -> TaskSnapshot:
         """Save the video of a finished task. Cancelling the call does not cancel the download.
 
@@ -198,6 +194,15 @@ class VideoService:
             EvolinkError: when the task can neither be read nor is known.
         """
         return await self._runtime.run_to_end(lambda: self._saver.save(task_id, name, on_progress))
+
+    async def poster(self, task_id: str) -> bytes:
+        """A small JPEG of the picture that was sent for a task.
+
+        Raises:
+            NoPoster: when none is kept, as for a task that was made elsewhere.
+            LedgerError: when the ledger cannot be read.
+        """
+        return await self._runtime.posters.read(await self._ledger.find(task_id))
 
     async def tasks(self, status: EntryStatus | None, limit: int) -> list[Entry]:
         """The newest entries; those that are not over are read again, up to a bound."""
@@ -232,7 +237,8 @@ class VideoService:
         """What the account and the key have left."""
         return await self._evolink.credits()
 
-    def _follow(self, submitted: Submitted) -> None:
+    def _on_task(self, submitted: Submitted, sent: Picture | None) -> None:
+        self._runtime.keep_poster(submitted.entry, sent)
         if self.settings.autosave:
             self._follower.follow(submitted.entry)
             if submitted.also_paid:  # the ledger has them as unsaved

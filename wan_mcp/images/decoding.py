@@ -6,6 +6,8 @@ import io
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -109,7 +111,20 @@ def check_memory(image: ImageFile, kind: Format) -> None:
     _check_bytes(image, image.width * image.height * a_pixel)
 
 
-def undecodable(error: Exception) -> PictureError:
+@contextmanager
+def decoding_errors() -> Iterator[None]:
+    """What a decoder raises becomes a ``PictureError``: decoders fail in every way there is."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except MemoryError:
+        raise PictureError("needs more memory than there is", next_step="Give a smaller one.") from None
+    except Exception as error:
+        raise _undecodable(error) from None
+
+
+def _undecodable(error: Exception) -> PictureError:
     """The error for a picture that the decoder gave up on; the decoder's own words may quote the file."""
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         text = "is cut off: it ends in the middle of the picture"

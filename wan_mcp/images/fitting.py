@@ -6,9 +6,8 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wan_mcp.errors import PictureError
 from wan_mcp.images.colours import DEEP, scalable, to_srgb
-from wan_mcp.images.decoding import Format, check_memory, opened, undecodable
+from wan_mcp.images.decoding import Format, check_memory, decoding_errors, opened
 from wan_mcp.images.limits import MAX_BYTES, by, fitted_size, in_bytes
 
 if TYPE_CHECKING:
@@ -50,26 +49,14 @@ def fit(content: bytes, *, has_address: bool = False) -> Prepared:
         PictureError: when it is no picture, is damaged, or cannot be made to fit. The message continues
             after the name of the picture.
     """
-    try:
+    with decoding_errors():
         return _fit(content, has_address)
-    except PictureError:
-        raise
-    except MemoryError:
-        raise PictureError("needs more memory than there is", next_step="Give a smaller one.") from None
-    except Exception as error:  # decoders fail in every way there is
-        raise undecodable(error) from None
 
 
 def _fit(content: bytes, has_address: bool) -> Prepared:
     image, kind = opened(content)
     full, target = image.size, fitted_size(*image.size)
-    deep = _is_deep(image)
-    image.draft(image.mode, target)  # a JPEG is decoded at the smallest of its own scales that will do
-    check_memory(image, kind)
-    exif = image.getexif()
-    told: int = exif[_ORIENTATION] if exif.get(_ORIENTATION) in range(2, 9) else 1
-    image.load()
-    orientation = 1 if kind in ("tiff", "heic") else told  # these two decoders turn by themselves
+    deep, told, orientation = decode(image, kind, target)
     frames = _frames(image, kind)
     unchanged = target == full and orientation == 1 and not frames and not deep
     whole = unchanged and image.mode != "CMYK" and not image.has_transparency_data
@@ -77,9 +64,9 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
     if has_address and whole and ended and kind in LINKED and len(content) <= MAX_BYTES:
         return Prepared(None, kind, *full)
 
-    picture, removed = scalable(image), _metadata(image, kind, exif)
+    picture, removed = scalable(image), _metadata(image, kind)
     drawing = kind in _LOSSLESS and _is_drawing(picture)
-    picture, white, colours = _visible(_scaled(picture, target), image, deep, orientation)
+    picture, white, colours = visible(scaled(picture, target), image, deep, orientation)
     same = kind if whole and colours is None and kind in UPLOADED else None
     encoded, written = _encoded(picture, drawing, same)
     sizes = (full[::-1], target[::-1]) if orientation >= 5 else (full, target)
@@ -98,7 +85,22 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
     return Prepared(encoded, written, *picture.size, tuple(filter(None, words)))
 
 
-def _visible(
+def decode(image: ImageFile, kind: Format, size: tuple[int, int]) -> tuple[bool, int, int]:
+    """Decode a picture that is to be scaled to a size.
+
+    Returns:
+        Whether a channel has more than eight bits, the EXIF orientation, and the one still to be undone.
+    """
+    deep = _is_deep(image)
+    image.draft(image.mode, size)  # a JPEG is decoded at the smallest of its own scales that will do
+    check_memory(image, kind)
+    exif = image.getexif()
+    told: int = exif[_ORIENTATION] if exif.get(_ORIENTATION) in range(2, 9) else 1
+    image.load()
+    return deep, told, 1 if kind in ("tiff", "heic") else told  # these two decoders turn by themselves
+
+
+def visible(
     picture: Image.Image, image: ImageFile, deep: bool, orientation: int
 ) -> tuple[Image.Image, str | None, str | None]:
     """What is to be seen, as sRGB on white and upright, without anything else; and what was done for it."""
@@ -130,8 +132,9 @@ def _frames(image: ImageFile, kind: Format) -> str | None:
     return f"first frame of an animation of {count}" if count else "first frame of an animation"
 
 
-def _metadata(image: ImageFile, kind: Format, exif: Image.Exif) -> str | None:
+def _metadata(image: ImageFile, kind: Format) -> str | None:
     """What is said where the file tells more than what the picture shows and which way is up."""
+    exif = image.getexif()
     xmp = image.info.get("xmp", b"") or str(image.info.get("XML:com.adobe.xmp", "")).encode()
     if _GPS in exif or b"GPSL" in xmp:
         return "metadata removed, the location among it"
@@ -141,7 +144,7 @@ def _metadata(image: ImageFile, kind: Format, exif: Image.Exif) -> str | None:
     return "metadata removed" if told else None
 
 
-def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     from PIL.Image import Resampling
 
     # A filter that overshoots would find whiter whites than there are in numbers without a fixed range.
@@ -181,17 +184,17 @@ def _encoded(picture: Image.Image, drawing: bool, same: Format | None) -> tuple[
     if kind != "jpeg":
         options = {"lossless": drawing, "quality": 92} if kind == "webp" else {}
     try:  # "keep" are the tables of the file itself: the pixels hardly change
-        encoded = _saved(picture, kind, **options)
+        encoded = saved(picture, kind, **options)
     except ValueError:  # there are tables that can be read, but not written
-        encoded = _saved(picture, kind, quality=_QUALITIES[0])
+        encoded = saved(picture, kind, quality=_QUALITIES[0])
     for quality in _QUALITIES:
         if len(encoded) <= MAX_BYTES:
             break
-        kind, encoded = "jpeg", _saved(picture, "jpeg", quality=quality)
+        kind, encoded = "jpeg", saved(picture, "jpeg", quality=quality)
     return encoded, kind
 
 
-def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     picture.save(file, kind.upper(), **options)
     return file.getvalue()

@@ -4,8 +4,10 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -15,10 +17,12 @@ from wan_mcp.errors import AddressRefused, FetchFailed, InvalidRequest, PictureE
 from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import Prepared, fit
 from wan_mcp.images.names import readable, unquoted
+from wan_mcp.images.poster import poster
 from wan_mcp.images.sources import PASTED
 from wan_mcp.net.addresses import looks_signed, shown, without_signature
 from wan_mcp.net.fetch import PublicFetcher, canonical
 
+T = TypeVar("T")
 _AT_ONCE = 2
 """Pictures that are decoded at the same time at most: each may take much memory."""
 _THREADS = threading.BoundedSemaphore(_AT_ONCE)
@@ -55,6 +59,8 @@ class Picture:
     """Each change that was made so that the picture fits, in words."""
     notes: tuple[str, ...] = ()
     """What the user should know although the picture is accepted, such as an address that soon expires."""
+    seen: bytes | None = field(default=None, repr=False, compare=False)
+    """What was read at ``address``: only a poster is made of it."""
 
 
 class PictureLoader:
@@ -108,6 +114,15 @@ class PictureLoader:
         except FetchFailed as error:
             raise PictureUnavailable(f"image_urls: {error.message}.", next_step=_UNFETCHED) from None
 
+    async def poster(self, picture: Picture) -> bytes | None:
+        """A small JPEG of a picture, as ``images.poster`` makes it; None where its bytes were not read.
+
+        Raises:
+            PictureError: when it cannot be made.
+        """
+        content = picture.content or picture.seen
+        return None if content is None else await self._in_thread(partial(poster, content))
+
     async def _from_file(self, reference: str) -> Picture:
         if not self._local:
             raise PictureError(
@@ -149,7 +164,7 @@ class PictureLoader:
             picture = replace(_picture(content, prepared), place=_place(url), name=_bounded(url.host))
             if prepared.content is not None:
                 return picture
-            return replace(picture, address=str(url), notes=_notes(url))
+            return replace(picture, address=str(url), notes=_notes(url), seen=content)
 
         return await self._in_thread(load)
 
@@ -158,8 +173,8 @@ class PictureLoader:
         with anyio.move_on_after(_RESOLVING), suppress(FetchFailed):
             await self._fetcher.check(address)
 
-    async def _in_thread(self, work: Callable[[], Picture]) -> Picture:
-        def run() -> Picture:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        def run() -> T:
             with _THREADS:
                 return work()
 

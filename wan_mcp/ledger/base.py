@@ -243,6 +243,13 @@ class Ledger(Protocol):
         """The number of rows of all owners."""
         ...
 
+    async def keys(self, numbers: list[int]) -> dict[int, str]:
+        """The idempotency keys of the requests, of all owners, that have these numbers.
+
+        A number that no request has is left out. Another ledger has the same numbers, never the same keys.
+        """
+        ...
+
     async def forget(self, task_id_or_number: str) -> bool:
         """Remove a row; whether there was one."""
         ...

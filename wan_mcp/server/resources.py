@@ -24,7 +24,7 @@ from mcp.types import (
     UnsubscribeRequestParams,
 )
 
-from wan_mcp.errors import NotFound, WanError
+from wan_mcp.errors import NoPoster, NotFound, WanError
 from wan_mcp.generation.listing import TaskLine
 from wan_mcp.generation.service import Services
 from wan_mcp.server.results import TaskView
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 ALL = "wan://tasks"
 ONE = "wan://tasks/{task_id}"
+POSTER = "wan://tasks/{task_id}/poster"
 LISTED = 50
 MAX_SUBSCRIPTIONS = 1000
 """Subscriptions of clients of the older protocol that are remembered at most."""
@@ -124,6 +125,14 @@ class TaskResources:
             raise ResourceError(error_text(error)) from error
         return TaskView.of(snapshot, service.saves_to).model_dump_json(exclude_none=True)
 
+    async def poster(self, task_id: str, context: Context[Services]) -> bytes:
+        try:
+            return await context.request_context.lifespan_context.own().poster(task_id)
+        except NoPoster as error:
+            raise ResourceNotFoundError(error_text(error)) from error
+        except WanError as error:
+            raise ResourceError(error_text(error)) from error
+
     async def complete(
         self, context: ServerRequestContext[Services, Any], params: CompleteRequestParams
     ) -> CompleteResult:
@@ -152,6 +161,14 @@ def add_resources(server: MCPServer[Services], tasks: TaskResources, notifier: T
         ONE, name="task", title="A task", description="A task as it is now.", mime_type=json_type
     )
     offer_one(tasks.one)
+    offer_poster = server.resource(
+        POSTER,
+        name="poster",
+        title="A task's picture",
+        description="A small JPEG of the picture that was sent.",
+        mime_type="image/jpeg",
+    )
+    offer_poster(tasks.poster)
     # The high-level server has no API for these: the older protocol's subscriptions, and a completion
     # that needs the lifespan context.
     low = server._lowlevel_server

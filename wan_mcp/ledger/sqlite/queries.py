@@ -1,5 +1,6 @@
 """What is read and written in SQLite: each function is a few statements, inside the caller's transaction."""
 
+import json
 import sqlite3
 
 from wan_mcp.errors import LedgerError
@@ -87,6 +88,15 @@ def taken_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
         f"SELECT task_id FROM entries WHERE idempotency_key IS NOT NULL AND task_id IN ({marks})", task_ids
     )
     return {row["task_id"] for row in found}
+
+
+def keys(database: sqlite3.Connection, numbers: list[int]) -> dict[int, str]:
+    found = database.execute(
+        "SELECT number, idempotency_key FROM entries WHERE idempotency_key IS NOT NULL"
+        " AND number IN (SELECT value FROM json_each(?))",
+        (json.dumps(numbers),),
+    )
+    return {row["number"]: row["idempotency_key"] for row in found}
 
 
 def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:

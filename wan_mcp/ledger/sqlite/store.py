@@ -57,6 +57,13 @@ class SqliteLedger:
             lambda database: int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
         )
 
+    async def keys(self, numbers: list[int]) -> dict[int, str]:
+        def read(database: sqlite3.Connection) -> dict[int, str]:
+            self._database.check_file()  # a file that was replaced knows nothing of the rows that count now
+            return queries.keys(database, numbers)
+
+        return await self._database.read(read)
+
     async def forget(self, task_id_or_number: str) -> bool:
         self._cache.clear()
         return await self._database.write(

@@ -1,0 +1,189 @@
+"""The files of the posters: one for each row that was answered, and none once the row is gone."""
+
+import os
+import re
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.images.makers import quadrants, saved
+from tests.ledger.rows import API, answered, make, posted, shared, task
+from wan_mcp.cli import tasks as command
+from wan_mcp.errors import LedgerError, NoPoster
+from wan_mcp.generation.posters import MAKING_SECONDS, Posters
+from wan_mcp.images.poster import poster
+from wan_mcp.ledger import Entry
+from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
+from wan_mcp.videos.files import ABANDONED, PARTIAL
+
+pytestmark = pytest.mark.anyio
+
+POSTER = poster(saved(quadrants(), "PNG"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+async def ledger(data: Path) -> AsyncIterator[SqliteLedger]:
+    async with shared(data) as ledger:
+        yield ledger
+
+
+async def drawn() -> bytes:
+    return POSTER
+
+
+async def keep(posters: Posters, *entries: Entry, make: Any = drawn) -> None:
+    async with anyio.create_task_group() as background:
+        for entry in entries:
+            posters.keep(entry, make, background)
+
+
+def names(data: Path) -> list[str]:
+    return sorted(path.name for path in (data / "posters").iterdir())
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../../x", "..", "a\0b", "a" * 300, "C:\\x", "ä\n"])
+async def test_a_name_holds_nothing_of_the_tasks_id(data: Path, ledger: SqliteLedger, name: str) -> None:
+    """Ids are upstream's, and may be anything."""
+    owner = ledger.for_owner(API, "me")
+    entry = await posted(owner)
+    entry = await answered(owner, entry.number, task(name).model_copy(update={"id": name}), time.time())
+    posters = Posters(data, ledger)
+    await keep(posters, entry)
+    assert await posters.read(await owner.find(name)) == POSTER
+    [kept] = names(data)
+    assert re.fullmatch(r"1-[0-9a-f]{16}\.jpg", kept)
+    await command.forget(data, name)
+    assert names(data) == []
+
+
+async def test_what_is_forgotten_takes_its_poster_along(data: Path, ledger: SqliteLedger) -> None:
+    """By the task's id or the row's number; all others stay."""
+    owner = ledger.for_owner(API, "me")
+    entries = [await make(owner, f"cat{number}") for number in range(4)]
+    posters = Posters(data, ledger)
+    await keep(posters, *entries)
+    await command.forget(data, "task-unified-cat1")
+    await command.forget(data, "#3")
+    assert [name[:2] for name in names(data)] == ["1-", "4-"]
+    assert await posters.read(entries[3]) == POSTER
+    for gone in (entries[1], None):
+        with pytest.raises(NoPoster):
+            await posters.read(gone)
+
+
+async def test_what_other_programs_left_goes_with_the_first_poster(data: Path, ledger: SqliteLedger) -> None:
+    """Posters without a row, and files that were never whole; what is not ours stays."""
+    folder = data / "posters"
+    folder.mkdir(parents=True)
+    orphans = [f"7-{'0' * 16}.jpg", f"1-{'0' * 16}.jpg", f"{'9' * 18}-{'a' * 16}.jpg"]
+    others = ["holiday.jpg", f"{'9' * 19}-{'a' * 16}.jpg", f"7-{'0' * 16}.jpg.bak"]
+    unfinished = [PARTIAL.format("old"), PARTIAL.format("new")]
+    for name in (*orphans, *others, *unfinished):
+        (folder / name).write_bytes(POSTER)
+    long_ago = time.time() - ABANDONED - 60
+    os.utime(folder / unfinished[0], (long_ago, long_ago))
+    entry = await make(ledger.for_owner(API, "me"))
+    await keep(Posters(data, ledger), entry)
+    left = set(names(data))
+    assert {*others, unfinished[1]} < left
+    [ours] = left - {*others, unfinished[1]}
+    assert ours.startswith("1-")
+    assert ours not in orphans
+
+
+async def test_nothing_is_removed_where_the_ledger_cannot_tell(
+    data: Path, ledger: SqliteLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server whose ledger was replaced does not know the rows of the new one."""
+    entry = await make(ledger.for_owner(API, "me"))
+    await keep(Posters(data, ledger), entry)
+    before = names(data)
+    (data / FILE_NAME).rename(data / "old")
+    with pytest.raises(LedgerError, match="replaced"):
+        await ledger.keys([entry.number])
+    await Posters(data, ledger).remove_orphans()
+    assert names(data) == before
+    assert "could not be removed" in caplog.text
+
+
+async def test_forgetting_works_without_a_folder_and_with_one_that_is_none(
+    data: Path, ledger: SqliteLedger
+) -> None:
+    """The row is what counts."""
+    owner = ledger.for_owner(API, "me")
+    await make(owner)
+    await command.forget(data, "#1")
+    assert not (data / "posters").exists()
+    (data / "posters").write_text("in the way")
+    await make(owner, "dog")
+    await command.forget(data, "#2")
+    assert await owner.entries() == []
+
+
+async def test_the_keys_are_those_of_the_requests_that_there_are(ledger: SqliteLedger) -> None:
+    """Of all owners, and of none that was made elsewhere; also for more numbers than SQL has variables."""
+    one, two = await make(ledger.for_owner(API, "me")), await make(ledger.for_owner(API, "you"), "dog")
+    await ledger.for_owner(API, "me").observe(task("elsewhere"), time.time())
+    keys = await ledger.keys(list(range(100_000)))
+    assert keys == {one.number: one.idempotency_key, two.number: two.idempotency_key}
+
+
+async def test_a_poster_that_is_being_made_is_waited_for_within_bounds(
+    data: Path, ledger: SqliteLedger
+) -> None:
+    """It is asked for as soon as the task is known; a disk that hangs must not hang its readers."""
+    entry = await make(ledger.for_owner(API, "me"))
+    posters = Posters(data, ledger)
+
+    async def slowly() -> bytes:
+        await anyio.sleep(2 * MAKING_SECONDS)
+        return POSTER
+
+    async with anyio.create_task_group() as background:
+        posters.keep(entry, slowly, background)
+        posters.keep(entry, slowly, background)
+        began = anyio.current_time()
+        with pytest.raises(NoPoster):
+            await posters.read(entry)
+        assert anyio.current_time() - began == pytest.approx(MAKING_SECONDS)
+    assert await posters.read(entry) == POSTER
+
+
+async def test_two_programs_may_make_the_same_poster(data: Path, ledger: SqliteLedger) -> None:
+    """Each writes a file of its own, which gets its name whole."""
+    entry = await make(ledger.for_owner(API, "me"))
+    async with shared(data) as other:
+        async with anyio.create_task_group() as group:
+            for one in (ledger, other, ledger):
+                group.start_soon(keep, Posters(data, one), entry)
+        assert len(names(data)) == 1
+        assert await Posters(data, other).read(entry) == POSTER
+
+
+async def test_a_link_or_a_folder_in_the_place_of_a_poster_is_none(data: Path, ledger: SqliteLedger) -> None:
+    """Nor is what a full folder has there; the request is not affected."""
+    entry = await make(ledger.for_owner(API, "me"))
+    posters = Posters(data, ledger)
+    await keep(posters, entry)
+    path = data / "posters" / names(data)[0]
+    path.unlink()
+    path.mkdir()
+    await keep(posters, entry)
+    with pytest.raises(NoPoster):
+        await posters.read(entry)
+    path.rmdir()
+    path.symlink_to(data / FILE_NAME)
+    with pytest.raises(NoPoster):
+        await posters.read(entry)
+    await keep(posters, entry)
+    assert await posters.read(entry) == POSTER
+    assert not path.is_symlink()
