@@ -62,14 +62,7 @@ def test(session: nox.Session) -> None:
 @nox.session
 def clients(session: nox.Session) -> None:
     """The official conformance suite, real clients and the desktop bundle. Needs npm."""
-    tools = Path(session.create_tmp())
-    shutil.copy(ROOT / "tests" / "clients" / "package.json", tools)
-    with session.chdir(tools):
-        install = ("npm", "install", "--no-audit", "--no-fund", "--loglevel=error")
-        session.run(*install, external=True)
-        # An agent that needs a newer node than the system's is left out, until that node is there.
-        newer = f"{tools / 'node_modules' / '.bin'}{os.pathsep}{os.environ['PATH']}"
-        session.run(*install, env={"PATH": newer}, external=True)
+    tools = _node_tools(session)
     session.install("-r", "tests/clients/requirements.txt")  # fastmcp needs an mcp of its own
     commands = tools / "commands"
     commands.mkdir(exist_ok=True)
@@ -83,6 +76,16 @@ def clients(session: nox.Session) -> None:
     }
     session.run(PYTHON, "-m", "tests.clients.programs", env=env, external=True)
     session.run(PYTHON, "-m", "pytest", "-rsP", "tests/conformance", "tests/clients", env=env, external=True)
+
+
+@nox.session(venv_backend="none")
+def browser(session: nox.Session) -> None:
+    """The card in Chromium, also with the Inspector as its host. Needs npm, and chromium or root and apt."""
+    if shutil.which("chromium") is None and shutil.which("apt-get") is not None:
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-qq", "--no-install-recommends", "chromium", external=True)
+    env = {"WAN_MCP_NODE_TOOLS": str(_node_tools(session)), "WAN_MCP_REQUIRE_NODE": "1"}
+    session.run(PYTHON, "-m", "pytest", "-n", "auto", "tests/browser", env=env, external=True)
 
 
 @nox.session
@@ -118,8 +121,22 @@ def ci(session: nox.Session) -> None:
     if Path(sys.prefix) != ROOT / ".venv":
         shutil.rmtree(ROOT / ".venv", ignore_errors=True)
     alone = [f"packages-{python}({kind})" for python in PYTHONS for kind in KINDS]
-    for name in ("test", "style", "types", "clients", "build", *alone, "oldest"):
+    for name in ("test", "style", "types", "clients", "browser", "build", *alone, "oldest"):
         session.notify(name)
+
+
+def _node_tools(session: nox.Session) -> Path:
+    """What ``tests/clients/package.json`` names, installed outside of the tree."""
+    tools = session.cache_dir / "node_tools"  # one folder for the sessions that need them
+    tools.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tests" / "clients" / "package.json", tools)
+    install = ("npm", "install", "--no-audit", "--no-fund", "--loglevel=error")
+    # An agent that needs a newer node than the system's is left out, until that node is there.
+    newer = f"{tools / 'node_modules' / '.bin'}{os.pathsep}{os.environ['PATH']}"
+    with session.chdir(tools):
+        session.run(*install, external=True)
+        session.run(*install, env={"PATH": newer}, external=True)
+    return tools
 
 
 def _built(pattern: str) -> Path:

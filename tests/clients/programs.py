@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -28,7 +28,7 @@ NODE = 22
 FROM_NODE = ("node", "conformance", "mcp-inspector", "mcpb")
 AGENTS = ("claude", "codex")
 """Only looked for in the folder: one on the PATH is somebody's own, of any version."""
-OTHERS = ("fastmcp", "uv")
+OTHERS = ("fastmcp", "uv", "chromium")
 CLIENT = "@modelcontextprotocol/client"
 
 _FOLDER = os.environ.get("WAN_MCP_NODE_TOOLS", "") and str(Path(os.environ["WAN_MCP_NODE_TOOLS"]).resolve())
@@ -49,7 +49,7 @@ def program(name: str) -> str:
     """Where a program is; without it the test is skipped, or fails where it must not be missing."""
     found, why = _find(name)
     if found is None:
-        _missing(why, optional=name in AGENTS)
+        missing(why, optional=name in AGENTS)
     return str(found)
 
 
@@ -57,11 +57,20 @@ def package_folder() -> str:
     """The folder that holds the TypeScript client."""
     program("node")
     if not _version_of_client():
-        _missing(f"{CLIENT} is not installed in WAN_MCP_NODE_TOOLS", optional=False)
+        missing(f"{CLIENT} is not installed in WAN_MCP_NODE_TOOLS")
     return _FOLDER
 
 
-def _missing(why: str, *, optional: bool) -> None:
+def axe() -> str:
+    """The program of the accessibility checker, which runs in a page."""
+    file = Path(_FOLDER, "node_modules", "axe-core", "axe.min.js")
+    if not _FOLDER or not file.exists():
+        missing("axe-core is not installed in WAN_MCP_NODE_TOOLS")
+    return file.read_text("utf-8")
+
+
+def missing(why: str, *, optional: bool = False) -> NoReturn:
+    """Skip the test, or fail it where it must not be missing."""
     if _REQUIRED and not optional:
         pytest.fail(why)
     pytest.skip(why)

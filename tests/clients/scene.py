@@ -24,6 +24,7 @@ class Scene:
     url: str
     folder: Path
     settings: Mapping[str, str]
+    """Of the server, besides those that every scene needs."""
 
     @property
     def server(self) -> dict[str, Any]:
@@ -72,9 +73,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, render: Render = render, **settings: str) -> AsyncIterator[Scene]:
+async def scene(
+    folder: Path, render: Render = render, seconds: float = SECONDS, **settings: str
+) -> AsyncIterator[Scene]:
     (folder / "lake.png").write_bytes(picture())
-    sandbox = Sandbox(seconds=SECONDS, key=KEY, render=render)
+    sandbox = Sandbox(seconds=seconds, key=KEY, render=render)
     async with running(sandbox) as url:
         yield Scene(sandbox, url, folder, settings)
 

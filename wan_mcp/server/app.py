@@ -14,6 +14,7 @@ from wan_mcp.errors import SettingsError
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import Services
 from wan_mcp.generation.status import TaskChanged
+from wan_mcp.server.card import card
 from wan_mcp.server.prompts import add_prompts
 from wan_mcp.server.resources import TaskNotifier, TaskResources, add_resources
 from wan_mcp.server.task_extension import TaskExtension
@@ -68,7 +69,7 @@ def create_server(
         lifespan=lifespan,
         log_level=settings.log_level,
         subscriptions=bus,
-        extensions=[TaskExtension()],
+        extensions=[card(settings), TaskExtension()],
     )
     add_resources(server, tasks, notifier)
     add_prompts(server)

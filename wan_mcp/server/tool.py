@@ -34,6 +34,8 @@ class Definition:
     answer: type[BaseModel]
     annotations: ToolAnnotations
     handler: Handler
+    meta: dict[str, Any] | None = None
+    """For hosts, not for models."""
 
 
 class StrictTool(Tool):
@@ -57,6 +59,7 @@ class StrictTool(Tool):
             is_async=True,
             context_kwarg=None,
             annotations=definition.annotations,
+            meta=definition.meta,
         )
         tool._arguments = definition.arguments
         return tool

@@ -14,6 +14,7 @@ from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import EntryStatus
 from wan_mcp.server import timeouts
+from wan_mcp.server.card import SHOWN_BY_THE_PLAYER
 from wan_mcp.server.results import (
     BalanceView,
     ListView,
@@ -158,6 +159,7 @@ TOOLS = (
             read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
         ),
         handler=generate_video,
+        meta=SHOWN_BY_THE_PLAYER,
     ),
     Definition(
         name="get_task",

@@ -1,0 +1,51 @@
+"""The card for everybody: axe finds nothing serious, nothing is cut off, and all of it works by keyboard."""
+
+import pytest
+
+from tests.browser import states
+from tests.browser.browser import READS, browsing
+from tests.browser.conftest import MakeHost
+from tests.browser.screenshots import STATES, THEMES, WIDTHS, shown
+from tests.clients.programs import axe
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+CUT_OFF = """() => [...document.querySelectorAll("main, main *")].filter(element => element.offsetParent
+    && !["prompt", "spoken", "bar"].includes(element.id) && !["CANVAS", "VIDEO"].includes(element.tagName)
+    && (element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== "inline"))
+    .map(element => element.id || element.tagName)"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("state", STATES)
+async def test_each_state_is_accessible_and_fits(state: str, theme: str) -> None:
+    """In both themes, narrow and wide, with large text: no serious finding, nothing wider than the card."""
+    checker = axe()
+    async with browsing() as browser:
+        for size in WIDTHS:
+            async with shown(browser, state, theme, size) as at:
+                await at.card.evaluate(checker)
+                findings = await at.card.evaluate(
+                    "async () => (await axe.run()).violations.map(({id, impact, nodes}) =>"
+                    " [impact, id, nodes.map(node => node.html + ' ' + node.failureSummary)])"
+                )
+                assert [finding for finding in findings if finding[0] in ("serious", "critical")] == [], size
+                assert await at.card.evaluate(CUT_OFF) == [], size
+
+
+async def test_the_buttons_work_by_keyboard(host: MakeHost) -> None:
+    """They are reached in order, show that they have the focus, and are pressed with Enter."""
+    async with host(capabilities={"serverTools": {}, "openLinks": {}, "message": {}}) as at:
+        await at.script(READS, {"result": states.completed()})
+        await at.script("save_video", {"result": states.saved()})
+        await at.begin(states.completed())
+        await at.shows("The video is ready")
+        await at.card.locator("#save").focus()
+        await at.page.keyboard.press("Tab")
+        assert await at.card.evaluate("() => document.activeElement.id") == "open"
+        assert (
+            await at.card.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        )
+        await at.page.keyboard.press("Shift+Tab")
+        await at.page.keyboard.press("Enter")
+        await at.shows(f"Saved at {states.SAVED}")

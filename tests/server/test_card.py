@@ -1,0 +1,77 @@
+"""What a host is told of the card: which tool has it, and the page with its policy."""
+
+from pathlib import Path
+
+import pytest
+from mcp import Client
+from mcp.types import TextResourceContents
+
+from wan_mcp.server import card
+from wan_mcp.server.app import create_server
+from wan_mcp.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+PAGE = Path(card.__file__).with_name("player.html")
+MODES = ["auto", "legacy"]
+
+
+def client(mode: str, **environ: str) -> Client:
+    return Client(create_server(Settings.load(environ)), mode=mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_only_the_tool_that_starts_a_video_has_a_card(mode: str) -> None:
+    """Bound to a wait, every wait would add one."""
+    async with client(mode) as connected:
+        tools = (await connected.list_tools()).tools
+    assert {tool.name: tool.meta for tool in tools if tool.meta} == {
+        "generate_video": {"ui": {"resourceUri": card.PLAYER}, "ui/resourceUri": card.PLAYER}
+    }
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("https://api.evolink.ai", "https://api.evolink.ai"),
+        ("http://127.0.0.1:8787", "http://127.0.0.1:8787"),
+        ("https://gateway.example/evolink/v1", "https://gateway.example"),
+    ],
+)
+async def test_the_page_comes_with_the_domains_of_its_videos(mode: str, address: str, origin: str) -> None:
+    """Evolink's own, and the configured API's, so that the sandbox's videos play; no other."""
+    async with client(mode, EVOLINK_BASE_URL=address) as connected:
+        listed = {str(one.uri): one for one in (await connected.list_resources()).resources}[card.PLAYER]
+        (content,) = (await connected.read_resource(card.PLAYER)).contents
+    ui = {"csp": {"resourceDomains": ["https://*.evolink.ai", origin]}, "prefersBorder": True}
+    assert isinstance(content, TextResourceContents)
+    assert (content.mime_type, content.text) == ("text/html;profile=mcp-app", PAGE.read_text("utf-8"))
+    assert content.meta == listed.meta == {"ui": ui}
+
+
+async def test_the_extension_is_declared() -> None:
+    """Hosts look for it when they discover the server."""
+    async with client("auto") as connected:
+        capabilities = connected.server_capabilities
+    assert capabilities is not None
+    assert "io.modelcontextprotocol/ui" in (capabilities.extensions or {})
+
+
+def test_the_page_is_small_and_brings_nothing() -> None:
+    """Under 20,000 bytes, without an address of anything that would be loaded, and without storage."""
+    page = PAGE.read_text("utf-8")
+    assert len(page.encode()) < 20_000
+    unwanted = (
+        "http://",
+        "https://",
+        "src=",
+        "url(",
+        "fetch(",
+        "import(",
+        "@import",
+        "localStorage",
+        "cookie",
+    )
+    for word in (*unwanted, "innerHTML", "insertAdjacentHTML", "autoplay", "eval("):
+        assert word not in page, word

@@ -1,0 +1,36 @@
+"""The card that follows a video in the chat: one HTML page, for hosts that show MCP Apps."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mcp.server.apps import APP_MIME_TYPE, Apps, ResourceCsp
+from mcp.server.mcpserver.resources import FileResource
+
+from wan_mcp.settings import Settings
+
+PLAYER = "ui://wan/player.html"
+SHOWN_BY_THE_PLAYER = {"ui": {"resourceUri": PLAYER}, "ui/resourceUri": PLAYER}
+"""Of a tool, in its ``_meta``. The flat key is for older hosts."""
+
+
+def card(settings: Settings) -> Apps:
+    """The extension with the page; the page is read from the disk each time a host asks for it.
+
+    A host lets the page play videos from the named domains only: Evolink's, and the API's own address, from
+    which the sandbox's videos come.
+    """
+    api = urlsplit(settings.base_url)
+    csp = ResourceCsp(resource_domains=["https://*.evolink.ai", f"{api.scheme}://{api.netloc}"])
+    apps = Apps()
+    apps.add_resource(
+        FileResource(
+            uri=PLAYER,
+            name="player",
+            title="Video card",
+            description="Follows a video while it is made, and plays it.",
+            mime_type=APP_MIME_TYPE,
+            meta={"ui": {"csp": csp.model_dump(by_alias=True, exclude_none=True), "prefersBorder": True}},
+            path=Path(__file__).with_name("player.html"),
+        )
+    )
+    return apps
