@@ -127,7 +127,7 @@ def ci(session: nox.Session) -> None:
 
 def _node_tools(session: nox.Session) -> Path:
     """What ``tests/clients/package.json`` names, installed outside of the tree."""
-    tools = session.cache_dir / "node_tools"  # one folder for the sessions that need them
+    tools = session.cache_dir.resolve() / "node_tools"  # one folder for the sessions that need them
     tools.mkdir(exist_ok=True)
     shutil.copy(ROOT / "tests" / "clients" / "package.json", tools)
     install = ("npm", "install", "--no-audit", "--no-fund", "--loglevel=error")
