@@ -11,7 +11,14 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.types import CallToolResult
+from mcp.types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    CallToolResult,
+)
 
 from tests.calls import ARGUMENTS, answer, call, text
 from tests.clock import EPOCH
@@ -25,9 +32,6 @@ pytestmark = pytest.mark.anyio
 
 METHODS = ("tasks/get", "tasks/update", "tasks/cancel")
 UNKNOWN_ID = "task-unified-1757169743-7cvnl5zw"
-INVALID_PARAMS, METHOD_NOT_FOUND, INTERNAL_ERROR, MISSING_CAPABILITY = -32602, -32601, -32603, -32021
-
-HEADER_MISMATCH = -32020
 DECLARED = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
@@ -194,7 +198,7 @@ async def test_a_client_that_does_not_declare_it_is_told_so(world: World) -> Non
         for method in METHODS:
             for asked in (task_id, UNKNOWN_ID, "x"):
                 error = await refusal(client, method, asked)
-                assert error.code == MISSING_CAPABILITY
+                assert error.code == MISSING_REQUIRED_CLIENT_CAPABILITY
                 assert error.data == {"requiredCapabilities": {"extensions": {TASKS: {}}}}
 
 
