@@ -1,4 +1,4 @@
-"""The card for everybody: axe finds nothing serious, nothing is cut off, and all of it works by keyboard."""
+"""The card is accessible: axe finds nothing serious, nothing is cut off, and its buttons work by keyboard."""
 
 import pytest
 
