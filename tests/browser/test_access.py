@@ -24,6 +24,7 @@ async def test_each_state_is_accessible_and_fits(state: str, theme: str) -> None
     async with browsing() as browser:
         for size in WIDTHS:
             async with shown(browser, state, theme, size) as at:
+                await at.page.clock.resume()  # axe uses timers
                 await at.card.evaluate(checker)
                 findings = await at.card.evaluate(
                     "async () => (await axe.run()).violations.map(({id, impact, nodes}) =>"
