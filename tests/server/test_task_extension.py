@@ -25,6 +25,7 @@ from tests.clock import EPOCH
 from tests.server.tasks_client import TASKS, ask, tasks_client
 from tests.world import KEY, World
 from wan_mcp.evolink.values import iso
+from wan_mcp.generation import polling
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.sandbox import Fault
 
@@ -362,7 +363,7 @@ async def test_the_routing_header_has_to_be_the_task_id(
 @pytest.fixture
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses without jitter, so that reads can be counted."""
-    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr(polling, "jittered", lambda pause: pause)
 
 
 async def scheduled(folder: Path, seconds: float) -> int:
