@@ -49,7 +49,7 @@ def policy(domains: str) -> str:
 
 @dataclass(frozen=True)
 class Host:
-    """The page around the card; its clock stands still unless a test moves it."""
+    """The page with the card in it; its clock stands still unless a test moves it."""
 
     page: "Page"
     card: "Frame"
@@ -80,14 +80,14 @@ class Host:
         """The messages of the card with this method, or calls of this tool."""
         await self.settled()
         messages: list[dict[str, Any]] = await self.page.evaluate("() => sent")
-        return [message for message in messages if key in (message.get("method"), _tool(message)) and message]
+        return [message for message in messages if key in (message.get("method"), _tool(message))]
 
-    async def asked(self, key: str, times: int = 1) -> dict[str, Any]:
-        """Wait until the card has sent so many of them; the last one."""
+    async def asked(self, key: str) -> dict[str, Any]:
+        """Wait until the card has sent one of them; the last one."""
         await self.page.wait_for_function(
-            "([key, times]) => sent.filter(({method, params}) => method === key || "
-            "(method === 'tools/call' && params.name === key)).length >= times",
-            arg=[key, times],
+            "key => sent.some(({method, params}) => method === key || "
+            "(method === 'tools/call' && params.name === key))",
+            arg=key,
         )
         return (await self.sent(key))[-1]
 
@@ -117,6 +117,10 @@ class Host:
             await self.card.wait_for_function(
                 "text => document.querySelector('main').innerText.includes(text)", arg=text
             )
+
+    async def plays(self) -> None:
+        """Wait until the video can be played."""
+        await self.card.wait_for_function("() => document.querySelector('video')?.readyState > 1")
 
     async def text(self) -> str:
         """All that can be read on the card."""
@@ -172,19 +176,18 @@ async def hosting(
     page = await context.new_page()
     await page.goto(ADDRESS)
     await page.clock.pause_at(states.NOW + 30)
+    host = Host(page, page.frames[1])
     hello = {
         "hostCapabilities": states.ABLE if capabilities is None else capabilities,
         "hostContext": {"locale": "en-GB", "timeZone": "UTC"} | (shown or {}),
     }
-    await page.evaluate(
-        "([key, answers]) => { script[key] = answers; }",
-        ["ui/initialize", [] if silent else [{"result": hello}]],
-    )
+    if not silent:
+        await host.script("ui/initialize", {"result": hello})
     meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy(domains))}">'
     await page.evaluate(
         "html => { card.srcdoc = html; }",
         f"<!doctype html><html><head>{meta}</head><body>{CARD.read_text()}</body></html>",
     )
     await page.wait_for_function("() => sent.length > 0")
-    yield Host(page, page.frames[1])
+    yield host
     await page.close()

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Route
 
 
+ALWAYS = 1_000_000
+"""Times that a link is broken, when it never works."""
+
+
 class Media:
     """Delivers the video at every address, unless it is told otherwise."""
 

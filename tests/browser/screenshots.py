@@ -10,14 +10,11 @@ import anyio
 
 from tests.browser import states
 from tests.browser.browser import READS, Host, browsing, hosting
-from tests.browser.media import Media
+from tests.browser.media import ALWAYS, Media
 from tests.browser.states import SAVED, completed, dead, failed, refused, saved, working
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
-
-ALWAYS = 1_000_000
-PLAYS = "() => document.querySelector('video')?.readyState > 1"
 
 
 async def _work(at: Host) -> None:
@@ -33,14 +30,14 @@ async def _work_without_poster(at: Host) -> None:
 
 async def _play(at: Host) -> None:
     await at.begin(saved())
-    await at.card.wait_for_function(PLAYS)
+    await at.plays()
     await at.card.evaluate("() => document.querySelector('video').play()")
     await at.card.wait_for_function("() => document.querySelector('video').currentTime > 1")
 
 
 async def _end_unsaved(at: Host) -> None:
     await at.begin(completed())
-    await at.card.wait_for_function(PLAYS)
+    await at.plays()
 
 
 async def _fail(at: Host) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.browser import states
 from tests.browser.browser import DOMAINS, READS
 from tests.browser.conftest import MakeHost
-from tests.browser.media import Media
+from tests.browser.media import ALWAYS, Media
 from tests.browser.states import (
     LINK,
     NO_POSTER,
@@ -26,7 +26,6 @@ from tests.browser.states import (
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-ALWAYS = 1_000_000
 NEVER_PLAYS = {LINK: ALWAYS, OTHER_LINK: ALWAYS}
 WITHOUT: dict[str, dict[str, Any]] = {
     key: {name: {} for name in states.ABLE if name != key} for key in states.ABLE
@@ -61,7 +60,7 @@ async def test_the_card_follows_a_task_and_plays_its_video(host: MakeHost, media
             "5.04 s · 640\u00d7360 · 2.13 MB · 25.5 credits ($0.38)",
         )
         await at.shows("The link works until 22 Sept 2026, 12:53.")
-        await at.card.wait_for_function("() => document.querySelector('video')?.readyState > 1")
+        await at.plays()
         assert await at.card.evaluate("() => document.querySelector('video').videoWidth") > 0
         assert await at.card.evaluate("() => document.querySelector('video').paused")
         await at.passes(3600)
@@ -115,8 +114,8 @@ async def test_without_a_usable_pace_it_reads_every_ten_seconds(host: MakeHost, 
         await at.asked(READS)
 
 
-async def test_a_pace_of_zero_is_no_storm(host: MakeHost) -> None:
-    """At most one read in a second."""
+async def test_a_pace_of_zero_reads_at_most_once_in_a_second(host: MakeHost) -> None:
+    """Whatever the answers say."""
     async with host() as at:
         await at.script(READS, answer(working(next_read=0)))
         await at.begin(working(next_read=0))
@@ -225,7 +224,7 @@ async def test_a_link_that_fails_once_plays_after_a_fresh_read(host: MakeHost, m
     async with host() as at:
         await at.script(READS, answer(saved()))
         await at.begin(saved())
-        await at.card.wait_for_function("() => document.querySelector('video')?.readyState > 1")
+        await at.plays()
         assert len(await at.sent(READS)) == 1
         assert media.requests[LINK] >= 2
 
@@ -236,7 +235,7 @@ async def test_every_link_is_tried(host: MakeHost, media: Media) -> None:
     async with host() as at:
         await at.script(READS, answer(saved(results=[LINK, OTHER_LINK])))
         await at.begin(saved(results=[LINK, OTHER_LINK]))
-        await at.card.wait_for_function("() => document.querySelector('video')?.readyState > 1")
+        await at.plays()
         assert await at.card.evaluate("() => document.querySelector('video').src") == OTHER_LINK
 
 
@@ -568,7 +567,7 @@ async def test_the_save_button_saves(host: MakeHost) -> None:
 
 
 async def test_a_save_that_fails_says_why(host: MakeHost) -> None:
-    """And can be tried again."""
+    """And it can be tried again."""
     async with host() as at:
         await at.script(
             "save_video", answer(refused("The disk is full. Nothing was charged.")), answer(saved())
@@ -582,7 +581,7 @@ async def test_a_save_that_fails_says_why(host: MakeHost) -> None:
 
 
 async def test_the_open_button_opens_the_link(host: MakeHost) -> None:
-    """And says so where the host does not."""
+    """And says so where the host does not open it."""
     async with host() as at:
         await at.script(
             "ui/open-link", answer({}), answer({"isError": True}), {"error": {"code": 1, "message": "No."}}
@@ -629,7 +628,7 @@ async def test_what_is_asked_in_the_chat_has_fixed_words(
         assert await at.sent("generate_video") == []
 
 
-# The host's looks
+# The host's style
 
 
 async def test_the_card_follows_the_host(host: MakeHost) -> None:
@@ -639,17 +638,17 @@ async def test_the_card_follows_the_host(host: MakeHost) -> None:
         "styles": {"variables": {"--color-text-primary": "rgb(1, 2, 3)"}},
         "safeAreaInsets": {"top": 5, "right": 6, "bottom": 7, "left": 8},
     }
-    look = """() => {
+    applied = """() => {
         const style = getComputedStyle(document.body);
         return [style.colorScheme, getComputedStyle(document.querySelector("main")).color, style.padding];
     }"""
     async with host(shown=shown) as at:
         await at.begin(working())
         await at.shows("40 %")
-        assert await at.card.evaluate(look) == ["dark", "rgb(1, 2, 3)", "5px 6px 7px 8px"]
+        assert await at.card.evaluate(applied) == ["dark", "rgb(1, 2, 3)", "5px 6px 7px 8px"]
         await at.notify("host-context-changed", {"theme": "light"})
         await at.settled()
-        assert await at.card.evaluate(look) == ["light", "rgb(1, 2, 3)", "5px 6px 7px 8px"]
+        assert await at.card.evaluate(applied) == ["light", "rgb(1, 2, 3)", "5px 6px 7px 8px"]
 
 
 async def test_the_host_is_told_the_height(host: MakeHost) -> None:
@@ -658,9 +657,7 @@ async def test_the_host_is_told_the_height(host: MakeHost) -> None:
         await at.script("resources/read", states.poster())
         await at.begin(working())
         await at.card.wait_for_function("() => !document.getElementById('poster').hidden")
-        await at.page.wait_for_function(
-            "height => document.getElementById('card').offsetHeight > 360", arg=None
-        )
+        await at.page.wait_for_function("() => document.getElementById('card').offsetHeight > 360")
         await at.card.wait_for_function("() => document.documentElement.scrollHeight <= innerHeight")
 
 

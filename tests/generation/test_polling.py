@@ -51,11 +51,8 @@ class Tasks:
         self._read = read
         self._seconds = seconds
 
-    async def read(self, task_id: str) -> TaskSnapshot:
-        return TaskSnapshot(await self._read(task_id))
-
     async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]:
-        return await self.read(task_id), self._seconds
+        return TaskSnapshot(await self._read(task_id)), self._seconds
 
 
 @asynccontextmanager

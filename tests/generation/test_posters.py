@@ -65,8 +65,8 @@ async def test_a_name_holds_nothing_of_the_tasks_id(data: Path, ledger: SqliteLe
     assert names(data) == []
 
 
-async def test_what_is_forgotten_takes_its_poster_along(data: Path, ledger: SqliteLedger) -> None:
-    """By the task's id or the row's number; all others stay."""
+async def test_forgetting_a_row_removes_its_poster(data: Path, ledger: SqliteLedger) -> None:
+    """By the task's id or the row's number; all other posters stay."""
     owner = ledger.for_owner(API, "me")
     entries = [await make(owner, f"cat{number}") for number in range(4)]
     posters = Posters(data, ledger)
@@ -80,8 +80,8 @@ async def test_what_is_forgotten_takes_its_poster_along(data: Path, ledger: Sqli
             await posters.read(gone)
 
 
-async def test_what_other_programs_left_goes_with_the_first_poster(data: Path, ledger: SqliteLedger) -> None:
-    """Posters without a row, and files that were never whole; what is not ours stays."""
+async def test_the_first_poster_removes_what_other_programs_left(data: Path, ledger: SqliteLedger) -> None:
+    """Posters without a row, and old partial files; files with other names stay."""
     folder = data / "posters"
     folder.mkdir(parents=True)
     orphans = [f"7-{'0' * 16}.jpg", f"1-{'0' * 16}.jpg", f"{'9' * 18}-{'a' * 16}.jpg"]
@@ -118,7 +118,7 @@ async def test_nothing_is_removed_where_the_ledger_cannot_tell(
 async def test_forgetting_works_without_a_folder_and_with_one_that_is_none(
     data: Path, ledger: SqliteLedger
 ) -> None:
-    """The row is what counts."""
+    """The row is removed all the same."""
     owner = ledger.for_owner(API, "me")
     await make(owner)
     await command.forget(data, "#1")
@@ -130,7 +130,7 @@ async def test_forgetting_works_without_a_folder_and_with_one_that_is_none(
 
 
 async def test_the_keys_are_those_of_the_requests_that_there_are(ledger: SqliteLedger) -> None:
-    """Of all owners, and of none that was made elsewhere; also for more numbers than SQL has variables."""
+    """Of all owners, not of tasks made elsewhere; for more numbers than SQL has variables."""
     one, two = await make(ledger.for_owner(API, "me")), await make(ledger.for_owner(API, "you"), "dog")
     await ledger.for_owner(API, "me").observe(task("elsewhere"), time.time())
     keys = await ledger.keys(list(range(100_000)))
@@ -140,7 +140,7 @@ async def test_the_keys_are_those_of_the_requests_that_there_are(ledger: SqliteL
 async def test_a_poster_that_is_being_made_is_waited_for_within_bounds(
     data: Path, ledger: SqliteLedger
 ) -> None:
-    """It is asked for as soon as the task is known; a disk that hangs must not hang its readers."""
+    """It is read as soon as the task is known; if the disk hangs, its readers get an error in time."""
     entry = await make(ledger.for_owner(API, "me"))
     posters = Posters(data, ledger)
 
@@ -170,7 +170,7 @@ async def test_two_programs_may_make_the_same_poster(data: Path, ledger: SqliteL
 
 
 async def test_a_link_or_a_folder_in_the_place_of_a_poster_is_none(data: Path, ledger: SqliteLedger) -> None:
-    """Nor is what a full folder has there; the request is not affected."""
+    """A link is replaced by the poster that is made next; a folder is left there."""
     entry = await make(ledger.for_owner(API, "me"))
     posters = Posters(data, ledger)
     await keep(posters, entry)

@@ -1,4 +1,4 @@
-"""A poster is small, shows the picture that it is of, and tells nothing else."""
+"""A poster is small, shows its picture, and tells nothing else."""
 
 import io
 import os

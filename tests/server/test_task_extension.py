@@ -11,13 +11,21 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.types import CallToolResult
+from mcp.types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    CallToolResult,
+)
 
 from tests.calls import ARGUMENTS, answer, call, text
 from tests.clock import EPOCH
 from tests.server.tasks_client import TASKS, ask, tasks_client
 from tests.world import KEY, World
 from wan_mcp.evolink.values import iso
+from wan_mcp.generation import polling
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.sandbox import Fault
 
@@ -25,9 +33,6 @@ pytestmark = pytest.mark.anyio
 
 METHODS = ("tasks/get", "tasks/update", "tasks/cancel")
 UNKNOWN_ID = "task-unified-1757169743-7cvnl5zw"
-INVALID_PARAMS, METHOD_NOT_FOUND, INTERNAL_ERROR, MISSING_CAPABILITY = -32602, -32601, -32603, -32021
-
-HEADER_MISMATCH = -32020
 DECLARED = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
@@ -68,7 +73,7 @@ async def test_one_call_waits_to_the_end(world: World) -> None:
 
 
 async def test_a_running_task_is_answered_at_once(world: World) -> None:
-    """As the extension has it, name by name."""
+    """Each field has the name and the value that the extension gives it."""
     async with tasks_client(world) as (client, extension):
         task_id = await begin(client)
         await anyio.sleep(60)
@@ -133,7 +138,9 @@ async def test_a_task_that_is_over_is_completed_with_the_answer_of_the_tool(worl
         {"task_id": "$id", "timeout_seconds": "0"},
     ],
 )
-async def test_what_cannot_be_waited_for_is_left_to_the_tool(world: World, arguments: dict[str, Any]) -> None:
+async def test_a_call_that_is_no_wait_is_answered_by_the_tool(
+    world: World, arguments: dict[str, Any]
+) -> None:
     """Wrong arguments, unknown tasks and a wait of no time are answered as for every other client."""
     async with tasks_client(world) as (client, extension), world.client() as other:
         task_id = await begin(client)
@@ -148,7 +155,7 @@ async def test_what_cannot_be_waited_for_is_left_to_the_tool(world: World, argum
     "arguments", [{}, {"timeout_seconds": None}, {"timeout_seconds": 3}, {"timeout_seconds": "45"}]
 )
 async def test_every_other_wait_is_a_task(world: World, arguments: dict[str, Any]) -> None:
-    """However long it was to be: it takes no turn of a model."""
+    """However long it was to last: it takes no turn of a model."""
     async with tasks_client(world) as (client, extension):
         done = await answer(client, "wait_for_task", task_id=await begin(client), **arguments)
     assert done["status"] == "completed"
@@ -156,7 +163,7 @@ async def test_every_other_wait_is_a_task(world: World, arguments: dict[str, Any
 
 
 async def test_without_a_key_the_tool_says_how_to_get_one(world: World) -> None:
-    """And so do the methods, as an error of the server."""
+    """The methods say the same, as an error of the server."""
     async with tasks_client(world, EVOLINK_API_KEY="") as (client, _):
         told = await call(client, "wait_for_task", task_id=UNKNOWN_ID)
         assert told.is_error
@@ -166,7 +173,7 @@ async def test_without_a_key_the_tool_says_how_to_get_one(world: World) -> None:
     assert world.records.calls == []
 
 
-async def test_every_other_tool_is_what_it_was(world: World) -> None:
+async def test_every_other_tool_answers_as_for_every_client(world: World) -> None:
     """The id of a new video, and all reads, reach the model at once."""
     async with tasks_client(world) as (client, extension), world.client() as other:
         task_id = await begin(client)
@@ -194,7 +201,7 @@ async def test_a_client_that_does_not_declare_it_is_told_so(world: World) -> Non
         for method in METHODS:
             for asked in (task_id, UNKNOWN_ID, "x"):
                 error = await refusal(client, method, asked)
-                assert error.code == MISSING_CAPABILITY
+                assert error.code == MISSING_REQUIRED_CLIENT_CAPABILITY
                 assert error.data == {"requiredCapabilities": {"extensions": {TASKS: {}}}}
 
 
@@ -213,7 +220,7 @@ async def test_the_older_protocol_does_not_know_it(world: World) -> None:
     "task_id", [UNKNOWN_ID, "", "x", "task-" + "x" * 200, "task-unified-1/../credits", "task-\u00e4"]
 )
 async def test_an_id_that_is_none_is_refused(world: World, method: str, task_id: str) -> None:
-    """Unknown, and malformed: those are not even asked for."""
+    """An unknown id is read once, a malformed one never."""
     async with tasks_client(world) as (client, _):
         assert (await refusal(client, method, task_id)).code == INVALID_PARAMS
     assert world.records.reads == int(task_id == UNKNOWN_ID)
@@ -221,7 +228,7 @@ async def test_an_id_that_is_none_is_refused(world: World, method: str, task_id:
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_the_task_of_another_owner_is_unknown(world: World, method: str) -> None:
-    """Although this machine's ledger has it; the tool says so, too."""
+    """Also to the tool, although this machine's ledger has it."""
     async with world.client() as owner:
         task_id = await begin(owner)
     await anyio.sleep(130)  # so that it could not be too new to be known
@@ -278,7 +285,7 @@ async def test_a_gateway_that_is_down_for_a_while_ends_no_wait(world: World) -> 
 
 
 async def test_a_task_of_which_nothing_is_known_is_working_while_the_gateway_is_down(world: World) -> None:
-    """Nobody can say that it is unknown."""
+    """While it cannot be read, it may exist."""
     world.sandbox.faults.add(Fault("task", "status", times=None, status=503))
     async with tasks_client(world) as (client, _):
         state = await ask(client.session, "tasks/get", UNKNOWN_ID)
@@ -302,7 +309,7 @@ async def test_a_task_that_evolink_has_forgotten_is_over(world: World) -> None:
 
 
 async def test_updates_and_cancellations_are_accepted_and_change_nothing(world: World) -> None:
-    """There is no way to cancel a video: it is waited for, kept and told as before."""
+    """There is no way to cancel a video: the wait and the automatic saving go on."""
     async with tasks_client(world, WAN_MCP_AUTOSAVE="1") as (client, _):
         task_id = await begin(client)
         for method in METHODS[1:]:
@@ -330,7 +337,7 @@ async def test_updates_and_cancellations_are_accepted_and_change_nothing(world: 
 async def test_the_routing_header_has_to_be_the_task_id(
     world: World, method: str, header: dict[str, str], is_accepted: bool
 ) -> None:
-    """Or whoever routes by it sends the request to the wrong server."""
+    """A router that trusts another value would send the request to the wrong server."""
     server = world.server()
     app = server.streamable_http_app()
     async with world.service() as service:
@@ -356,7 +363,7 @@ async def test_the_routing_header_has_to_be_the_task_id(
 @pytest.fixture
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses without jitter, so that reads can be counted."""
-    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr(polling, "jittered", lambda pause: pause)
 
 
 async def scheduled(folder: Path, seconds: float) -> int:

@@ -60,10 +60,8 @@ class Submitted:
 
 
 OnTask = Callable[[Submitted, Picture | None], None]
-"""Told of each request that has its task, whether or not a caller still waits for it.
-
-Also of the picture that was sent, where that is at hand.
-"""
+"""Told of each request that has its task, whether or not a caller still waits for it; with the picture that
+was sent, where that is at hand."""
 
 
 def balance_text(credits: Credits) -> str:

@@ -98,10 +98,10 @@ class _Polled:
         return self.fatal is not None or (self.task is not None and self.task.is_over)
 
     def is_read_for(self, deadline: float) -> bool:
-        """Whether whoever waits until then needs no read at once: one will come, or was just made."""
+        """Whether a wait until then needs no read at once: one is due before, under way, or was just made."""
         is_known = self.task is not None and self.read_error is None
-        will_be = is_known and self.read_at + self.pause < deadline
-        return will_be or self.reading or anyio.current_time() <= self.read_at + FRESH
+        is_due = is_known and self.read_at + self.pause < deadline
+        return is_due or self.reading or anyio.current_time() <= self.read_at + FRESH
 
     def notify(self) -> None:
         self.changed.set()

@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "posters"
 MAKING_AFTER = 0.2
-"""Seconds after the task is known: the answer that tells it comes first."""
+"""Seconds from when the task is known: the caller gets its answer first."""
 MAKING_SECONDS = 5.0
-"""How long a reader waits for a poster that is being made."""
+"""Seconds for which a reader waits for a poster that is being made."""
 _NAME = re.compile(r"(\d{1,18})-[0-9a-f]{16}\.jpg")
 
 Make = Callable[[], Awaitable[bytes | None]]
@@ -32,10 +32,10 @@ Make = Callable[[], Awaitable[bytes | None]]
 
 
 class Posters:
-    """Has posters made in the background, and keeps them.
+    """Makes posters in the background, and keeps their files.
 
     Args:
-        data_dir: the folder of the ledger; the posters are in one of their own there.
+        data_dir: the folder of the ledger; the posters are in a folder in it.
         ledger: says which rows there are.
     """
 
@@ -47,7 +47,13 @@ class Posters:
         self._is_tidy = False
 
     def keep(self, entry: Entry, make: Make, background: TaskGroup) -> None:
-        """Have the poster of a row made, unless there is one. A failure is only logged."""
+        """Make the poster of a row, unless there is one. A failure is only logged.
+
+        Args:
+            entry: the row.
+            make: makes the poster.
+            background: where this runs.
+        """
         name = _name(entry.number, entry.idempotency_key)
         if name not in self._making:
             self._making[name] = anyio.Event()
@@ -73,7 +79,7 @@ class Posters:
     async def remove_orphans(self) -> None:
         """Remove the posters whose rows are gone. A failure is only logged."""
         try:
-            # The files first: a poster is written after its row.
+            # The files are listed first: a poster is written after its row.
             names = await anyio.to_thread.run_sync(_names, self._folder)
             keys = await self._ledger.keys(list(names.values())) if names else {}
             kept = {_name(number, key) for number, key in keys.items()}
@@ -108,7 +114,7 @@ class Posters:
 
 
 def _name(number: int, idempotency_key: str | None) -> str:
-    """The file of a row. Upstream has no part in it; a ledger that replaces this one has other names."""
+    """The name of a row's file. It holds nothing of upstream's, and is another one in another ledger."""
     return f"{number}-{hashlib.sha256((idempotency_key or '').encode()).hexdigest()[:16]}.jpg"
 
 
@@ -131,7 +137,7 @@ def _whole(path: Path) -> bytes | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that only this user can read, and that has its name as soon as it is whole."""
+    """Write a file that only this user can read; it gets its name once it is whole."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = files.partial_path(path.parent)
     try:

@@ -27,13 +27,13 @@ from wan_mcp.ledger import Entry, OwnerLedger
 logger = logging.getLogger(__name__)
 
 FRESH = 5.0
-"""Seconds for which a state that was read answers whoever asks for the task."""
+"""Seconds for which a state that was read is told again without another read."""
 SHARED = 0.8
-"""The part of a pause within which a read by somebody else replaces one's own."""
+"""The part of a pause within which another caller's or process's read replaces one's own."""
 MARGIN = 0.5
-"""Seconds from when a read is due until those who ask at the schedule's pace ask: it is answered by then."""
+"""Seconds after a read is due at which callers are told to ask: the server has its answer by then."""
 AFTER_FAILURE = 10.0
-"""Seconds between two reads at least, after one that failed, for those who ask at the schedule's pace."""
+"""Seconds from a read that failed until ``current`` reads the task again, at least."""
 NEW_FOR = 120.0
 """Seconds after its creation in which a task may not be known to all of the API yet."""
 CLOCKS_DIFFER = 60.0
@@ -87,7 +87,7 @@ class TaskReader:
         except EvolinkError as error:
             self._ended(task_id, error)
             raise
-        self._ended(task_id, None)
+        self._ended(task_id)
         entry = None
         try:
             entry = await self._ledger.observe(task, self._clock())
@@ -107,14 +107,14 @@ class TaskReader:
         will_do: Callable[[Entry], bool] = lambda entry: True,
         retry: float = 0.0,
     ) -> tuple[TaskSnapshot, float]:
-        """Read a task, unless that was just done; also the seconds until the next poll.
+        """Read a task, unless it was just read; also the seconds until the next poll.
 
-        Calls at the same time share one read.
+        Calls at the same time share one read. Errors are those of ``read``.
 
         Args:
             task_id: the task.
-            younger_than: seconds since a read, here or by another process, below which its state will do.
-            will_do: whether a state that was read before is good enough, also where it is that young.
+            younger_than: seconds since a read, here or by another process, below which its state is answered.
+            will_do: whether a row that is that young may be answered.
             retry: seconds since a read that failed, below which its error is raised again.
         """
         before = self._last_read(task_id).number
@@ -124,9 +124,9 @@ class TaskReader:
             if last.error is not None and (is_shared or self._since(last) < retry):
                 raise last.error
             entry = await self.entry(task_id) if is_shared or younger_than > 0 else None
-            if entry is not None and entry.task is not None and (is_shared or will_do(entry)):
+            if entry is not None and entry.task is not None:
                 age = self._age(entry)
-                if is_shared or age < younger_than:
+                if is_shared or (age < younger_than and will_do(entry)):
                     self.take_in(entry.task, age)
                     pause = max(self.pause(entry.task, age) - age, MIN_PAUSE)
                     return self.snapshot(entry.task, entry), pause
@@ -134,7 +134,7 @@ class TaskReader:
             return snapshot, self.pause(snapshot.task)
 
     async def read_or_remember(self, task_id: str) -> TaskSnapshot:
-        """Read a task, unless it is running and was just read; where that fails, what the ledger knows.
+        """Read a task, unless it is running and was just read; where the read fails, what the ledger knows.
 
         Raises:
             EvolinkError: when it can neither be read nor is known.
@@ -259,7 +259,7 @@ class TaskReader:
         return made is not None and now - made < NEW_FOR
 
     def _next_read(self, task: Task, age: float) -> float:
-        """Seconds until there may be news, where the task was read so many seconds ago."""
+        """Seconds until a running task that was read so many seconds ago has been read again."""
         last = self._last_read(task.id)
         retry = AFTER_FAILURE - self._since(last) if last.error is not None else 0.0
         return max(self.pause(task, age) - age, retry, 0.0) + MARGIN
@@ -276,7 +276,7 @@ class TaskReader:
         """Seconds since a read ended."""
         return abs(self._clock() - last.at)
 
-    def _ended(self, task_id: str, error: EvolinkError | None) -> None:
+    def _ended(self, task_id: str, error: EvolinkError | None = None) -> None:
         """Record how a read ended."""
         number = self._last_read(task_id).number + 1
         if len(self._reads) >= MAX_EXPECTED:
@@ -295,6 +295,6 @@ class TaskReader:
 
 
 def _runs_and_was_read(entry: Entry) -> bool:
-    """Whether a state is of a running task, and more than the answer to its POST."""
+    """Whether a row's task is running, and was read since the answer to its POST."""
     is_running = entry.task is not None and not entry.task.is_over
     return is_running and all((entry.known_at or 0.0) > post.at + FRESH for post in entry.posts)

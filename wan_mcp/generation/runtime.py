@@ -136,7 +136,7 @@ class Runtime:
         await anyio.to_thread.run_sync(self.pictures.warm_up)
 
     def keep_poster(self, entry: Entry, picture: Picture | None) -> None:
-        """Make the poster of a row in the background, of the picture that was sent, if at hand."""
+        """Make the poster of a row in the background, unless the picture that was sent is not at hand."""
         if picture is not None:
             self.posters.keep(entry, partial(self.pictures.poster, picture), self.background)
 

@@ -148,7 +148,7 @@ class VideoService:
         return self._tasks.snapshot(entry.task, await on_this_disk(entry))
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
-        """Read a task, unless it is running and was just read; where that fails, what the ledger knows of it.
+        """Read a task, unless it is running and was just read; where the read fails, what the ledger knows.
 
         Raises:
             EvolinkError: when it can neither be read nor is known.

@@ -113,7 +113,7 @@ def check_memory(image: ImageFile, kind: Format) -> None:
 
 @contextmanager
 def decoding_errors() -> Iterator[None]:
-    """What a decoder raises becomes a ``PictureError``: decoders fail in every way there is."""
+    """Turn whatever a decoder raises into a ``PictureError``: decoders fail with errors of any type."""
     try:
         yield
     except PictureError:

@@ -48,7 +48,7 @@ def is_whole(content: bytes) -> bool:
         decoding_errors(),
         Image.open(io.BytesIO(content), formats=["JPEG"]) as image,
     ):
-        if max(image.size) <= _SIDES[0]:  # few bytes can be made to take much memory
+        if max(image.size) <= _SIDES[0]:  # a small file of a huge picture would take much memory
             image.load()
             return True
     return False

@@ -10,7 +10,7 @@ from wan_mcp.settings import Settings
 
 PLAYER = "ui://wan/player.html"
 SHOWN_BY_THE_PLAYER = {"ui": {"resourceUri": PLAYER}, "ui/resourceUri": PLAYER}
-"""Of a tool, in its ``_meta``. The flat key is for older hosts."""
+"""The ``_meta`` of a tool that has the card. The flat key is for older hosts."""
 
 
 def card(settings: Settings) -> Apps:

@@ -142,7 +142,7 @@ def task_result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToo
 
 
 def _pace(snapshot: TaskSnapshot) -> dict[str, Any] | None:
-    """For programs that follow a task: what a model need not read is not in the object."""
+    """The answer's ``_meta``, for programs that follow a task; models do not need it."""
     known = {NEXT_READ: snapshot.next_read, TIME_LEFT: snapshot.time_left}
     return {name: round(value, 1) for name, value in known.items() if value is not None} or None
 

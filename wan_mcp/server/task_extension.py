@@ -38,13 +38,13 @@ from wan_mcp.server.tools import TaskArguments, WaitArguments
 from wan_mcp.validation import parse, plain_schema
 
 MIN_POLL_INTERVAL = 1.0
-"""Seconds between two questions of a client at least."""
+"""Seconds between two ``tasks/get`` of a client, at least."""
 
 Context = ServerRequestContext[Services, Any]
 
 
 class TaskParams(RequestParams):
-    """What each method takes. No task asks for input, so ``inputResponses`` are not read."""
+    """The parameters of each method. No task asks for input, so ``inputResponses`` are not read."""
 
     task_id: str
 
@@ -92,7 +92,7 @@ class TaskExtension(Extension):
             snapshot = await service.current(task_id)
         except NotFound as error:
             raise MCPError(INVALID_PARAMS, error_text(error)) from error
-        except WanError as error:  # and nothing is known of it, so it may be running
+        except WanError as error:  # nothing is known of the task, so it may be running
             snapshot = TaskSnapshot(Task(id=task_id, status="pending"), now=service.now(), read_error=error)
         return _state(snapshot, _result(snapshot, service.saves_to))
 
@@ -102,7 +102,7 @@ class TaskExtension(Extension):
         return {}
 
     def _service(self, ctx: Context, params: TaskParams) -> VideoService:
-        """The service that may answer for the caller's task."""
+        """The caller's service; an error where the caller may not ask, or the id is malformed."""
         require_client_extension(ctx, self.identifier)
         headers = getattr(ctx.request, "headers", None)  # stdio has none
         if headers is not None and decode_header_value(headers.get(MCP_NAME_HEADER)) != params.task_id:
@@ -125,7 +125,7 @@ def _result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToolRes
 
 
 def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict[str, Any]:
-    """A task as the extension has it: completed with this result, or working."""
+    """A task in the extension's form: completed with this result, or working."""
     now = iso(snapshot.now)
     known_at = snapshot.entry.known_at if snapshot.entry else None
     state = {

@@ -35,7 +35,7 @@ class Definition:
     annotations: ToolAnnotations
     handler: Handler
     meta: dict[str, Any] | None = None
-    """For hosts, not for models."""
+    """The tool's ``_meta``: for hosts, not for models."""
 
 
 class StrictTool(Tool):
