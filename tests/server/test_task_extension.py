@@ -15,6 +15,7 @@ from mcp.types import CallToolResult
 
 from tests.calls import ARGUMENTS, answer, call, text
 from tests.clock import EPOCH
+from tests.generation.gateway import make_elsewhere
 from tests.server.tasks_client import TASKS, ask, tasks_client
 from tests.world import KEY, World
 from wan_mcp.evolink.values import iso
@@ -242,6 +243,18 @@ async def test_a_failed_generation_is_completed(world: World) -> None:
     assert "was not charged" in text(done)
     assert extension.states[-1]["status"] == "completed"
     assert extension.states[-1]["statusMessage"].startswith("failed")
+
+
+async def test_a_task_keeps_the_time_of_its_creation(world: World) -> None:
+    """Also one of which only the gateway knows the request, and does not tell when it was made."""
+    task_id = await make_elsewhere(world)
+    world.sandbox.faults.add(Fault("task", "patch", times=None, body={"created": None}))
+    async with tasks_client(world) as (client, _):
+        told = set()
+        for _ in range(3):
+            told.add((await ask(client.session, "tasks/get", task_id))["createdAt"])
+            await anyio.sleep(30)
+    assert len(told) == 1
 
 
 async def test_an_error_that_ends_a_wait_is_its_result(world: World) -> None:

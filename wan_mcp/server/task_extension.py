@@ -136,12 +136,14 @@ def _result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToolRes
 def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict[str, Any]:
     """A task as the extension has it: completed with this result, or working."""
     now = iso(snapshot.now)
-    known_at = snapshot.entry.known_at if snapshot.entry else None
+    known_at, asked_at = (
+        (snapshot.entry.known_at, snapshot.entry.asked_at) if snapshot.entry else (None, None)
+    )
     state = {
         "taskId": snapshot.task.id,
         "status": "working" if result is None else "completed",
         "statusMessage": ". ".join(filter(None, [progress_text(snapshot), " ".join(last_read(snapshot))])),
-        "createdAt": iso(snapshot.task.created) or now,
+        "createdAt": iso(snapshot.task.created) or iso(asked_at) or now,
         "lastUpdatedAt": iso(known_at) or now,
         "ttlMs": round(LINK_LIFE * 1000),
     }
