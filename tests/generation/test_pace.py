@@ -8,12 +8,15 @@ import anyio
 import pytest
 
 from tests.calls import ARGUMENTS, ERAS, call
+from tests.clock import now
 from tests.generation.gateway import generate
 from tests.world import World
-from wan_mcp.errors import NotFound
+from wan_mcp.errors import LedgerError, NotFound
 from wan_mcp.generation import polling
+from wan_mcp.generation.reading import MARGIN
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.ledger.sqlite.store import SqliteOwnerLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.server.results import NEXT_READ, TIME_LEFT
 
@@ -156,6 +159,116 @@ async def test_reads_at_the_same_time_are_one(world: World) -> None:
                     group.start_soon(ask)
             assert world.records.reads - before == expected
     assert found == ["pending"] * 100
+
+
+@pytest.mark.parametrize("methods", [["observe"], ["find", "observe"]], ids=["read-only", "unreadable"])
+async def test_reads_are_shared_and_paced_without_the_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch, methods: list[str]
+) -> None:
+    """All who asked at once have the answer of the one slow read; whoever asks in haste causes no more."""
+
+    async def fail(*args: object) -> None:
+        raise LedgerError("The disk is full.")
+
+    async with world.service() as service:
+        task_id = (await generate(service)).task.id
+        await anyio.sleep(110)
+        for method in methods:
+            monkeypatch.setattr(SqliteOwnerLedger, method, fail)
+        world.sandbox.faults.add(Fault("task", "slow", seconds=17))
+        found: list[tuple[str, float]] = []
+
+        async def ask() -> None:
+            snapshot = await service.get_task(task_id)
+            found.append((snapshot.task.status, anyio.current_time()))
+
+        begun, before = anyio.current_time(), world.records.reads
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(ask)
+        assert {status for status, _ in found} == {found[0][0]}
+        assert max(at for _, at in found) - begun <= 18
+        with anyio.move_on_after(5):
+            await in_haste(service, task_id)
+    assert world.records.reads - before <= 2
+
+
+@pytest.mark.parametrize("jump", [-86400, -3600, -30, 3600, 86400])
+async def test_a_clock_that_is_set_does_not_change_the_pace(world: World, jump: int) -> None:
+    """Neither in this process, nor in the next one, which has only the ledger."""
+    changed = 0.0
+
+    def clock() -> float:
+        return now() + changed
+
+    async with world.service({"clock": clock}) as service:
+        task_id = (await generate(service)).task.id
+        await anyio.sleep(30)
+        await service.current(task_id)
+        changed, before = jump, world.records.reads
+        with anyio.move_on_after(20):
+            await in_haste(service, task_id)
+        assert world.records.reads - before <= 4
+    async with world.service({"clock": clock}) as service:
+        await service.current(task_id)
+        before = world.records.reads
+        with anyio.move_on_after(20):
+            await in_haste(service, task_id)
+        assert world.records.reads - before <= 4
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(2, 10), (31, 31), (120, 120), (5_000_000, 120)])
+async def test_nothing_is_read_before_the_time_that_the_api_asked_for(
+    world: World, asked: float, seconds: float
+) -> None:
+    """Up to two minutes; whoever follows the task is told when to ask again."""
+    async with world.service() as service:
+        task_id = (await generate(service)).task.id
+        await anyio.sleep(30)
+        world.sandbox.faults.add(Fault("task", "status", times=3, status=429, retry_after=asked))
+        snapshot = await service.current(task_id)
+        assert snapshot.next_read == pytest.approx(seconds + MARGIN, abs=0.1)
+        before = world.records.reads
+        with anyio.move_on_after(seconds - 0.5):
+            await in_haste(service, task_id)
+        assert world.records.reads == before
+
+
+async def test_a_hanging_read_is_not_waited_for(world: World) -> None:
+    """Many clients end a request after a minute: the task is told as it is known, and read again."""
+    async with world.service() as service:
+        task_id = (await generate(service)).task.id
+        await anyio.sleep(30)
+        world.sandbox.faults.add(Fault("task", "slow", times=None, seconds=600))
+        for patience in (2.0, 30.0):
+            begun = anyio.current_time()
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(service.current, task_id, patience)
+                snapshot = await service.current(task_id, patience)
+            assert anyio.current_time() - begun == pytest.approx(patience, abs=0.1)
+            assert (snapshot.task.status, str(snapshot.read_error)) == (
+                "pending",
+                f"Evolink did not answer within {patience:g} seconds.",
+            )
+
+
+async def test_a_tasks_client_has_the_schedule_of_a_wait(world: World) -> None:
+    """Which knows how long the last tasks took, also where the server follows no task by itself."""
+    async with world.service() as service:
+        for take in range(1, 4):
+            await as_a_model(service, (await generate(service, take=take)).task.id)
+
+        async def wait(task_id: str) -> TaskSnapshot:
+            return await service.wait(task_id, 1, ignored)
+
+        next_reads: list[float] = []
+        for begin in (service.current, wait):
+            task_id = (await generate(service, take=len(next_reads) + 4)).task.id
+            await anyio.sleep(100)
+            begun = anyio.current_time()
+            next_reads.append(((await begin(task_id)).next_read or 0.0) + anyio.current_time() - begun)
+    assert next_reads[0] == pytest.approx(next_reads[1])
 
 
 @ERAS

@@ -22,6 +22,7 @@ from mcp.types import (
 
 from tests.calls import ARGUMENTS, answer, call, text
 from tests.clock import EPOCH
+from tests.generation.gateway import make_elsewhere
 from tests.server.tasks_client import TASKS, ask, tasks_client
 from tests.world import KEY, World
 from wan_mcp.evolink.values import iso
@@ -251,6 +252,18 @@ async def test_a_failed_generation_is_completed(world: World) -> None:
     assert extension.states[-1]["statusMessage"].startswith("failed")
 
 
+async def test_a_task_keeps_the_time_of_its_creation(world: World) -> None:
+    """Also one of which only the gateway knows the request, and does not tell when it was made."""
+    task_id = await make_elsewhere(world)
+    world.sandbox.faults.add(Fault("task", "patch", times=None, body={"created": None}))
+    async with tasks_client(world) as (client, _):
+        told = set()
+        for _ in range(3):
+            told.add((await ask(client.session, "tasks/get", task_id))["createdAt"])
+            await anyio.sleep(30)
+    assert len(told) == 1
+
+
 async def test_an_error_that_ends_a_wait_is_its_result(world: World) -> None:
     """A key that is refused in the middle: completed, with what the tool answers then."""
     async with tasks_client(world) as (client, extension):
@@ -319,6 +332,34 @@ async def test_updates_and_cancellations_are_accepted_and_change_nothing(world: 
         for method in METHODS[1:]:
             assert await ask(client.session, method, task_id) == {"resultType": "complete"}
     assert await anyio.Path(done["saved_to"]).is_file()
+
+
+async def test_only_a_question_for_the_result_waits_for_the_video_to_be_saved(world: World) -> None:
+    """Updates and cancellations of a finished task are accepted at once, and fetch nothing."""
+    async with tasks_client(world) as (client, _):
+        task_id = await begin(client)
+        await anyio.sleep(200)
+    world.sandbox.faults.add(Fault("result", "slow", times=None, seconds=60))
+    async with tasks_client(world, WAN_MCP_AUTOSAVE="1") as (client, _):
+        begun = anyio.current_time()
+        for method in METHODS[1:]:
+            assert await ask(client.session, method, task_id) == {"resultType": "complete"}
+        assert anyio.current_time() - begun < 1
+        assert not [one for one in world.records.calls if one.at == "result"]
+        assert "still being saved" in str(await ask(client.session, "tasks/get", task_id))
+
+
+async def test_a_wait_is_answered_in_its_time_however_slow_the_gateway_is(world: World) -> None:
+    """And so is each question of the client: in less than the minute after which many give up."""
+    async with tasks_client(world) as (client, extension):
+        task_id = await begin(client)
+        await anyio.sleep(30)
+        world.sandbox.faults.add(Fault("task", "slow", times=None, seconds=600))
+        with anyio.move_on_after(2.5):
+            await call(client, "wait_for_task", task_id=task_id, timeout_seconds=2)
+        assert "The last read failed" in extension.created[0]["statusMessage"]
+        with anyio.fail_after(31):
+            assert (await ask(client.session, "tasks/get", task_id))["status"] == "working"
 
 
 # Over HTTP

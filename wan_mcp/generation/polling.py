@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from wan_mcp.errors import EvolinkError, InternalError, LostAnswer, WanError
 from wan_mcp.evolink import Task
+from wan_mcp.generation.last_reads import MAX_RETRY_AFTER
 from wan_mcp.generation.reading import FRESH, SHARED
 from wan_mcp.generation.schedule import MAX_PAUSE, MIN_PAUSE, jittered
 from wan_mcp.generation.status import PASSING, TaskSnapshot
@@ -24,8 +25,6 @@ T = TypeVar("T")
 
 HEARTBEAT = 5.0
 """Seconds between two notifications that a wait goes on."""
-MAX_RETRY_AFTER = 60.0
-"""Seconds between two polls at most, also where the API asks for more."""
 
 OnPoll = Callable[[Task | None], Awaitable[None]]
 """Told what is known of a task that is waited for: at once, at least every ten seconds, at each change."""

@@ -5,14 +5,15 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import anyio
 
-from wan_mcp.errors import EvolinkError, LedgerError, NotFound, NotKnownYet
+from wan_mcp.errors import EvolinkError, LedgerError, LostAnswer, NotFound, NotKnownYet
 from wan_mcp.evolink import Evolink, Task, values
 from wan_mcp.generation.expectation import Expectation
+from wan_mcp.generation.last_reads import Known, LastReads
 from wan_mcp.generation.schedule import MIN_PAUSE
 from wan_mcp.generation.status import (
     LINK_LIFE,
@@ -32,8 +33,8 @@ SHARED = 0.8
 """The part of a pause within which another caller's or process's read replaces one's own."""
 MARGIN = 0.5
 """Seconds after a read is due at which callers are told to ask: the server has its answer by then."""
-AFTER_FAILURE = 10.0
-"""Seconds from a read that failed until ``current`` reads the task again, at least."""
+PATIENCE = 30.0
+"""Seconds after which ``current`` is answered, however slow the API is."""
 NEW_FOR = 120.0
 """Seconds after its creation in which a task may not be known to all of the API yet."""
 CLOCKS_DIFFER = 60.0
@@ -41,15 +42,6 @@ CLOCKS_DIFFER = 60.0
 _CREATED = re.compile(r"task-unified-(\d{10,13})-")
 MAX_EXPECTED = 10_000
 """Tasks whose expectations are kept in memory at most."""
-
-
-@dataclass(frozen=True)
-class _LastRead:
-    """The last read of a task by this process, when it ended, and why it failed, where it did."""
-
-    number: int = 0
-    at: float = -math.inf
-    error: EvolinkError | None = None
 
 
 class TaskReader:
@@ -70,7 +62,7 @@ class TaskReader:
         self._clock = clock
         self._changed = changed
         self._expected: dict[str, Expectation] = {}
-        self._reads: dict[str, _LastRead] = {}
+        self._reads = LastReads(clock)
         self._reading: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._waited_since: dict[str, float] = {}
         self._last: dict[str, object] = {}
@@ -85,9 +77,8 @@ class TaskReader:
         try:
             task = await self._answered(task_id)
         except EvolinkError as error:
-            self._ended(task_id, error)
+            self._reads.ended(task_id, error=error)
             raise
-        self._ended(task_id)
         entry = None
         try:
             entry = await self._ledger.observe(task, self._clock())
@@ -97,6 +88,7 @@ class TaskReader:
             # An answer that comes late, leaves the links out, or says failed does not undo a completion.
             is_undone = entry.task.has_video and not task.has_video
             task = entry.task if is_undone else task.completed_by(entry.task)
+        self._reads.ended(task_id, task)
         self.take_in(task)
         return self.snapshot(task, await on_this_disk(entry) if entry else None)
 
@@ -104,8 +96,8 @@ class TaskReader:
         self,
         task_id: str,
         younger_than: float,
-        will_do: Callable[[Entry], bool] = lambda entry: True,
-        retry: float = 0.0,
+        will_do: Callable[[Known], bool] = lambda known: True,
+        is_paced: bool = False,
     ) -> tuple[TaskSnapshot, float]:
         """Read a task, unless it was just read; also the seconds until the next poll.
 
@@ -114,22 +106,20 @@ class TaskReader:
         Args:
             task_id: the task.
             younger_than: seconds since a read, here or by another process, below which its state is answered.
-            will_do: whether a row that is that young may be answered.
-            retry: seconds since a read that failed, below which its error is raised again.
+            will_do: whether a state that is that young may be answered.
+            is_paced: whether the error of a read that has just failed is raised again, instead of reading.
         """
-        before = self._last_read(task_id).number
+        before = self._reads.of(task_id).number
         async with self._reading.setdefault(task_id, anyio.Lock()):
-            last = self._last_read(task_id)
-            is_shared = last.number != before
-            if last.error is not None and (is_shared or self._since(last) < retry):
-                raise last.error
-            entry = await self.entry(task_id) if is_shared or younger_than > 0 else None
-            if entry is not None and entry.task is not None:
-                age = self._age(entry)
-                if is_shared or (age < younger_than and will_do(entry)):
-                    self.take_in(entry.task, age)
-                    pause = max(self.pause(entry.task, age) - age, MIN_PAUSE)
-                    return self.snapshot(entry.task, entry), pause
+            last = self._reads.of(task_id)
+            is_shared = last.number > before
+            if last.error is not None and (is_shared or (is_paced and self._reads.since(last) < last.pause)):
+                raise last.error.with_traceback(None)
+            known = await self._known(task_id) if is_shared or younger_than > 0 else None
+            if known is not None and (is_shared or (known.age < younger_than and will_do(known))):
+                self.take_in(known.task, known.age)
+                pause = max(self.pause(known.task, known.age) - known.age, MIN_PAUSE)
+                return self.snapshot(known.task, known.entry), pause
             snapshot = await self.read(task_id)
             return snapshot, self.pause(snapshot.task)
 
@@ -144,22 +134,26 @@ class TaskReader:
         except UNREADABLE as error:
             return await self.remembered(task_id, error)
 
-    async def current(self, task_id: str) -> TaskSnapshot:
-        """A task as it is known, read only where the schedule says that a read is due.
+    async def current(self, task_id: str, patience: float) -> TaskSnapshot:
+        """A task as it is known after so many seconds at most, read only where the schedule says so.
 
         Raises:
             EvolinkError: when it can neither be read nor is known; one too new to be known is pending.
         """
-        entry = await self.entry(task_id)
-        younger_than = 0.0
-        if entry is not None and entry.task is not None:
-            snapshot = self.snapshot(entry.task, entry)
+        known, younger_than = await self._known(task_id), 0.0
+        if known is not None:
+            if not known.task.is_over:
+                await self._learn_durations(task_id)
+            snapshot = self.snapshot(known.task, known.entry)
             if snapshot.next_read is None or snapshot.next_read > MARGIN:
-                error = self._last_read(task_id).error
-                return replace(snapshot, read_error=error, known_at=entry.known_at if error else None)
-            younger_than = self.pause(entry.task, self._age(entry)) * SHARED
+                error = self._reads.of(task_id).error
+                at = known.entry.known_at if known.entry and error else None
+                return replace(snapshot, read_error=error, known_at=at)
+            younger_than = self.pause(known.task, known.age) * SHARED
         try:
-            return (await self.poll(task_id, younger_than, retry=AFTER_FAILURE))[0]
+            with anyio.move_on_after(patience):
+                return (await self.poll(task_id, younger_than, is_paced=True))[0]
+            raise LostAnswer(f"Evolink did not answer within {patience:g} seconds.")
         except UNREADABLE as error:
             return await self.awaited(task_id, error)
 
@@ -197,6 +191,9 @@ class TaskReader:
         if len(self._waited_since) >= MAX_EXPECTED:
             self._waited_since.clear()
         self._waited_since.setdefault(task_id, self._clock())
+        await self._learn_durations(task_id)
+
+    async def _learn_durations(self, task_id: str) -> None:
         with suppress(LedgerError):
             self._expectation(task_id).durations = await self._ledger.durations(task_id)
 
@@ -227,7 +224,7 @@ class TaskReader:
             take=entry.take if entry and entry.is_request else None,
             recovered=entry.recovered if entry else False,
             time_left=None if task.is_over else self._expectation(task.id).left(now),
-            next_read=None if task.is_over else self._next_read(task, self._age(entry) if entry else 0.0),
+            next_read=None if task.is_over else self._next_read(task, self._age(task.id, entry)),
             expires_at=expires,
             saved=entry.saved if entry else None,
         )
@@ -260,28 +257,24 @@ class TaskReader:
 
     def _next_read(self, task: Task, age: float) -> float:
         """Seconds until a running task that was read so many seconds ago has been read again."""
-        last = self._last_read(task.id)
-        retry = AFTER_FAILURE - self._since(last) if last.error is not None else 0.0
+        last = self._reads.of(task.id)
+        retry = last.pause - self._reads.since(last)
         return max(self.pause(task, age) - age, retry, 0.0) + MARGIN
 
-    def _age(self, entry: Entry) -> float:
-        """Seconds since a row's task was read; infinite where a clock that was set back hides it."""
-        age = self._clock() - (entry.known_at or 0.0)
-        return age if age >= 0 else math.inf
+    async def _known(self, task_id: str) -> Known | None:
+        """What was last read of a task; None where that is not known."""
+        entry, last = await self.entry(task_id), self._reads.of(task_id)
+        age = self._age(task_id, entry)
+        if last.task is not None and self._reads.since(last) <= age:
+            return Known(last.task, age, entry)
+        return Known(entry.task, age, entry) if entry is not None and entry.task is not None else None
 
-    def _last_read(self, task_id: str) -> _LastRead:
-        return self._reads.get(task_id, _LastRead())
-
-    def _since(self, last: _LastRead) -> float:
-        """Seconds since a read ended."""
-        return abs(self._clock() - last.at)
-
-    def _ended(self, task_id: str, error: EvolinkError | None = None) -> None:
-        """Record how a read ended."""
-        number = self._last_read(task_id).number + 1
-        if len(self._reads) >= MAX_EXPECTED:
-            self._reads.clear()
-        self._reads[task_id] = _LastRead(number, self._clock(), error)
+    def _age(self, task_id: str, entry: Entry | None) -> float:
+        """Seconds since a task was read; infinite where there was no read, or a clock set back hides it."""
+        last = self._reads.of(task_id)
+        since = self._reads.since(last) if last.task is not None else math.inf
+        age = self._clock() - entry.known_at if entry and entry.known_at is not None else math.inf
+        return min(since, age if age >= 0 else math.inf)
 
     def _elapsed(self, task: Task, age: float) -> float | None:
         """Seconds from a task's creation to a read so many seconds ago; None where the clocks differ."""
@@ -294,7 +287,7 @@ class TaskReader:
         return self._expected.setdefault(task_id, Expectation())
 
 
-def _runs_and_was_read(entry: Entry) -> bool:
-    """Whether a row's task is running, and was read since the answer to its POST."""
-    is_running = entry.task is not None and not entry.task.is_over
-    return is_running and all((entry.known_at or 0.0) > post.at + FRESH for post in entry.posts)
+def _runs_and_was_read(known: Known) -> bool:
+    """Whether a task is running, and was read since the answer to its POST."""
+    posts, read_at = (known.entry.posts, known.entry.known_at or 0.0) if known.entry else ((), 0.0)
+    return not known.task.is_over and all(read_at > post.at + FRESH for post in posts)

@@ -12,12 +12,16 @@ import httpx2
 
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, VideoError
 from wan_mcp.generation import outcomes
+from wan_mcp.generation.last_reads import Known
 from wan_mcp.generation.reading import FRESH, TaskReader
 from wan_mcp.generation.status import UNREADABLE, TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.videos import download, filenames, files
 from wan_mcp.videos.task_lock import task_lock
+
+MAX_FAILURES = 100
+"""Videos whose saving failed that are remembered at most."""
 
 
 class VideoSaver:
@@ -62,11 +66,13 @@ class VideoSaver:
         async with lock, task_lock(self._locks, task_id):
             at, failure = self._failures.get(task_id, (0.0, None))
             if failure is not None and anyio.current_time() - at < retry:
-                raise failure
+                raise failure.with_traceback(None)
             self._failures.pop(task_id, None)
             try:
                 return await self._save(task_id, name, on_progress)
             except VideoError as error:
+                if len(self._failures) >= MAX_FAILURES:
+                    self._failures.clear()
                 self._failures[task_id] = anyio.current_time(), error
                 raise
 
@@ -130,8 +136,8 @@ class VideoSaver:
         return self._fetcher.stream(link, headers=headers, deadline=download.MAX_SECONDS)
 
 
-def _has_video(entry: Entry) -> bool:
-    return entry.task is not None and entry.task.has_video
+def _has_video(known: Known) -> bool:
+    return known.task.has_video
 
 
 def _default_name(task_id: str, entry: Entry | None) -> str:

@@ -25,9 +25,10 @@ from wan_mcp.evolink import Credits, Evolink, Task, prices
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.following import Follower
 from wan_mcp.generation.jobs import Source, Submitter
+from wan_mcp.generation.last_reads import AFTER_FAILURE
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
 from wan_mcp.generation.polling import Poller
-from wan_mcp.generation.reading import AFTER_FAILURE, FRESH, TaskReader
+from wan_mcp.generation.reading import FRESH, PATIENCE, TaskReader
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
@@ -155,14 +156,13 @@ class VideoService:
         """
         return await self._tasks.read_or_remember(task_id)
 
-    async def current(self, task_id: str) -> TaskSnapshot:
-        """A task as it is known: read where the schedule says that a read is due, saved once it is over.
+    async def current(self, task_id: str, patience: float = PATIENCE) -> TaskSnapshot:
+        """A task as it is known after so many seconds at most, read only where the schedule says so.
 
         Raises:
             EvolinkError: when it can neither be read nor is known; one too new to be known is pending.
         """
-        snapshot = await self._tasks.current(task_id)
-        return snapshot if snapshot.saved else await self._saved_automatically(snapshot)
+        return await self._tasks.current(task_id, patience)
 
     async def wait(self, task_id: str, seconds: float, on_progress: OnProgress) -> TaskSnapshot:
         """Wait until a task is over or the time is up; 0 seconds read once.
@@ -181,8 +181,23 @@ class VideoService:
             return replace(await self._tasks.awaited(task_id, error), waited=seconds)
         snapshot = self._tasks.snapshot(waited.task, await self._tasks.entry(task_id))
         if waited.task.is_over:
-            return await self._saved_automatically(snapshot)
+            return await self.saved_automatically(snapshot)
         return replace(snapshot, read_error=waited.read_error, waited=seconds)
+
+    async def saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
+        """Save a finished video where the settings say so; a failure of that is no failure of the task."""
+        if not self.settings.autosave or snapshot.task.status != "completed":
+            return snapshot
+        with anyio.move_on_after(SAVING_SECONDS):
+            try:
+                return await self.save(snapshot.task.id, None, retry=AFTER_FAILURE)
+            except WanError as error:
+                return replace(snapshot, save_error=error)
+            except Exception:
+                logger.exception("saving %s failed unexpectedly", snapshot.task.id)
+                return replace(snapshot, save_error=InternalError())
+        slow = StillUnderWay("The video is still being saved.")
+        return replace(snapshot, save_error=slow)
 
     async def save(
         self, task_id: str, name: str | None, on_progress: download.OnProgress = _ignored, retry: float = 0.0
@@ -257,21 +272,6 @@ class VideoService:
         # A slow file may be another one by now; what is at a web address is the same by the address.
         is_web = unquoted(reference)[:4].lower() == "http"
         raise (PictureUnavailable if is_web else PictureError)(text, next_step=advice)
-
-    async def _saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
-        """Save a finished video where the settings say so; a failure of that is no failure of the task."""
-        if not self.settings.autosave or snapshot.task.status != "completed":
-            return snapshot
-        with anyio.move_on_after(SAVING_SECONDS):
-            try:
-                return await self.save(snapshot.task.id, None, retry=AFTER_FAILURE)
-            except WanError as error:
-                return replace(snapshot, save_error=error)
-            except Exception:
-                logger.exception("saving %s failed unexpectedly", snapshot.task.id)
-                return replace(snapshot, save_error=InternalError())
-        slow = StillUnderWay("The video is still being saved.")
-        return replace(snapshot, save_error=slow)
 
     async def _refresh(self, task_id: str) -> None:
         with anyio.move_on_after(REFRESH_SECONDS), suppress(EvolinkError):

@@ -29,6 +29,8 @@ from pydantic import ValidationError
 from wan_mcp.errors import NotFound, SettingsError, WanError
 from wan_mcp.evolink import Task
 from wan_mcp.evolink.values import iso
+from wan_mcp.generation.last_reads import AFTER_FAILURE
+from wan_mcp.generation.reading import PATIENCE
 from wan_mcp.generation.service import Services, VideoService
 from wan_mcp.generation.status import LINK_LIFE, PASSING, TaskSnapshot
 from wan_mcp.server.results import task_result
@@ -72,7 +74,8 @@ class TaskExtension(Extension):
             arguments = parse(params.name, WaitArguments, self._schema, params.arguments or {})
             if arguments.timeout_seconds == 0:
                 return await call_next(ctx)
-            snapshot = await ctx.lifespan_context.own().current(arguments.task_id)
+            patience = min(arguments.timeout_seconds or PATIENCE, PATIENCE)
+            snapshot = await ctx.lifespan_context.own().current(arguments.task_id, patience)
         except WanError:  # the tool says what is wrong
             return await call_next(ctx)
         if _result(snapshot) is not None:
@@ -87,19 +90,25 @@ class TaskExtension(Extension):
 
     async def _get(self, ctx: Context, params: TaskParams) -> HandlerResult:
         """The state of a task; once it is over, with what ``wait_for_task`` answers."""
-        service, task_id = self._service(ctx, params), params.task_id
-        try:
-            snapshot = await service.current(task_id)
-        except NotFound as error:
-            raise MCPError(INVALID_PARAMS, error_text(error)) from error
-        except WanError as error:  # nothing is known of the task, so it may be running
-            snapshot = TaskSnapshot(Task(id=task_id, status="pending"), now=service.now(), read_error=error)
+        service = self._service(ctx, params)
+        snapshot = await self._current(service, params.task_id)
+        if snapshot.saved is None:
+            snapshot = await service.saved_automatically(snapshot)
         return _state(snapshot, _result(snapshot, service.saves_to))
 
     async def _accept(self, ctx: Context, params: TaskParams) -> HandlerResult:
         """Do nothing, for a task that exists: no task asks for input, and none can be cancelled."""
-        await self._get(ctx, params)
+        await self._current(self._service(ctx, params), params.task_id)
         return {}
+
+    async def _current(self, service: VideoService, task_id: str) -> TaskSnapshot:
+        try:
+            return await service.current(task_id)
+        except NotFound as error:
+            raise MCPError(INVALID_PARAMS, error_text(error)) from error
+        except WanError as error:  # nothing is known of the task, so it may be running
+            pending = Task(id=task_id, status="pending")
+            return TaskSnapshot(pending, now=service.now(), read_error=error, next_read=AFTER_FAILURE)
 
     def _service(self, ctx: Context, params: TaskParams) -> VideoService:
         """The caller's service; an error where the caller may not ask, or the id is malformed."""
@@ -127,12 +136,14 @@ def _result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToolRes
 def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict[str, Any]:
     """A task in the extension's form: completed with this result, or working."""
     now = iso(snapshot.now)
-    known_at = snapshot.entry.known_at if snapshot.entry else None
+    known_at, asked_at = (
+        (snapshot.entry.known_at, snapshot.entry.asked_at) if snapshot.entry else (None, None)
+    )
     state = {
         "taskId": snapshot.task.id,
         "status": "working" if result is None else "completed",
         "statusMessage": ". ".join(filter(None, [progress_text(snapshot), " ".join(last_read(snapshot))])),
-        "createdAt": iso(snapshot.task.created) or now,
+        "createdAt": iso(snapshot.task.created) or iso(asked_at) or now,
         "lastUpdatedAt": iso(known_at) or now,
         "ttlMs": round(LINK_LIFE * 1000),
     }

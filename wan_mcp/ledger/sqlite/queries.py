@@ -203,7 +203,7 @@ def is_news(entry: Entry, task: Task, now: float) -> bool:
         return False
     quiet = {"progress": entry.task.progress, "estimated_time": entry.task.estimated_time}
     changed = entry.task != task.model_copy(update=quiet)
-    return changed or now - (entry.known_at or 0) > REFRESHED_AFTER
+    return changed or abs(now - (entry.known_at or 0)) > REFRESHED_AFTER  # the clock may have been set back
 
 
 def observe(database: sqlite3.Connection, owner: str, task: Task, now: float) -> Entry:
@@ -246,7 +246,7 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
         "UPDATE entries SET task_id = ?, status = ?, task = ?, known_at = ?, cost = coalesce(?, cost),"
         # Known only if a read shortly before saw the task running: the end is taken to be halfway between.
         " took = CASE WHEN ? AND completed_at IS NULL AND status IN ('pending', 'processing')"
-        " AND ? - known_at <= ? THEN (? + known_at) / 2 - asked_at ELSE took END,"
+        " AND ? - known_at BETWEEN 0 AND ? THEN (? + known_at) / 2 - asked_at ELSE took END,"
         # Where nobody has watched, it may have been completed long ago: as soon as it was expected.
         " completed_at = coalesce(completed_at, CASE WHEN ? THEN"
         " min(?, max(coalesce(known_at, 0), asked_at + ?)) END) WHERE number = ?",
