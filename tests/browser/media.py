@@ -19,6 +19,8 @@ class Media:
     def __init__(self) -> None:
         self.broken: dict[str, int] = {}
         """How often each address answers with 404 before it works."""
+        self.silent: set[str] = set()
+        """Addresses that never answer."""
         self.requests: Counter[str] = Counter()
 
     async def serve(self, context: "BrowserContext") -> None:
@@ -27,6 +29,8 @@ class Media:
     async def _answer(self, route: "Route") -> None:
         link = route.request.url
         self.requests[link] += 1
+        if link in self.silent:
+            return
         if self.requests[link] <= self.broken.get(link, 0):
             await route.fulfill(status=404)
             return

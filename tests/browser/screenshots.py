@@ -112,6 +112,8 @@ async def take_all(folder: Path) -> None:
             for theme in THEMES:
                 for size in WIDTHS:
                     async with shown(browser, state, theme, size) as at:
+                        if state == "unsaved":
+                            await anyio.sleep(2)  # the ring with which Chromium loads ends its turn
                         file = folder / f"{state}-{theme}-{size}.png"
                         await at.page.locator("#card").screenshot(path=file)
                         sys.stdout.write(f"{file}\n")

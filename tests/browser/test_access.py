@@ -34,6 +34,17 @@ async def test_each_state_is_accessible_and_fits(state: str, theme: str) -> None
                 assert await at.card.evaluate(CUT_OFF) == [], size
 
 
+async def test_the_progress_is_seen_in_forced_colours(host: MakeHost) -> None:
+    """Where the system's colours replace the card's."""
+    colour = "() => getComputedStyle(document.querySelector('#bar div')).backgroundColor"
+    async with host() as at:
+        await at.page.emulate_media(forced_colors="active")
+        await at.begin(states.working(40))
+        await at.shows("40 %")
+        canvas = await at.card.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        assert await at.card.evaluate(colour) not in (canvas, "rgba(0, 0, 0, 0)")
+
+
 async def test_the_buttons_work_by_keyboard(host: MakeHost) -> None:
     """They are reached in order, show that they have the focus, and are pressed with Enter."""
     async with host(capabilities={"serverTools": {}, "openLinks": {}, "message": {}}) as at:

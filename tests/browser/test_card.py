@@ -134,7 +134,7 @@ async def test_a_conversation_that_is_opened_again_reads_at_once(host: MakeHost)
 
 
 async def test_a_video_that_is_saved_a_moment_later_is_said_to_be(host: MakeHost) -> None:
-    """By a wait, which costs no read of its own; once only."""
+    """By a wait, which costs no read of its own; once only, also where the host repeats itself."""
     async with host() as at:
         await at.script(READS, answer(completed()))
         await at.script("wait_for_task", answer(saved()))
@@ -142,6 +142,7 @@ async def test_a_video_that_is_saved_a_moment_later_is_said_to_be(host: MakeHost
         await at.passes(2)
         await at.shows("The video is ready")
         assert await at.buttons() == ["Another take", "Open", "Save*"]
+        await at.notify("tool-result", completed())
         await at.passes(1.1)
         await at.shows(f"Saved at {SAVED}")
         await at.passes(3600)
@@ -152,7 +153,7 @@ async def test_a_video_that_is_saved_a_moment_later_is_said_to_be(host: MakeHost
 
 
 async def test_reads_that_fail_become_rare_and_are_said(host: MakeHost) -> None:
-    """After 10, 20, 40 and then every 60 seconds; what is known stays."""
+    """After 10, 20, 40 seconds and so on; what is known stays."""
     faults = [
         {"error": {"code": -32000, "message": "no <b>connection</b>"}},
         answer(refused("The API does not answer.")),
@@ -169,15 +170,50 @@ async def test_reads_that_fail_become_rare_and_are_said(host: MakeHost) -> None:
         for seconds, words in (
             (10, "The API does not answer. Trying again after 20 s"),
             (20, "40 s"),
-            (40, "60 s"),
-            (60, "60 s"),
+            (40, "80 s"),
+            (80, "160 s"),
         ):
             await at.passes(seconds + 0.1)
             await at.shows(words)
-        await at.passes(60.1)
+        await at.passes(160.1)
         await at.shows("80 %")
         assert "failed" not in await at.text()
         assert len(await at.sent(READS)) == 6
+
+
+async def test_a_card_whose_reads_always_fail_gives_up(host: MakeHost) -> None:
+    """As where the user denies each call, or nobody knows the task: then it says to ask in the chat."""
+    async with host() as at:
+        await at.script(READS, {"error": {"code": -32000, "message": "user denied"}})
+        await at.begin(working(40, left=30))
+        for delay in (10, 10, 20, 40, 80, 160, 320, 640):
+            await at.passes(delay + 0.6)
+        await at.shows("ask in the chat how it is going. The last read failed: user denied.")
+        assert await at.buttons() == ["Ask how it is going*"]
+        await at.passes(1300)
+        assert len(await at.sent(READS)) == 8
+        assert "left" not in await at.text()
+        assert "Almost" not in await at.text()
+
+
+async def test_a_read_after_the_end_that_fails_is_not_worth_a_word(host: MakeHost) -> None:
+    """The video plays, and nothing more is to be known."""
+    async with host() as at:
+        await at.script("wait_for_task", {"error": {"code": -32000, "message": "user denied"}})
+        await at.begin(completed())
+        await at.passes(2)
+        assert len(await at.sent("wait_for_task")) == 1
+        assert "denied" not in await at.text()
+        assert await at.buttons() == ["Another take", "Open", "Save*"]
+
+
+async def test_an_answer_without_its_envelope_is_understood(host: MakeHost) -> None:
+    """Some hosts answer a call with the structured content alone."""
+    async with host() as at:
+        await at.script(READS, answer(saved()["structuredContent"]))
+        await at.begin(working(40, next_read=1))
+        await at.passes(2)
+        await at.shows("The video is ready", SAVED)
 
 
 async def test_a_read_that_is_never_answered_is_given_up_before_the_next(host: MakeHost) -> None:
@@ -253,8 +289,22 @@ async def test_where_no_link_works_the_poster_and_the_buttons_stay(
         await at.card.wait_for_function("() => !document.getElementById('poster').hidden")
         assert await at.card.locator("#poster").is_visible()
         assert await at.buttons() == ["Another take", "Open*", "Save"]
+        assert await at.card.locator("#buttons button").all_inner_texts() == ["Open", "Save", "Another take"]
         await at.passes(3600)
         assert await at.card.locator("video").count() == 0
+        assert len(await at.sent(READS)) == 1
+
+
+async def test_links_that_never_answer_are_given_up(host: MakeHost, media: Media) -> None:
+    """Each after 20 seconds; however many they are, they are read afresh once."""
+    links = [f"https://results.evolink.ai/{number}.mp4" for number in range(5)]
+    media.silent = set(links)
+    async with host() as at:
+        await at.script(READS, answer(saved(results=links)))
+        await at.begin(saved(results=links))
+        for _ in range(10):
+            await at.passes(20.1)
+        await at.shows("The video does not play in this chat.")
         assert len(await at.sent(READS)) == 1
 
 
@@ -283,6 +333,17 @@ async def test_a_day_later_the_card_says_where_the_video_is(
         await at.begin(completed(created=states.NOW - 2 * 86400, expires_at=states.EXPIRED))
         await at.passes(0.1)
         await at.shows("The link no longer works", said, "The link worked until 20 Sept 2026, 12:53.", PROMPT)
+        assert await at.card.locator("video").count() == 0
+        assert await at.buttons() == ["Another take*"]
+
+
+async def test_a_link_past_its_end_is_not_offered_though_no_read_succeeds(host: MakeHost) -> None:
+    """The card knows the end; it neither plays nor opens the link, and says where the file is."""
+    async with host() as at:
+        await at.script(READS, answer(refused("The API does not answer.")))
+        await at.begin(saved(created=states.NOW - 2 * 86400, expires_at=states.EXPIRED))
+        await at.passes(0.1)
+        await at.shows("The link no longer works", f"Saved at {SAVED}", "The API does not answer.")
         assert await at.card.locator("video").count() == 0
         assert await at.buttons() == ["Another take*"]
 
@@ -337,6 +398,14 @@ async def test_where_no_tool_can_be_called_the_card_says_to_ask(host: MakeHost) 
         await at.passes(600)
         assert await at.sent(READS) == []
         assert await at.buttons() == ["Ask how it is going*"]
+
+
+async def test_an_old_answer_says_no_time_left(host: MakeHost) -> None:
+    """It was an estimate of that time."""
+    async with host(capabilities=WITHOUT["serverTools"]) as at:
+        await at.begin(working(40, left=80, created=states.NOW - 86400))
+        await at.shows("40 %", "ask in the chat how it is going")
+        assert "left" not in await at.text()
 
 
 async def test_without_links_nothing_is_offered_to_open(host: MakeHost, media: Media) -> None:
@@ -591,7 +660,7 @@ async def test_the_open_button_opens_the_link(host: MakeHost) -> None:
         await at.press("Open")
         assert (await at.asked("ui/open-link"))["params"] == {"url": LINK}
         await at.press("Open")
-        await at.shows("The chat did not open the link.")
+        await at.shows("The chat did not allow it.")
         await at.press("Open")
         await at.shows("No.")
 
