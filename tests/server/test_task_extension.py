@@ -227,12 +227,13 @@ async def test_an_id_that_is_none_is_refused(world: World, method: str, task_id:
     assert world.records.reads == int(task_id == UNKNOWN_ID)
 
 
+@pytest.mark.parametrize("age", [0, 130])
 @pytest.mark.parametrize("method", METHODS)
-async def test_the_task_of_another_owner_is_unknown(world: World, method: str) -> None:
-    """Also to the tool, although this machine's ledger has it."""
+async def test_the_task_of_another_owner_is_unknown(world: World, method: str, age: float) -> None:
+    """Also to the tool, and however new it is: this machine's ledger has it as another owner's."""
     async with world.client() as owner:
         task_id = await begin(owner)
-    await anyio.sleep(130)  # so that it could not be too new to be known
+    await anyio.sleep(age)
     world.sandbox.key = f"{KEY}-two"
     world.sandbox.faults.add(Fault("task", "status", times=None, status=404))
     async with tasks_client(world, EVOLINK_API_KEY=f"{KEY}-two") as (client, extension):

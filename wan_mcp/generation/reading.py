@@ -249,6 +249,9 @@ class TaskReader:
         if entry is not None:
             sent = (entry.asked_at, *(post.at for post in entry.posts))
             return not (entry.task and entry.task.is_over) and abs(now - max(sent)) < NEW_FOR
+        with suppress(LedgerError):
+            if await self._ledger.taken_ids([task_id]):  # another owner's, however new
+                return False
         found = _CREATED.match(task_id)
         made = values.time(found[1]) if found else None
         if made is None or made > now + CLOCKS_DIFFER:
