@@ -21,8 +21,15 @@ class Intent:
     """Credits that it is expected to cost."""
     take: int = 1
     """Which version of the same request."""
+    from_text: bool = False
+    """Whether the video is made from text: without a picture, and at a price that is a guess."""
     image: Image | None = None
-    """None where the picture cannot be read now: then only an earlier equal request can answer this one."""
+    """The picture; None where there is none, or it cannot be read now."""
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether it is complete; where its picture cannot be read, only an earlier equal request counts."""
+        return self.from_text or self.image is not None
 
 
 @dataclass(frozen=True)
