@@ -24,11 +24,16 @@ RENAMED = {"new_take": "take: 2"}
 """Arguments that agents may remember from versions before the first release, and what takes their place."""
 NEEDED = {
     "image_urls": (
-        "this server makes videos from a picture, not from text alone. Ask the user for one (a path on this "
-        "machine, or a web address), or make one with another tool first."
+        "this makes videos from a picture; generate_video_from_text makes them from text alone. For a "
+        "picture, ask the user (a path on this machine, or a web address), or make one with another tool."
     )
 }
 """What to say of a required argument without which there is nothing to be made."""
+ELSEWHERE = {
+    "image_urls": "A video from a picture is made by generate_video.",
+    "aspect_ratio": "The picture decides the shape of its video; generate_video_from_text takes this.",
+}
+"""What to say of an argument that only another tool has."""
 _INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?\Z")
 _TYPES = {
     "string": "text",
@@ -57,10 +62,12 @@ def parse(name: str, model: type[Arguments], schema: dict[str, Any], given: dict
         key: _corrected(value, properties.get(key, {})) for key, value in given.items() if value is not None
     }
     for key in NEEDED.keys() & corrected.keys():
-        if corrected[key] in ([], [""]):
+        if corrected[key] in ("", [], [""]):
             del corrected[key]
     unknown = {key: _meant(key, list(properties)) for key in corrected if key not in properties}
     problems = [_unknown(name, unknown, list(properties))] if unknown else []
+    elsewhere = {_meant(key, list(ELSEWHERE)) for key in unknown}
+    problems += [said for key, said in ELSEWHERE.items() if key in elsewhere - properties.keys()]
     known = {key: value for key, value in corrected.items() if key in properties}
     try:
         parsed = model.model_validate(known)

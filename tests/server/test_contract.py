@@ -19,10 +19,10 @@ from wan_mcp.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "contract.json"
 ERAS = ("auto", "legacy")
-READING = 5000
+READING = 7000
 """Bytes of names, descriptions and input schemas that a model has to read, at most."""
-WHOLE = 12_000
-"""Bytes of the whole list of tools, at most."""
+WHOLE = 20_000
+"""Bytes of the whole list of tools, at most: with the output schemas, which models do not read."""
 PLAIN = {
     *("type", "properties", "required", "additionalProperties", "description", "enum", "items"),
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
@@ -73,7 +73,7 @@ async def test_the_contract_is_the_published_one() -> None:
 
 @pytest.mark.anyio
 async def test_the_list_of_tools_is_small() -> None:
-    """What a model reads of it stays under 5,000 bytes, the whole under 12,000 without what is for hosts."""
+    """What a model reads of it stays under 7,000 bytes, the whole under 20,000 without what is for hosts."""
     tools = (await contract("auto"))["tools"]
     read = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in tools]
     assert len(compact(read)) < READING

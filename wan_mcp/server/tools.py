@@ -9,7 +9,8 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.outcomes import FROM_PICTURE, FROM_TEXT
+from wan_mcp.generation.request import GenerationRequest, Request, TextGenerationRequest
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import EntryStatus
@@ -23,7 +24,7 @@ from wan_mcp.server.results import (
     list_result,
     task_result,
 )
-from wan_mcp.server.text import PRICE, progress_text
+from wan_mcp.server.text import PRICE, TEXT_PRICE, progress_text
 from wan_mcp.server.tool import Definition
 
 
@@ -35,7 +36,7 @@ def _task_id(value: str) -> str:
 
 TaskId = Annotated[
     str,
-    Field(min_length=1, max_length=128, description="Id from generate_video, like task-unified-…"),
+    Field(min_length=1, max_length=128, description="Id of a task, like task-unified-…"),
     AfterValidator(_task_id),
 ]
 
@@ -82,9 +83,7 @@ class NoArguments(_Arguments):
     pass
 
 
-async def generate_video(
-    service: VideoService, request: GenerationRequest, context: Context[Any]
-) -> CallToolResult:
+async def generate_video(service: VideoService, request: Request, context: Context[Any]) -> CallToolResult:
     began = anyio.current_time()
 
     async def on_stage(stage: str) -> None:
@@ -143,21 +142,39 @@ _READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
 )
 
+_WRITES = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+_GENERATES = (
+    "given back if it fails. "
+    "Answers within seconds with a task id and does not wait: call wait_for_task next. "
+    "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … are others."
+)
+
 TOOLS = (
     Definition(
-        name="generate_video",
+        name=FROM_PICTURE,
         title="Generate a video from a picture",
         description=(
-            "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt; text "
-            f"alone is not enough. COSTS CREDITS: {PRICE}; given back if it fails. "
-            "Answers within seconds with a task id and does not wait: call wait_for_task next. "
-            "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … are others."
+            "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt; from "
+            f"text alone: {FROM_TEXT}. COSTS CREDITS: {PRICE}; {_GENERATES}"
         ),
         arguments=GenerationRequest,
         answer=TaskView,
-        annotations=ToolAnnotations(
-            read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+        annotations=_WRITES,
+        handler=generate_video,
+        meta=SHOWN_BY_THE_PLAYER,
+    ),
+    Definition(
+        name=FROM_TEXT,
+        title="Generate a video from text",
+        description=(
+            f"Start making a video of 5 or 10 seconds from a prompt alone; from a picture: {FROM_PICTURE}. "
+            f"COSTS CREDITS: {TEXT_PRICE}; {_GENERATES}"
         ),
+        arguments=TextGenerationRequest,
+        answer=TaskView,
+        annotations=_WRITES,
         handler=generate_video,
         meta=SHOWN_BY_THE_PLAYER,
     ),
@@ -203,9 +220,7 @@ TOOLS = (
         ),
         arguments=SaveArguments,
         answer=TaskView,
-        annotations=ToolAnnotations(
-            read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
-        ),
+        annotations=_WRITES,
         handler=save_video,
     ),
     Definition(
