@@ -69,7 +69,7 @@ async def test_a_video_from_text_is_made_waited_for_saved_and_listed(world: Worl
         (
             "generate_video",
             ARGUMENTS | {"aspect_ratio": "9:16"},
-            "The picture decides the shape of its video; generate_video_from_text takes this.",
+            "The picture decides its video's shape; generate_video_from_text takes aspect_ratio.",
         ),
         ("generate_video", {"prompt": PROMPT}, "generate_video_from_text makes them from text alone."),
     ],
