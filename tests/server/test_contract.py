@@ -19,10 +19,10 @@ from wan_mcp.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "contract.json"
 ERAS = ("auto", "legacy")
-READING = 5000
+READING = 7000
 """Bytes of names, descriptions and input schemas that a model has to read, at most."""
-WHOLE = 12_000
-"""Bytes of the whole list of tools, at most."""
+WHOLE = 20_000
+"""Bytes of the whole list of tools, at most: a video can be started by two of them, with the same answer."""
 PLAIN = {
     *("type", "properties", "required", "additionalProperties", "description", "enum", "items"),
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
@@ -73,7 +73,7 @@ async def test_the_contract_is_the_published_one() -> None:
 
 @pytest.mark.anyio
 async def test_the_list_of_tools_is_small() -> None:
-    """What a model reads of it stays under 5,000 bytes, the whole under 12,000 without what is for hosts."""
+    """What a model reads of it stays under 7,000 bytes, the whole under 20,000 without what is for hosts."""
     tools = (await contract("auto"))["tools"]
     read = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in tools]
     assert len(compact(read)) < READING
@@ -92,7 +92,10 @@ async def test_every_tool_is_described_for_model_and_client() -> None:
             "idempotentHint",
             "openWorldHint",
         }
-        assert tool["outputSchema"]["type"] == "object"
+        if tool["name"] == "preview_video":  # some clients would show the model that in place of the picture
+            assert "outputSchema" not in tool
+        else:
+            assert tool["outputSchema"]["type"] == "object"
         for name, spec in tool["inputSchema"]["properties"].items():
             assert spec["description"], name
             assert name in tool["inputSchema"].get("required", ()) or "efault" in spec["description"], name
@@ -102,7 +105,7 @@ async def test_every_tool_is_described_for_model_and_client() -> None:
 async def test_schemas_are_plain() -> None:
     """No references, unions, titles or defaults, in what is taken and in what is answered."""
     for tool in (await contract("auto"))["tools"]:
-        for schema in (tool["inputSchema"], tool["outputSchema"]):
+        for schema in (tool["inputSchema"], tool.get("outputSchema", {})):
             assert keywords(schema) <= PLAIN, tool["name"]
 
 

@@ -85,6 +85,8 @@ async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path)
     assert facts == found | {
         "number": 1,
         "missing": None,
+        "continues": None,
+        "part": None,
         "progress": None,
         "results": [],
         "error": None,

@@ -283,6 +283,8 @@ def _intent(request: GenerationRequest, picture: Source) -> Intent:
         quality=request.quality or DEFAULTS["quality"],
         estimate=prices.estimate(request.duration, request.quality),
         take=request.take,
+        parent=read.parent,
+        part=read.part,
         image=Image(read.width, read.height, read.format, read.adjusted, read.name or None)
         if read is picture
         else None,
