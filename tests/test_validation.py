@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from wan_mcp.errors import InvalidRequest
-from wan_mcp.evolink import VideoRequest
+from wan_mcp.evolink import ImageToVideoRequest
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.server.arguments import TaskArguments, WaitArguments
 from wan_mcp.server.tools import TOOLS
@@ -190,7 +190,7 @@ def test_a_waiting_time_that_is_none_is_refused(given: Any) -> None:
 
 def test_the_tools_schema_is_the_request_models_own() -> None:
     """Property by property, what a client sees is what the request model demands."""
-    shown, demanded = plain_schema(GenerationRequest), plain_schema(VideoRequest)
+    shown, demanded = plain_schema(GenerationRequest), plain_schema(ImageToVideoRequest)
     assert set(demanded["required"]) == set(shown["required"])
     for name, spec in demanded["properties"].items():
         expected = {key: value for key, value in spec.items() if key != "description" or name != "image_urls"}

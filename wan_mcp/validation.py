@@ -93,6 +93,9 @@ def plain_schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema(schema_generator=_PlainSchema, mode="validation")
     inlined = _inlined(schema, schema.pop("$defs", {}))
     inlined.pop("description", None)
+    properties, required = inlined["properties"], inlined.get("required", ())
+    # What is required comes first, also where a subclass adds it.
+    inlined["properties"] = dict(sorted(properties.items(), key=lambda item: item[0] not in required))
     return dict(inlined)
 
 

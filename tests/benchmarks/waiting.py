@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.clock import JumpingLoop, now
 from tests.world import World
-from wan_mcp.evolink import VideoRequest
+from wan_mcp.evolink import ImageToVideoRequest
 from wan_mcp.sandbox import Sandbox
 
 TASKS = 2000
@@ -63,7 +63,7 @@ def naive_server(world: World, *, reads: bool) -> MCPServer[Any]:
 async def submit_all(sandbox: Sandbox, world: World) -> list[str]:
     evolink, ids = world.evolink(), []
     for number in range(TASKS):
-        request = VideoRequest(prompt=f"{number}", image_urls=["https://pictures.example.com/a.png"])
+        request = ImageToVideoRequest(prompt=f"{number}", image_urls=["https://pictures.example.com/a.png"])
         ids.append((await evolink.submit(request, idempotency_key=f"benchmark-{number:012}")).task.id)
     return ids
 

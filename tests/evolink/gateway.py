@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from tests.clock import now
 from tests.world import KEY, World, picture
 from wan_mcp.errors import EvolinkError, LostAnswer
-from wan_mcp.evolink import Connections, Evolink, VideoRequest
+from wan_mcp.evolink import Connections, Evolink, ImageToVideoRequest
 
 ARGUMENTS: dict[str, Any] = {
     "prompt": "The cat yawns.",
     "image_urls": ["https://pictures.example.com/cat.png"],
 }
-REQUEST = VideoRequest.model_validate(ARGUMENTS)
+REQUEST = ImageToVideoRequest.model_validate(ARGUMENTS)
 ONCE = "request-0123456789abcdef"
 PICTURE = picture(360, 360)
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,7 +12,16 @@ from wan_mcp.errors import (
     NotFound,
     UnreadableAnswer,
 )
-from wan_mcp.evolink import MODEL, Accepted, Credits, Listing, Task, TaskError, Upload, VideoRequest
+from wan_mcp.evolink import (
+    IMAGE_MODEL,
+    Accepted,
+    Credits,
+    ImageToVideoRequest,
+    Listing,
+    Task,
+    TaskError,
+    Upload,
+)
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +37,7 @@ async def test_a_submission_answers_with_the_task() -> None:
             id=payment.task_id,
             status="pending",
             progress=0,
-            model=MODEL,
+            model=IMAGE_MODEL,
             created=int(payment.time),
             estimated_time=120,
             credits_reserved=25.5,
@@ -63,13 +72,13 @@ async def test_a_submission_sends_what_was_given_and_no_more() -> None:
     full = {"duration": 10, "quality": "480p", "prompt_extend": False, "callback_url": "https://example.com"}
     for extra in ({}, full):
         await world.evolink().submit(
-            VideoRequest.model_validate(ARGUMENTS | extra), idempotency_key=ONCE + "x" * len(extra)
+            ImageToVideoRequest.model_validate(ARGUMENTS | extra), idempotency_key=ONCE + "x" * len(extra)
         )
     plain, rich = world.records.calls
     assert (plain.method, plain.path, plain.authorized) == ("POST", "/v1/videos/generations", True)
     assert plain.idempotency_key == ONCE
-    assert plain.body == ARGUMENTS | {"model": MODEL}
-    assert rich.body == ARGUMENTS | {"model": MODEL} | full
+    assert plain.body == ARGUMENTS | {"model": IMAGE_MODEL}
+    assert rich.body == ARGUMENTS | {"model": IMAGE_MODEL} | full
     assert plain.headers["content-type"] == "application/json"
     assert plain.headers["accept-encoding"] == "identity"
     assert plain.headers["user-agent"].startswith("wan-mcp/")
@@ -145,7 +154,13 @@ async def test_the_accounts_tasks_are_listed_page_by_page() -> None:
     first, second, third = [await evolink.tasks(page=page) for page in (1, 2, 3)]
     assert [task.id for task in first.tasks + second.tasks] == ids[::-1]
     assert second.tasks == (
-        Task(id=ids[0], status="pending", progress=0, model=MODEL, created=int(world.records.paid[0].time)),
+        Task(
+            id=ids[0],
+            status="pending",
+            progress=0,
+            model=IMAGE_MODEL,
+            created=int(world.records.paid[0].time),
+        ),
     )
     assert third == Listing(tasks=(), total=51)
 

@@ -22,7 +22,7 @@ from wan_mcp.errors import (
     Unauthorized,
     Unreachable,
 )
-from wan_mcp.evolink import Connections, Evolink, VideoRequest
+from wan_mcp.evolink import Connections, Evolink, ImageToVideoRequest
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +105,7 @@ async def test_the_log_holds_no_query_of_an_address(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.DEBUG, logger="wan_mcp")
     signed = "https://pictures.example.com/cat.png?signature=secret"
     world = account(faults=[Fault("submit", "status", status=503, message=f"No picture at {signed}.")])
-    request = VideoRequest.model_validate(ARGUMENTS | {"image_urls": [signed]})
+    request = ImageToVideoRequest.model_validate(ARGUMENTS | {"image_urls": [signed]})
     with pytest.raises(LostAnswer):
         await world.evolink().submit(request, idempotency_key=ONCE)
     await world.evolink().tasks()

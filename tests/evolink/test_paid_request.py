@@ -17,7 +17,7 @@ from wan_mcp.errors import (
     Refused,
     Unauthorized,
 )
-from wan_mcp.evolink import VideoRequest
+from wan_mcp.evolink import ImageToVideoRequest
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -185,7 +185,7 @@ async def test_another_request_under_a_used_key_is_a_lost_answer() -> None:
     world = account()
     evolink = world.evolink()
     await evolink.submit(REQUEST, idempotency_key=ONCE)
-    other = VideoRequest.model_validate(ARGUMENTS | {"prompt": "The dog yawns."})
+    other = ImageToVideoRequest.model_validate(ARGUMENTS | {"prompt": "The dog yawns."})
     with pytest.raises(LostAnswer, match="idempotency_conflict"):
         await evolink.submit(other, idempotency_key=ONCE)
     assert len(world.records.paid) == 1

@@ -21,8 +21,17 @@ from wan_mcp.errors import (
     InvalidRequest,
     SettingsError,
 )
-from wan_mcp.evolink import MODEL, Connections, Evolink, VideoRequest
+from wan_mcp.evolink import (
+    IMAGE_MODEL,
+    TEXT_MODEL,
+    Connections,
+    Evolink,
+    ImageToVideoRequest,
+    TextToVideoRequest,
+)
+from wan_mcp.evolink.requests import ASPECT_RATIOS, QUALITIES, request_of
 from wan_mcp.sandbox.orders import read_order
+from wan_mcp.sandbox.problems import Problem
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +74,7 @@ pytestmark = pytest.mark.anyio
 def test_a_request_that_breaks_a_rule_cannot_be_made(wrong: dict[str, Any]) -> None:
     """What the endpoint would refuse, or does not know, is no request."""
     with pytest.raises(ValidationError):
-        VideoRequest.model_validate(ARGUMENTS | wrong)
+        ImageToVideoRequest.model_validate(ARGUMENTS | wrong)
 
 
 @patient
@@ -90,18 +99,75 @@ def test_a_request_that_breaks_a_rule_cannot_be_made(wrong: dict[str, Any]) -> N
                     "",
                 ]
             ),
-            "model": st.just(MODEL) | st.text(),
+            "model": st.just(IMAGE_MODEL) | st.text(),
         },
     )
 )
 def test_every_request_that_can_be_made_is_one_that_the_api_takes(fields: dict[str, Any]) -> None:
     """The imitation of the API is the witness: it shares no code with the request."""
     try:
-        request = VideoRequest.model_validate(fields)
+        request = ImageToVideoRequest.model_validate(fields)
     except ValidationError:
         return
     order = read_order(json.loads(json.dumps(request.body())))
     assert order.prompt == fields["prompt"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompt": "x" * 1001},
+        {"prompt": ["a cat"]},
+        {"aspect_ratio": "16/9"},
+        {"aspect_ratio": "21:9"},
+        {"aspect_ratio": 1},
+        {"aspect_ratio": "4:3", "quality": "480p"},
+        {"aspect_ratio": "3:4", "quality": "480p"},
+        {"image_urls": ARGUMENTS["image_urls"]},
+        {"model": IMAGE_MODEL},
+    ],
+)
+def test_a_text_request_that_breaks_a_rule_cannot_be_made(wrong: dict[str, Any]) -> None:
+    """It takes no picture, and the picture's model is another one."""
+    with pytest.raises(ValidationError):
+        TextToVideoRequest.model_validate({"prompt": "A cat yawns."} | wrong)
+
+
+@patient
+@given(
+    st.fixed_dictionaries(
+        {"prompt": st.just("A cat yawns.")},
+        optional={
+            "aspect_ratio": st.sampled_from([*ASPECT_RATIOS, "16/9", None]),
+            "quality": st.sampled_from([*QUALITIES, "", None]),
+            "duration": st.sampled_from([5, 10, None]),
+            "model": st.sampled_from([TEXT_MODEL, IMAGE_MODEL]),
+        },
+    )
+)
+def test_a_text_request_can_be_made_exactly_where_the_api_takes_it(fields: dict[str, Any]) -> None:
+    """Each shape at each quality; what was not given is not sent."""
+    given_fields = {"model": TEXT_MODEL} | {
+        name: value for name, value in fields.items() if value is not None
+    }
+    try:
+        order = read_order(given_fields)
+    except Problem:
+        with pytest.raises(ValidationError):
+            TextToVideoRequest.model_validate(fields)
+        return
+    assert order.model == TEXT_MODEL
+    assert TextToVideoRequest.model_validate(fields).body() == given_fields
+
+
+def test_a_recorded_body_is_read_as_the_request_that_it_was() -> None:
+    """By its model; any other is refused."""
+    text = TextToVideoRequest(prompt="A cat yawns.", aspect_ratio="1:1")
+    assert [request_of(request.body()) for request in (REQUEST, text)] == [REQUEST, text]
+    wrong: tuple[object, ...] = (None, [], {}, {"prompt": "A cat yawns."}, text.body() | {"model": "another"})
+    for body in wrong:
+        with pytest.raises(ValidationError):
+            request_of(body)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from mcp import Client
 
 from tests.calls import ADDRESS, ARGUMENTS, PROMPT, answer, call, text
 from tests.world import KEY, World, picture
-from wan_mcp.evolink import VideoRequest
-from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.evolink import ImageToVideoRequest
+from wan_mcp.generation.request import GenerationRequest, TextGenerationRequest
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import KeyUse
@@ -43,6 +43,12 @@ async def generate(
     return await service.generate(request, patience)
 
 
+async def generate_from_text(
+    service: VideoService, prompt: str = PROMPT, *, patience: float = float("inf"), **arguments: Any
+) -> TaskSnapshot:
+    return await service.generate(TextGenerationRequest(prompt=prompt, **arguments), patience)
+
+
 async def refusal(client: Client, **arguments: Any) -> str:
     result = await call(client, "generate_video", **(ARGUMENTS | arguments))
     assert result.is_error
@@ -57,7 +63,7 @@ async def listed(client: Client) -> list[dict[str, Any]]:
 async def make_elsewhere(world: World, prompt: str = "A dog.") -> str:
     """A task of the same account that another program asked for."""
     key = f"another-program-{len(world.records.calls)}"
-    request = VideoRequest(prompt=prompt, image_urls=[ADDRESS])
+    request = ImageToVideoRequest(prompt=prompt, image_urls=[ADDRESS])
     return (await world.evolink().submit(request, idempotency_key=key)).task.id
 
 

@@ -33,7 +33,7 @@ class Asked:
         self.answer = answer
         self.estimates: list[float] = []
 
-    async def __call__(self, picture: Picture, intent: Intent) -> None:
+    async def __call__(self, picture: Picture | None, intent: Intent) -> None:
         self.estimates.append(intent.estimate)
         if not self.answer:
             raise NotSent("No.")
@@ -82,7 +82,7 @@ async def test_a_cap_counts_what_was_paid_while_a_question_was_open(world: World
     """Another request took the room; a yes does not exceed the cap."""
     cap: Any = {"WAN_MCP_DAILY_CREDITS": "30"}
 
-    async def late_yes(picture: Picture, intent: Intent) -> None:
+    async def late_yes(picture: Picture | None, intent: Intent) -> None:
         then = time.monotonic() - SIGN_OF_LIFE - 1  # so long ago that nobody waits for this process
         for lock in (Path(world.environ["WAN_MCP_DATA_DIR"]) / LOCKS).iterdir():
             os.utime(lock, (then, then))
@@ -99,7 +99,7 @@ async def test_a_yes_after_an_equal_request_was_paid_pays_nothing(world: World) 
     """A question may be left open for as long as one likes, and hinders nobody."""
     async with world.service() as service, world.service() as other:
 
-        async def late_yes(picture: Picture, intent: Intent) -> None:
+        async def late_yes(picture: Picture | None, intent: Intent) -> None:
             await other.generate(REQUEST)
 
         snapshot = await service.generate(REQUEST, before_paying=late_yes)
@@ -111,7 +111,7 @@ async def test_two_who_both_say_yes_pay_once(world: World) -> None:
     """Each is asked once."""
     asked: list[str] = []
 
-    async def slow_yes(picture: Picture, intent: Intent) -> None:
+    async def slow_yes(picture: Picture | None, intent: Intent) -> None:
         asked.append(intent.prompt)
         await anyio.sleep(1200)
 
@@ -125,7 +125,7 @@ async def test_two_who_both_say_yes_pay_once(world: World) -> None:
 async def test_a_request_is_as_old_as_the_answer_to_the_question(world: World) -> None:
     """Else its links would be taken for expired too early, and videos for slower than they are."""
 
-    async def late_yes(picture: Picture, intent: Intent) -> None:
+    async def late_yes(picture: Picture | None, intent: Intent) -> None:
         await anyio.sleep(20 * 3600)
 
     async with world.service() as service:

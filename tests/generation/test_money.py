@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.clock import now
-from tests.generation.gateway import gateway, generate, key_use
+from tests.generation.gateway import gateway, generate, generate_from_text, key_use
 from tests.world import World, picture
 from wan_mcp.errors import OutcomeUnknown, WanError
 from wan_mcp.generation.service import VideoService
@@ -20,6 +20,7 @@ from wan_mcp.server.results import task_result
 
 pytestmark = pytest.mark.anyio
 
+Ask = Callable[..., Awaitable[TaskSnapshot]]
 GATEWAYS: dict[str, tuple[str, KeyUse]] = {
     "honoured and known": ("both", "honoured"),
     "honoured and unknown": ("both", "unknown"),
@@ -37,6 +38,8 @@ class Scene:
 
     world: World
     folder: Path
+    ask: Ask = generate
+    """Requests a video from a picture, or from text."""
     shift: float = 0.0
     """Seconds by which the caller's clock is wrong."""
     outcomes: list[TaskSnapshot | WanError] = field(default_factory=list)
@@ -52,7 +55,7 @@ class Scene:
         self, service: VideoService, prompt: str, patience: float, arguments: dict[str, Any]
     ) -> None:
         try:
-            self.outcomes.append(await generate(service, prompt, patience=patience, **arguments))
+            self.outcomes.append(await self.ask(service, prompt, patience=patience, **arguments))
         except WanError as error:
             self.outcomes.append(error)
 
@@ -176,20 +179,32 @@ EVENTS: dict[str, tuple[Event, list[tuple[int, str]]]] = {
     "5 in parallel": (parallel(5), [(5, TOLD), (5, TOLD), (5, TOLD), (6, TWICE), (5, OFFERED), (10, TOLD)]),
     "foreign task": (foreign, [(1, TOLD), (0, FOUND), (1, TOLD), (0, FOUND), (0, FOUND), (1, TOLD)]),
 }
+TEXT_EVENTS: dict[str, tuple[Event, list[tuple[int, str]]]] = {
+    # The same for videos from text. A task of the other model is nobody's here.
+    **{
+        title: EVENTS[title]
+        for title in (
+            *("lost before", "lost after", "503, 60 s late", "too slow", "list 95 s late"),
+            *("killed", "killed an hour ago", "killed, clock +600", "2 in parallel"),
+        )
+    },
+    "foreign task": (foreign, [(1, TOLD)] * 6),
+}
 CASES = [
-    pytest.param(event, name, charged, said, id=f"{title}-{name}")
-    for title, (event, cells) in EVENTS.items()
+    pytest.param(ask, event, name, charged, said, id=f"{kind}{title}-{name}")
+    for kind, ask, events in (("", generate, EVENTS), ("text: ", generate_from_text, TEXT_EVENTS))
+    for title, (event, cells) in events.items()
     for name, (charged, said) in zip(GATEWAYS, cells, strict=True)
 ]
 
 
-@pytest.mark.parametrize(("event", "name", "charged", "said"), CASES)
+@pytest.mark.parametrize(("ask", "event", "name", "charged", "said"), CASES)
 async def test_what_is_charged_and_said(
-    tmp_path: Path, event: Event, name: str, charged: int, said: str
+    tmp_path: Path, ask: Ask, event: Event, name: str, charged: int, said: str
 ) -> None:
     """The charges in the gateway's books, and the words of the first answer; the rest never pays more."""
     form, use = GATEWAYS[name]
-    scene = Scene(gateway(tmp_path, form, credits=10_000.0), tmp_path)
+    scene = Scene(gateway(tmp_path, form, credits=10_000.0), tmp_path, ask)
     await key_use(scene.world, use)
     await event(scene)
     assert len(scene.world.records.paid) == charged
@@ -214,7 +229,7 @@ def posts_of(world: World) -> list[Any]:
 
 def arguments_of(scene: Scene) -> dict[str, Any]:
     path = scene.folder / "cat.png"
-    gone = any("/files/" in call.body["image_urls"][0] for call in posts_of(scene.world))
+    gone = any("/files/" in call.body.get("image_urls", [""])[0] for call in posts_of(scene.world))
     return {"image_urls": [str(path)]} if gone else {}
 
 

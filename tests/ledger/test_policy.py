@@ -28,6 +28,7 @@ from wan_mcp.ledger.policy import (
 )
 
 DELAYS = Delays()
+IMAGE, TEXT = "wan2.5-image-to-video", "wan2.5-text-to-video"
 
 
 def entry(number: int = 1, *posts: float, skew: float | None = 0.0, guessed: bool = False) -> Entry:
@@ -52,9 +53,14 @@ def entry(number: int = 1, *posts: float, skew: float | None = 0.0, guessed: boo
     )
 
 
-def made(after: float | None, name: str = "cat") -> Task:
+def of(model: str, number: int = 1, skew: float | None = 0.0) -> Entry:
+    """A row without an answer, whose recorded body names this model."""
+    return replace(entry(number, skew=skew), body={"model": model})
+
+
+def made(after: float | None, name: str = "cat", model: str | None = None) -> Task:
     """A task that was created so many seconds after the epoch, by the gateway's clock."""
-    return task(name, created=None if after is None else EPOCH + after)
+    return task(name, created=None if after is None else EPOCH + after, model=model)
 
 
 def listed(*tasks: Task, complete: bool = True, skew: float | None = 0.0) -> Listed:
@@ -142,6 +148,18 @@ OURS: dict[str, tuple[Entry, list[Entry], Listed, str, tuple[str, ...]]] = {
         "cannot tell",
         ("cat",),
     ),
+    "a rival of another model": (of(IMAGE), [of(TEXT, 2)], listed(made(1, model=IMAGE)), "ours", ("cat",)),
+    "another model's task": (of(IMAGE), [], listed(made(1, model=TEXT)), "none", ()),
+    "each model has its task": (
+        of(TEXT),
+        [of(IMAGE, 2, skew=None)],
+        listed(made(1, model=TEXT), made(1, "dog", model=IMAGE)),
+        "ours",
+        ("cat",),
+    ),
+    "a task of no known model": (of(IMAGE), [of(TEXT, 2)], listed(made(1)), "cannot tell", ("cat",)),
+    "a rival of no known model": (of(TEXT), [entry(2)], listed(made(1, model=TEXT)), "cannot tell", ("cat",)),
+    "of no known model itself": (entry(), [of(TEXT, 2)], listed(made(1, model=IMAGE)), "ours", ("cat",)),
 }
 
 

@@ -17,6 +17,7 @@ from tests.clock import EPOCH
 from tests.ledger.rows import BODY, DAY, HOUR, claimed, intent, lose, make, owned, posted, rules, task
 from wan_mcp.errors import CapReached
 from wan_mcp.ledger import DEFAULTS, Fingerprints, Intent, OwnerLedger, Post, fingerprint
+from wan_mcp.ledger.fingerprints import TEXT_DEFAULTS
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,25 @@ def test_each_field_counts(body: dict[str, Any], picture: str, field: str) -> No
         "model": "wan2.6",
     }
     assert fingerprint(body | {field: others[field]}, picture) != fingerprint(body, picture)
+
+
+def test_requests_with_a_picture_are_those_of_earlier_ledgers() -> None:
+    """Whatever other requests there are by now: a ledger that is in use finds what was paid."""
+    body = {"prompt": "The cat yawns.", "duration": 10, "model": "wan2.5-image-to-video", "take": 2}
+    digest = "4d7c4a59b3e27d582c39c7dd078f269d938192118b4e50a68716a31eeb29fe4f"
+    assert fingerprint(body | {"image_urls": ["cat.png"]}, "content") == digest
+
+
+@patient
+@given(bodies, pictures, st.sampled_from([None, "16:9", "1:1"]))
+def test_a_request_without_a_picture_is_another_one(
+    body: dict[str, Any], picture: str, ratio: str | None
+) -> None:
+    """Its default shape is the same whether or not it is given; the picture's request has none."""
+    given_ratio = {} if ratio is None else {"aspect_ratio": ratio}
+    alone = fingerprint(body | given_ratio, None)
+    assert alone != fingerprint(body, picture)
+    assert (alone == fingerprint({**TEXT_DEFAULTS, **body}, None)) is (ratio != "1:1")
 
 
 @pytest.mark.parametrize(

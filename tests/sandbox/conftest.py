@@ -101,3 +101,9 @@ def client(connect: Connect, sandbox: Sandbox) -> Client:
 def order() -> dict[str, Any]:
     """A request that breaks no rule."""
     return {"model": "wan2.5-image-to-video", "prompt": "The cat yawns", "image_urls": [WEB_PICTURE]}
+
+
+@pytest.fixture
+def text_order() -> dict[str, Any]:
+    """A request for a video from text that breaks no rule."""
+    return {"model": "wan2.5-text-to-video", "prompt": "A cat yawns"}

@@ -241,3 +241,30 @@ async def test_the_books_can_be_read_over_http(
             "time": 1_800_000_000.0,
         }
     ]
+
+
+async def test_a_video_from_text_is_a_task_like_any_other(
+    client: httpx2.AsyncClient, text_order: dict[str, Any], sandbox: Sandbox
+) -> None:
+    """No picture is fetched; the answer names the model, and the price is the same."""
+    response = await client.post(SUBMIT, json=text_order | {"quality": "480p", "image_urls": ["ignored"]})
+
+    answer = response.json()
+    assert (response.status_code, answer["model"]) == (200, "wan2.5-text-to-video")
+    assert answer["usage"]["credits_reserved"] == 12.75
+    assert [payment.task_id for payment in sandbox.records.paid] == [answer["id"]]
+
+
+@pytest.mark.parametrize("quality", ["480p", "720p", "1080p", None])
+@pytest.mark.parametrize("ratio", ["16:9", "9:16", "1:1", "4:3", "3:4", "16/9", "21:9", None, 1, ["16:9"]])
+async def test_the_shape_of_a_video_from_text(
+    client: httpx2.AsyncClient, text_order: dict[str, Any], ratio: object, quality: str | None
+) -> None:
+    """Three shapes at 480p, five at the other qualities; 720p where none is given."""
+    given = {"aspect_ratio": ratio} | ({} if quality is None else {"quality": quality})
+    response = await client.post(SUBMIT, json=text_order | given)
+
+    allowed = ["16:9", "9:16", "1:1"] + (["4:3", "3:4"] if quality != "480p" else [])
+    assert response.status_code == (200 if ratio in allowed else 400)
+    if response.status_code == 400:
+        assert response.json()["error"]["param"] == "aspect_ratio"

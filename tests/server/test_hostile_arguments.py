@@ -15,7 +15,7 @@ from mcp.types import CallToolResult, TextContent
 from tests.clock import JumpingLoop
 from tests.world import World
 from wan_mcp.errors import InvalidRequest
-from wan_mcp.evolink import VideoRequest
+from wan_mcp.evolink import ImageToVideoRequest
 from wan_mcp.server.tool import Definition
 from wan_mcp.server.tools import TOOLS
 from wan_mcp.validation import parse, plain_schema
@@ -87,7 +87,7 @@ def test_what_reaches_the_paid_endpoint_is_what_the_endpoint_documents(
     assert "itself failed" not in text
     bodies = [call.body for call in world.records.calls if call.at == "submit"]
     assert len(bodies) <= 1
-    assert all(VideoRequest.model_validate(body) for body in bodies)
+    assert all(ImageToVideoRequest.model_validate(body) for body in bodies)
     assert result.is_error or bodies
 
 

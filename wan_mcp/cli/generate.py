@@ -94,17 +94,17 @@ class Payment:
     begun: bool = False
     """Whether the request may have been sent."""
 
-    async def confirm(self, picture: Picture, intent: Intent) -> None:
+    async def confirm(self, picture: Picture | None, intent: Intent) -> None:
         """Say what is about to be paid, and ask.
 
         Raises:
             NotSent: when the answer is no.
         """
-        for note in picture.notes:
+        for note in picture.notes if picture else ():
             tell(note, err=True)
-        if picture.adjusted:
+        if picture and picture.adjusted:
             tell(f"The picture was made to fit: {', '.join(picture.adjusted)}.", err=True)
-        cost = f"about {prices.cost_text(intent.estimate)}"
+        cost = f"about {prices.estimate_text(intent.estimate, from_text=intent.from_text)}"
         if self.sandbox:
             cost = f"{cost} at Evolink, nothing in the sandbox"
         tell(f"{intent.duration} seconds at {intent.quality}: {cost}.", err=True)

@@ -2,21 +2,31 @@
 
 from wan_mcp.evolink.client import Accepted, Evolink
 from wan_mcp.evolink.connection import Connections
-from wan_mcp.evolink.requests import MODEL, PROMPT_MAX, VideoRequest
+from wan_mcp.evolink.requests import (
+    IMAGE_MODEL,
+    PROMPT_MAX,
+    TEXT_MODEL,
+    ImageToVideoRequest,
+    TextToVideoRequest,
+    VideoRequest,
+)
 from wan_mcp.evolink.responses import Credits, Listing, Task, TaskError, Upload
 from wan_mcp.evolink.values import Status
 
 __all__ = [
-    "MODEL",
+    "IMAGE_MODEL",
     "PROMPT_MAX",
+    "TEXT_MODEL",
     "Accepted",
     "Connections",
     "Credits",
     "Evolink",
+    "ImageToVideoRequest",
     "Listing",
     "Status",
     "Task",
     "TaskError",
+    "TextToVideoRequest",
     "Upload",
     "VideoRequest",
 ]

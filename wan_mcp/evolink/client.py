@@ -22,7 +22,7 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink.connection import MAX_CALL, Connections
 from wan_mcp.evolink.http_errors import Reply, error_of
-from wan_mcp.evolink.requests import MODEL, VideoRequest
+from wan_mcp.evolink.requests import VideoRequest
 from wan_mcp.evolink.responses import ASK_LATER, Credits, Listing, Task, Upload
 from wan_mcp.evolink.retries import persist
 from wan_mcp.evolink.values import http_date
@@ -111,12 +111,18 @@ class Evolink:
         """Read what the account and the key have left. Free; retried within bounds."""
         return Credits.read((await self._read("/v1/credits")).payload)
 
-    async def tasks(self, *, page: int = 1, page_size: int = PAGE_SIZE) -> Listing:
-        """Read a page of the account's own tasks of this model, newest first. Free; retried within bounds.
+    async def tasks(self, model: str | None = None, *, page: int = 1, page_size: int = PAGE_SIZE) -> Listing:
+        """Read a page of the account's own tasks, newest first. Free; retried within bounds.
 
         The vendor's own clients use this list; it is not in the public documentation.
+
+        Args:
+            model: only tasks of this model; None for all.
+            page: which page, from 1.
+            page_size: tasks a page.
         """
-        reply = await self._read(f"/v1/tasks?model={MODEL}&page={page}&page_size={page_size}")
+        only = f"model={model}&" if model else ""
+        reply = await self._read(f"/v1/tasks?{only}page={page}&page_size={page_size}")
         return Listing.read(reply.payload)
 
     async def upload(self, file_name: str, content: bytes, media_type: str) -> Upload:

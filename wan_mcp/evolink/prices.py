@@ -2,17 +2,24 @@
 
 Source: the price list in the vendor's own client, of 2026-10-10: 1 US dollar buys 68 credits;
 wan2.5-image-to-video takes 5.1 credits a second at 720p, half of it at 480p, 1.67 times it at 1080p.
+The price of wan2.5-text-to-video is not known: it is estimated as the same.
 """
 
 CREDITS_PER_DOLLAR = 68
 CREDITS_PER_SECOND = 5.1
 FACTORS = {"480p": 0.5, "720p": 1.0, "1080p": 1.67}
 AS_OF = "2026-10-10"
+TEXT_GUESSED = "a guess: the price of videos from text is not known, only that of videos from pictures"
 
 
 def estimate(duration: int | None, quality: str | None) -> float:
     """Credits for a video of ``duration`` seconds (5 when absent) at ``quality`` (720p when absent)."""
     return round((duration or 5) * CREDITS_PER_SECOND * FACTORS[quality or "720p"], 2)
+
+
+def estimate_text(credits: float, *, from_text: bool) -> str:
+    """An estimate, as in ``25.5 credits ($0.38)``; for a video from text, it is said to be a guess."""
+    return f"{cost_text(credits)} ({TEXT_GUESSED})" if from_text else cost_text(credits)
 
 
 def dollars(credits: float) -> str:

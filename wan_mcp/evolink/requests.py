@@ -1,16 +1,33 @@
 """What the API takes: every constraint of a request, written once.
 
-The tool's input schema, the checks and the documentation all follow from ``VideoRequest``.
+The tools' input schemas, the checks and the documentation all follow from ``VideoRequest`` and its two kinds.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
 
 from wan_mcp.net import addresses
 
-ModelName = Literal["wan2.5-image-to-video"]
-MODEL: ModelName = "wan2.5-image-to-video"
+ImageModel = Literal["wan2.5-image-to-video"]
+TextModel = Literal["wan2.5-text-to-video"]
+IMAGE_MODEL: ImageModel = "wan2.5-image-to-video"
+TEXT_MODEL: TextModel = "wan2.5-text-to-video"
+QualityName = Literal["480p", "720p", "1080p"]
+AspectRatioName = Literal["16:9", "9:16", "1:1", "4:3", "3:4"]
+QUALITIES: tuple[str, ...] = get_args(QualityName)
+ASPECT_RATIOS: tuple[str, ...] = get_args(AspectRatioName)
+UNAVAILABLE: Mapping[str, tuple[str, ...]] = {"480p": ("4:3", "3:4")}
+"""The aspect ratios that a quality does not have; the other qualities have all of them."""
 PROMPT_MAX = 1000
 CALLBACK_MAX = 2048
 
@@ -39,6 +56,15 @@ def _callback(value: str) -> str:
     return value
 
 
+def _either(choices: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
+
+
+def _not_available() -> str:
+    """What ``UNAVAILABLE`` says, in words."""
+    return "; ".join(f"{' and '.join(ratios)} not at {quality}" for quality, ratios in UNAVAILABLE.items())
+
+
 Prompt = Annotated[
     str,
     Field(
@@ -57,8 +83,11 @@ Duration = Annotated[
     Literal[5, 10], Field(description="Seconds of video: 5 or 10; 10 costs double. Default 5.")
 ]
 Quality = Annotated[
-    Literal["480p", "720p", "1080p"],
+    QualityName,
     Field(description="480p costs half, 1080p 1.67 times as much. Default 720p."),
+]
+AspectRatio = Annotated[
+    AspectRatioName, Field(description=f"Shape of the video; {_not_available()}. Default 16:9.")
 ]
 PromptExtend = Annotated[
     bool, Field(description="Whether Evolink's own model may rewrite the prompt. Default true.")
@@ -74,23 +103,63 @@ CallbackUrl = Annotated[
 
 
 class VideoRequest(BaseModel):
-    """The body of ``POST /v1/videos/generations``.
+    """The body of ``POST /v1/videos/generations``: what both models take.
 
     Limits of ``model``, ``prompt``, ``image_urls``, ``duration`` and ``callback_url``: the endpoint's
-    own page. ``quality`` and ``prompt_extend``: a newer page of the vendor. What is optional is sent
-    only when it was given.
+    own page. ``quality``, ``prompt_extend`` and ``aspect_ratio``: newer pages of the vendor. What is
+    optional is sent only when it was given.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     prompt: Prompt
-    image_urls: ImageUrls
     duration: Duration | None = None
     quality: Quality | None = None
     prompt_extend: PromptExtend | None = None
     callback_url: CallbackUrl | None = None
-    model: Annotated[ModelName, Field(description=f"Only {MODEL}, the default.")] = MODEL
 
     def body(self) -> dict[str, Any]:
         """The JSON body: what was not given is left out."""
         return self.model_dump(exclude_none=True)
+
+
+class ImageToVideoRequest(VideoRequest):
+    """A video that begins with a picture."""
+
+    image_urls: ImageUrls
+    model: Annotated[ImageModel, Field(description=f"Only {IMAGE_MODEL}, the default.")] = IMAGE_MODEL
+
+
+class TextToVideoRequest(VideoRequest):
+    """A video from the prompt alone."""
+
+    aspect_ratio: AspectRatio | None = None
+    model: Annotated[TextModel, Field(description=f"Only {TEXT_MODEL}, the default.")] = TEXT_MODEL
+
+    @field_validator("aspect_ratio")
+    @classmethod
+    def _is_available(cls, ratio: str | None, info: ValidationInfo) -> str | None:
+        quality = info.data.get("quality")
+        missing = UNAVAILABLE.get(quality or "", ())
+        if ratio in missing:
+            qualities = [name for name in QUALITIES if ratio not in UNAVAILABLE.get(name, ())]
+            ratios = [name for name in ASPECT_RATIOS if name not in missing]
+            raise ValueError(
+                f"{ratio} is not available at {quality}: take {_either(qualities)}, "
+                f"or {_either(ratios)} at {quality}"
+            )
+        return ratio
+
+
+_KINDS: TypeAdapter[ImageToVideoRequest | TextToVideoRequest] = TypeAdapter(
+    Annotated[ImageToVideoRequest | TextToVideoRequest, Field(discriminator="model")]
+)
+
+
+def request_of(body: object) -> VideoRequest:
+    """The request whose body this is.
+
+    Raises:
+        ValidationError: when it is none.
+    """
+    return _KINDS.validate_python(body)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import anyio
 
 from wan_mcp.errors import EvolinkError
-from wan_mcp.evolink import MODEL, Evolink, Task
+from wan_mcp.evolink import IMAGE_MODEL, TEXT_MODEL, Evolink, Task
 from wan_mcp.evolink.client import PAGE_SIZE
 from wan_mcp.ledger import Post
 from wan_mcp.ledger.policy import CREATED_BEFORE, MAX_SKEW_CHANGE, Listed
@@ -48,23 +48,24 @@ class AccountList:
     def __init__(self, evolink: Evolink) -> None:
         self._evolink = evolink
 
-    async def search(self, posts: Sequence[Post]) -> Listed:
+    async def search(self, posts: Sequence[Post], model: str | None) -> Listed:
         """Read the list back to the time of a request.
 
         Args:
             posts: the request's: older tasks are of no interest.
-
+            model: the request's; None where that is not known.
         """
         found: dict[str, Task] = {}  # a task that is created meanwhile moves another one to the next page
         try:
-            complete = await self._read(found, posts)
+            complete = await self._read(found, posts, model)
         except EvolinkError as error:
             if not found and error.status in NOT_OFFERED:
                 logger.info("the account's list of tasks is not offered: %s", error)
                 return Listed(offered=False)
             logger.warning("reading the account's list of tasks failed: %s", error)
             complete = False
-        tasks = tuple(task for task in found.values() if task.model in (None, MODEL))
+        possible = (None, model) if model else (None, IMAGE_MODEL, TEXT_MODEL)
+        tasks = tuple(task for task in found.values() if task.model in possible)
         return Listed(complete=complete, skew=self._evolink.skew(), tasks=tasks)
 
     async def learn_skew(self) -> None:
@@ -82,11 +83,11 @@ class AccountList:
         except EvolinkError:
             return task
 
-    async def _read(self, found: dict[str, Task], posts: Sequence[Post]) -> bool:
+    async def _read(self, found: dict[str, Task], posts: Sequence[Post], model: str | None) -> bool:
         """Read page after page; whether all of the time in question was seen."""
         newest = math.inf
         for page in range(1, MAX_PAGES + 1):
-            listing = await self._evolink.tasks(page=page)
+            listing = await self._evolink.tasks(model, page=page)
             new = {task.id: task for task in listing.tasks if task.id not in found}
             found |= new
             is_all = listing.total is not None and len(found) >= listing.total

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from wan_mcp.errors import AddressRefused, InternalError, LedgerError, PictureUnavailable, TakenOver, WanError
 from wan_mcp.evolink import VideoRequest, prices
+from wan_mcp.evolink.requests import request_of
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.account_list import AccountList
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, OnTask, Progress, Submitted, unasked
-from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.request import Request
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.submission import Submission
 from wan_mcp.generation.uploading import uploaded
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 HEARTBEAT = 5.0
 """Seconds between two notifications of a caller."""
 
-Source = Picture | PictureUnavailable | AddressRefused
-"""A picture, or why it cannot be read."""
+Source = Picture | PictureUnavailable | AddressRefused | None
+"""A picture, or why it cannot be read; None for a video from text."""
 
 
 class Job:
@@ -105,7 +106,7 @@ class Submitter:
 
     async def submit(
         self,
-        request: GenerationRequest,
+        request: Request,
         picture: Source,
         patience: float,
         on_stage: OnStage,
@@ -117,7 +118,7 @@ class Submitter:
 
         Args:
             request: what to make.
-            picture: its picture, or why that cannot be read: then only an earlier request counts.
+            picture: its picture, if any, or why that cannot be read: then only an earlier request counts.
             patience: seconds after which the call is answered in any case.
             on_stage: told what is being done.
             before_paying: may keep a new request from being sent.
@@ -144,7 +145,7 @@ class Submitter:
         changed = intent.fingerprints.changed_since(submitted.entry.fingerprints)
         return replace(submitted, repeated=submitted.repeated or joined, changed=changed)
 
-    async def _run(self, job: Job, request: GenerationRequest) -> None:
+    async def _run(self, job: Job, request: Request) -> None:
         try:
             await self._work(job, request)
         except WanError as error:
@@ -156,7 +157,7 @@ class Submitter:
             self._jobs.remove(job)
             job.failed(outcomes.stopped(sent=job.progress.sent))  # counts only if it was cancelled
 
-    async def _work(self, job: Job, request: GenerationRequest) -> None:
+    async def _work(self, job: Job, request: Request) -> None:
         """Claim the request, wait while another process works on it, and carry it out."""
         rules = self._rules()
         while True:
@@ -190,7 +191,7 @@ class Submitter:
     async def _ask(self, job: Job, entry: Entry) -> None:
         """Ask before paying. It may take hours, so nothing is held meanwhile, and it is claimed again."""
         await self._give_up(entry)
-        assert isinstance(job.picture, Picture)
+        assert not isinstance(job.picture, WanError)
         await job.before_paying(job.picture, job.intent)
         job.is_agreed = True
 
@@ -201,7 +202,7 @@ class Submitter:
             logger.warning("what a repeat shows could not be learned: %s", error)
             return ()
 
-    async def _carry_out(self, job: Job, entry: Entry, request: GenerationRequest, *, replaces: bool) -> None:
+    async def _carry_out(self, job: Job, entry: Entry, request: Request, *, replaces: bool) -> None:
         """Work on a row that is ours, and give it up at the end.
 
         A program that stops gives up nothing: its lock is freed, and so are its rows.
@@ -214,8 +215,7 @@ class Submitter:
             if entry.posts:
                 await Submission(self._means, entry, _recorded(entry), job.progress, found).go_on()
             else:
-                assert isinstance(job.picture, Picture)
-                body = await self._prepare(job, request, job.picture)
+                body = await self._prepare(job, request)
                 await Submission(self._means, entry, body, job.progress, found).begin()
         except anyio.get_cancelled_exc_class():
             raise
@@ -239,13 +239,17 @@ class Submitter:
                 await self._ledger.release(entry.number)
                 return
 
-    async def _prepare(self, job: Job, request: GenerationRequest, picture: Picture) -> VideoRequest:
-        """The request with an address at which Evolink finds the picture."""
+    async def _prepare(self, job: Job, request: Request) -> VideoRequest:
+        """The request as it is sent: with an address at which Evolink finds the picture, if it has one."""
+        picture = job.picture
+        if picture is None:
+            return request_of(request.body())
+        assert isinstance(picture, Picture)
         address = picture.address
         if address is None:
             job.progress.stage = "uploading the picture"
             address = await uploaded(self._means, picture)
-        return VideoRequest.model_validate(request.body() | {"image_urls": [address]})
+        return request_of(request.body() | {"image_urls": [address]})
 
     def _rules(self) -> ClaimRules:
         return ClaimRules(
@@ -259,13 +263,13 @@ class Submitter:
 def _recorded(entry: Entry) -> VideoRequest | None:
     """The request as it was sent; None where the record is damaged."""
     try:
-        return VideoRequest.model_validate(entry.body)
+        return request_of(entry.body)
     except ValidationError:
         logger.warning("row #%d of the ledger has a request that cannot be read", entry.number)
         return None
 
 
-def _intent(request: GenerationRequest, picture: Source) -> Intent:
+def _intent(request: Request, picture: Source) -> Intent:
     meaning = request.body() | {"take": request.take}
 
     def printed(identity: str | None) -> str | None:
@@ -274,7 +278,7 @@ def _intent(request: GenerationRequest, picture: Source) -> Intent:
     read = picture if isinstance(picture, Picture) else Picture()
     return Intent(
         Fingerprints(
-            reference=fingerprint(meaning, place_of(request.image_urls[0])),
+            reference=fingerprint(meaning, None if request.picture is None else place_of(request.picture)),
             content=printed(read.digest),
             address=printed(read.place),
         ),
@@ -285,6 +289,7 @@ def _intent(request: GenerationRequest, picture: Source) -> Intent:
         take=request.take,
         parent=read.parent,
         part=read.part,
+        from_text=request.picture is None,
         image=Image(read.width, read.height, read.format, read.adjusted, read.name or None)
         if read is picture
         else None,

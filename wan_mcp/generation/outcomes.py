@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from wan_mcp.errors import OutcomeUnknown, OutOfCredits, StillUnderWay, WanError
 from wan_mcp.evolink import Credits, Task
 from wan_mcp.evolink.http_errors import KEY_DAILY_LIMIT, RAISE_KEY_LIMIT
-from wan_mcp.evolink.prices import cost_text
+from wan_mcp.evolink.prices import cost_text, estimate_text
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Entry, Intent
 
@@ -21,11 +21,12 @@ MAX_NAMED = 50
 
 OnStage = Callable[[str], Awaitable[None]]
 """Told what is being done, every few seconds."""
-BeforePaying = Callable[[Picture, Intent], Awaitable[None]]
-"""Called before a new request is sent for the first time; what it raises keeps it from being sent."""
+BeforePaying = Callable[[Picture | None, Intent], Awaitable[None]]
+"""Called before a new request is sent for the first time, with its picture, if it has one; what it raises
+keeps it from being sent."""
 
 
-async def unasked(picture: Picture, intent: Intent) -> None:
+async def unasked(picture: Picture | None, intent: Intent) -> None:
     """Nobody is asked before a request is sent."""
 
 
@@ -74,20 +75,24 @@ def balance_text(credits: Credits) -> str:
     return text
 
 
-def out_of_credits(error: OutOfCredits, estimate: float, left: Credits | None) -> OutOfCredits:
+def out_of_credits(
+    error: OutOfCredits, estimate: float, left: Credits | None, *, from_text: bool
+) -> OutOfCredits:
     """The same refusal, with what the video needs and what is left.
 
     Args:
         error: as Evolink refused the request.
         estimate: credits that the video is expected to cost.
         left: the balance; None where it could not be read.
+        from_text: whether the video is made from text alone.
     """
+    needed = estimate_text(estimate, from_text=from_text)
     balance = "" if left is None else balance_text(left)
     next_step = error.next_step
     if left is not None and left.spendable < estimate <= left.remaining and error.code not in KEY_DAILY_LIMIT:
         next_step = RAISE_KEY_LIMIT  # not every refusal says which limit it is; credits would not help
     return OutOfCredits(
-        f"{error.message} This video needs about {cost_text(estimate)}. {balance}".strip(),
+        f"{error.message} This video needs about {needed}. {balance}".strip(),
         next_step=next_step,
         charged=error.charged,
         status=error.status,

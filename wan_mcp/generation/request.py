@@ -1,11 +1,11 @@
-"""What a caller may request: the API's own request, with the picture from anywhere."""
+"""What a caller may request: the API's own requests, with the picture from anywhere."""
 
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from wan_mcp.errors import PictureError
-from wan_mcp.evolink import VideoRequest
+from wan_mcp.evolink import ImageToVideoRequest, TextToVideoRequest, VideoRequest
 from wan_mcp.generation.outcomes import MAX_TAKE
 from wan_mcp.images import sources
 from wan_mcp.images.names import unquoted
@@ -25,8 +25,24 @@ def _reference(value: str) -> str:
     return value
 
 
-class GenerationRequest(VideoRequest):
-    """A video request whose picture may still be a file, and which version of it is wanted."""
+class _WithTake(VideoRequest):
+    """A video request, and which version of it is wanted."""
+
+    take: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_TAKE,
+            description="Which version of the same request: each take is another video. Default 1.",
+        ),
+    ] = 1
+
+    def body(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True, exclude={"take"})
+
+
+class GenerationRequest(_WithTake, ImageToVideoRequest):
+    """A request for a video from a picture, which may still be a file."""
 
     image_urls: Annotated[
         list[Annotated[str, AfterValidator(_reference)]],
@@ -39,14 +55,19 @@ class GenerationRequest(VideoRequest):
             ),
         ),
     ]
-    take: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=MAX_TAKE,
-            description="Which version of the same request: each take is another video. Default 1.",
-        ),
-    ] = 1
 
-    def body(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True, exclude={"take"})
+    @property
+    def picture(self) -> str:
+        """The picture as the caller named it."""
+        return self.image_urls[0]
+
+
+class TextGenerationRequest(_WithTake, TextToVideoRequest):
+    """A request for a video from text."""
+
+    @property
+    def picture(self) -> None:
+        """There is none."""
+
+
+Request = GenerationRequest | TextGenerationRequest

@@ -31,7 +31,7 @@ from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unaske
 from wan_mcp.generation.pictures import RequestPictures
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.reading import FRESH, PATIENCE, TaskReader
-from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
@@ -102,7 +102,7 @@ class VideoService:
 
     async def generate(
         self,
-        request: GenerationRequest,
+        request: Request,
         patience: float = math.inf,
         on_stage: OnStage = _ignored,
         before_paying: BeforePaying = unasked,
@@ -126,15 +126,15 @@ class VideoService:
         picture: Source
         notes: tuple[str, ...] = ()
         try:
-            picture = await self._pictures.open(request.image_urls[0], patience)
+            picture = await self._pictures.open(request.picture, patience) if request.picture else None
         except (PictureUnavailable, AddressRefused) as error:  # paid is paid, whatever became of the picture
             picture, notes = error, (GONE,)
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
         try:
             submitted = await self._submitter.submit(request, picture, left, on_stage, before_paying)
         except OutOfCredits as error:
-            estimate = prices.estimate(request.duration, request.quality)
-            raise outcomes.out_of_credits(error, estimate, await self._balance()) from error
+            estimate, balance = prices.estimate(request.duration, request.quality), await self._balance()
+            raise outcomes.out_of_credits(error, estimate, balance, from_text=not request.picture) from error
         snapshot = await self._present(submitted, deadline)
         if isinstance(picture, Picture):
             is_made = snapshot.task.status == "completed"  # then Evolink has fetched the picture

@@ -143,7 +143,7 @@ class Submission:
     async def _search(self, entry: Entry) -> tuple[list[Entry], Listed]:
         """The requests that may have a task of the list, and what the list shows of the time of this one."""
         before = {rival.number: rival for rival in await self._ledger.rivals()}
-        listed = await self._list.search(entry.posts)
+        listed = await self._list.search(entry.posts, entry.model)
         # Again: a request may have been sent, and its task listed, while the list was read.
         after = {rival.number: rival for rival in await self._ledger.rivals()}
         taken = await self._ledger.taken_ids([task.id for task in listed.tasks])

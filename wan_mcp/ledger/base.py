@@ -25,8 +25,15 @@ class Intent:
     """The task whose video's last frame is the picture."""
     part: int = 1
     """The place of its video in a chain of such tasks."""
+    from_text: bool = False
+    """Whether the video is made from text: without a picture, and at a price that is a guess."""
     image: Image | None = None
-    """None where the picture cannot be read now: then only an earlier equal request can answer this one."""
+    """The picture; None where there is none, or it cannot be read now."""
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether it is complete; where its picture cannot be read, only an earlier equal request counts."""
+        return self.from_text or self.image is not None
 
 
 @dataclass(frozen=True)

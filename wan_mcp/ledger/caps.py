@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from wan_mcp.errors import CapReached
 from wan_mcp.evolink import prices, values
-from wan_mcp.evolink.prices import cost_text
+from wan_mcp.evolink.prices import cost_text, estimate_text
 from wan_mcp.ledger.base import ClaimRules, Intent
 from wan_mcp.ledger.policy import DAY
 
@@ -38,7 +38,7 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
     Raises:
         CapReached: with the numbers, and when there is room for it.
     """
-    priced = f"this video is estimated at {cost_text(intent.estimate)}"
+    priced = f"this video is estimated at {estimate_text(intent.estimate, from_text=intent.from_text)}"
     if rules.request_credits is not None and intent.estimate > rules.request_credits + TOLERANCE:
         raise CapReached(
             f"A request may cost {cost_text(rules.request_credits)} at most (WAN_MCP_REQUEST_CREDITS), "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wan_mcp.evolink import Task
+from wan_mcp.evolink import TEXT_MODEL, Task
 from wan_mcp.ledger.fingerprints import Fingerprints
 
 EntryStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "unknown"]
@@ -72,7 +72,7 @@ class Entry:
     estimate: float
     take: int
     image: Image | None
-    """The picture that was sent."""
+    """The picture that was sent; None for a video from text."""
     untold: bool
     """Whether no caller has heard of the task yet."""
     recovered: bool
@@ -96,6 +96,17 @@ class Entry:
     def is_request(self) -> bool:
         """Whether it was requested here, rather than made elsewhere."""
         return self.idempotency_key is not None
+
+    @property
+    def model(self) -> str | None:
+        """The model that makes the video, as it was requested, else as Evolink says; None: not known."""
+        requested: str | None = (self.body or {}).get("model")
+        return requested or (self.task.model if self.task else None)
+
+    @property
+    def from_text(self) -> bool:
+        """Whether the video is known to be made from text alone."""
+        return self.model == TEXT_MODEL
 
     @property
     def status(self) -> EntryStatus:

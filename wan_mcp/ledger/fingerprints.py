@@ -9,6 +9,8 @@ from typing import Any
 
 DEFAULTS: Mapping[str, Any] = {"duration": 5, "quality": "720p", "prompt_extend": True}
 """What the endpoint takes where nothing is given: a request that gives it explicitly is the same request."""
+TEXT_DEFAULTS: Mapping[str, Any] = {**DEFAULTS, "aspect_ratio": "16:9"}
+"""The same for a request without a picture."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +18,11 @@ class Fingerprints:
     """What two requests are compared by; each includes all that makes a request but its picture.
 
     Equal pictures have equal content. A web picture is also the same by its address, since some hosts
-    encode it anew for each reader.
+    encode it anew for each reader. A request for a video from text has only the first one.
     """
 
     reference: str
-    """Of the picture as the caller named it: it counts where the picture cannot be read any more."""
+    """Of the picture as the caller named it, if any: it counts where the picture cannot be read any more."""
     content: str | None = None
     """Of the picture's bytes as they were read; None where they were not."""
     address: str | None = None
@@ -40,13 +42,13 @@ class Fingerprints:
         return self.content != earlier.content
 
 
-def fingerprint(body: Mapping[str, Any], picture: str) -> str:
-    """A digest of a request's body and the identity of its picture.
+def fingerprint(body: Mapping[str, Any], picture: str | None) -> str:
+    """A digest of a request's body and the identity of its picture, if it has one.
 
     Equal for requests that mean the same: whether or not a default is given explicitly, however the
     prompt's letters are composed and its white space is written, and wherever the picture was found.
     """
-    meaning = {**DEFAULTS, **body, "image_urls": [picture]}
+    meaning = {**TEXT_DEFAULTS, **body} if picture is None else {**DEFAULTS, **body, "image_urls": [picture]}
     if "prompt" in meaning:
         meaning["prompt"] = " ".join(unicodedata.normalize("NFC", meaning["prompt"]).split())
     if meaning.get("take") == 1:  # as in ledgers that know no takes

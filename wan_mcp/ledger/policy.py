@@ -100,9 +100,9 @@ class Listed:
     skew: float | None = None
     """Seconds by which the gateway's clock is ahead now; None where that is not known."""
     tasks: tuple[Task, ...] = ()
-    """Those of this model that answer no request of the ledger."""
+    """Those of the request's model that answer no request of the ledger."""
     seen: frozenset[str] = frozenset()
-    """The ids of all tasks of this model."""
+    """The ids of all tasks of that model."""
 
 
 @dataclass(frozen=True)
@@ -167,17 +167,24 @@ def _rivals_for(
 ) -> list[Entry]:
     """The other requests to which one of the tasks may belong.
 
-    A request with a POST of the same day for which the gateway's time is not known may have any task.
+    A request with a POST of the same day for which the gateway's time is not known may have any task of
+    its model.
     """
     return [
         other
         for other in rivals
         if other.number != entry.number
-        and (
-            _is_undated_near(other.posts, entry.posts)
-            or any(_could_be(task, other, listed, delays) for task in tasks)
+        and any(
+            _could_be(task, other, listed, delays)
+            or (_is_of_its_model(task, other) and _is_undated_near(other.posts, entry.posts))
+            for task in tasks
         )
     ]
+
+
+def _is_of_its_model(task: Task, request: Entry) -> bool:
+    """Whether nothing tells that the task is of another model than the request."""
+    return task.model is None or request.model in (None, task.model)
 
 
 def _is_undated_near(posts: Sequence[Post], others: Sequence[Post]) -> bool:
@@ -195,6 +202,8 @@ def _is_steady(posts: Sequence[Post], skew: float | None) -> bool:
 
 def _could_be(task: Task, request: Entry, listed: Listed, delays: Delays) -> bool:
     """Whether a task may be a request's: by either clock, since a ``Date`` header can be wrong, too."""
+    if not _is_of_its_model(task, request):
+        return False
     if task.created is None:
         return True
     return _fits(task, request.posts, delays, [0.0] if listed.skew is None else [0.0, listed.skew])

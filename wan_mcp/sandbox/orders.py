@@ -2,18 +2,21 @@
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
 from wan_mcp.sandbox.problems import Problem
 
 MODEL = "wan2.5-image-to-video"
+TEXT_MODEL = "wan2.5-text-to-video"
 PROMPT_CHARACTERS = 1000
 CALLBACK_CHARACTERS = 2048
 DURATIONS = (5, 10)
 INTERNAL_NAMES = ("localhost", "local", "internal", "localdomain")
 CREDITS_PER_SECOND = 5.1
 QUALITY_FACTORS = {"480p": 0.5, "720p": 1.0, "1080p": 1.67}
+SMALL_RATIOS = ("16:9", "9:16", "1:1")
+RATIOS = (*SMALL_RATIOS, "4:3", "3:4")
 
 Rule = Callable[[object], str | None]
 
@@ -23,11 +26,14 @@ class Order:
     """A request that broke no rule."""
 
     prompt: str
-    image_url: str
+    image_url: str | None
+    """None for a video from text."""
     duration: int
     quality: str
     callback_url: str | None
     model: str = MODEL
+    aspect_ratio: str | None = None
+    """None for a video from a picture."""
     body: object = None
     """The JSON that was sent, with the fields that the sandbox ignores; None: another program sent it."""
 
@@ -44,14 +50,21 @@ def read_order(body: object) -> Order:
     for field, rule in OPTIONAL.items():
         if field in body:
             _check(rule, field, body[field])
-    return Order(
+    order = Order(
         prompt=body["prompt"],
-        image_url=body["image_urls"][0],
+        image_url=None,
         duration=body.get("duration", 5),
         quality=body.get("quality", "720p"),
         callback_url=body.get("callback_url"),
+        model=body["model"],
         body=body,
     )
+    if order.model == MODEL:
+        _check(_image_urls, "image_urls", body.get("image_urls"))
+        return replace(order, image_url=body["image_urls"][0])
+    ratio = body.get("aspect_ratio", "16:9")
+    _check(_small_ratio if order.quality == "480p" else _ratio, "aspect_ratio", ratio)
+    return replace(order, aspect_ratio=ratio)
 
 
 def _check(rule: Rule, field: str, value: object) -> None:
@@ -61,7 +74,7 @@ def _check(rule: Rule, field: str, value: object) -> None:
 
 
 def _model(value: object) -> str | None:
-    return None if value == MODEL else f"model must be {MODEL}."
+    return None if value in (MODEL, TEXT_MODEL) else f"model must be {MODEL} or {TEXT_MODEL}."
 
 
 def _prompt(value: object) -> str | None:
@@ -94,6 +107,16 @@ def _quality(value: object) -> str | None:
     return f"quality must be one of {', '.join(QUALITY_FACTORS)}."
 
 
+def _ratio(value: object) -> str | None:
+    return None if value in RATIOS else f"aspect_ratio must be one of {', '.join(RATIOS)}."
+
+
+def _small_ratio(value: object) -> str | None:
+    if value in SMALL_RATIOS:
+        return None
+    return f"At 480p, aspect_ratio must be one of {', '.join(SMALL_RATIOS)}."
+
+
 def _prompt_extend(value: object) -> str | None:
     return None if isinstance(value, bool) else "prompt_extend must be true or false."
 
@@ -124,7 +147,7 @@ def _is_internal(host: str) -> bool:
         return host.rstrip(".").split(".")[-1] in INTERNAL_NAMES
 
 
-REQUIRED: dict[str, Rule] = {"model": _model, "prompt": _prompt, "image_urls": _image_urls}
+REQUIRED: dict[str, Rule] = {"model": _model, "prompt": _prompt}
 OPTIONAL: dict[str, Rule] = {
     "duration": _duration,
     "quality": _quality,

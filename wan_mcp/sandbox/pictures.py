@@ -16,6 +16,29 @@ FETCH_SECONDS = 10
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
+def scene(aspect_ratio: str) -> bytes:
+    """The first frame of a video from text: a sun above the sea, in the shape that was asked for."""
+    from PIL import Image, ImageDraw
+
+    across, down = map(int, aspect_ratio.split(":"))
+    side = 640 // max(across, down)
+    width, height = across * side, down * side
+    sky = Image.linear_gradient("L").resize((width, height))
+    picture = Image.composite(
+        Image.new("RGB", sky.size, "orange"), Image.new("RGB", sky.size, "midnightblue"), sky
+    )
+    pen = ImageDraw.Draw(picture)
+    middle, horizon, radius = width // 2, height * 2 // 3, min(width, height) // 5
+    pen.circle((middle, horizon - radius // 3), radius, "lightyellow")
+    pen.rectangle((0, horizon, width, height), "darkslateblue")
+    for row in range(horizon + 8, height, 16):
+        reach = radius // 2 + (row - horizon) // 2
+        pen.line((middle - reach, row, middle + reach, row), "sandybrown", 4)
+    stream = BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
 async def obtain(url: str, fetch: Fetch) -> tuple[bytes, Failure | None]:
     """The picture's bytes, and what is wrong with them."""
     try:

@@ -8,7 +8,7 @@ from wan_mcp.sandbox.dates import Dates
 from wan_mcp.sandbox.faults import Fault, Script
 from wan_mcp.sandbox.idempotency import Keys
 from wan_mcp.sandbox.orders import MODEL, Order
-from wan_mcp.sandbox.pictures import Fetch, download, obtain, plain
+from wan_mcp.sandbox.pictures import Fetch, download, obtain, plain, scene
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.records import Payment, Records
 from wan_mcp.sandbox.results import Render, Results, render_video
@@ -22,7 +22,7 @@ class Sandbox:
     """An account with some credits, whose every time comes from `clock`.
 
     `seconds` is how long a task takes, `fetch` gets pictures that were not uploaded here, `render` makes the
-    videos (picture, seconds, quality) and `send` posts a callback (address, body) and returns its status.
+    videos (first frame, seconds, quality) and `send` posts a callback (address, body) and returns its status.
 
     These can be changed at any time:
     `other_keys` are further API keys of the account, each with its own idempotency keys;
@@ -98,7 +98,7 @@ class Sandbox:
         It is created `postponed` seconds from now, and is not there before.
         If the sandbox deduplicates, it may be the task of an equal request instead.
         """
-        picture, flaw = await obtain(order.image_url, self._get_picture)
+        picture, flaw = await self._picture(order)
         if self.deduplicates and (known := self._equal(order)):
             return known
         if self.remaining_credits < order.credits:
@@ -163,6 +163,12 @@ class Sandbox:
 
     def _created(self, now: float) -> list[Task]:
         return [task for task in self._tasks.values() if task.created <= now]
+
+    async def _picture(self, order: Order) -> tuple[bytes, Failure | None]:
+        """The first frame, and what is wrong with it."""
+        if order.image_url is None:
+            return scene(order.aspect_ratio or "16:9"), None
+        return await obtain(order.image_url, self._get_picture)
 
     async def _get_picture(self, url: str) -> bytes:
         upload = self.uploads.at(url)

@@ -16,11 +16,11 @@ from pydantic import SecretStr
 
 from tests.world import KEY
 from wan_mcp.errors import EvolinkError, LostAnswer, Unreachable
-from wan_mcp.evolink import Connections, Evolink, VideoRequest
+from wan_mcp.evolink import Connections, Evolink, ImageToVideoRequest
 
 LONGEST = 20
 """Seconds after which a test has failed; none should take one."""
-REQUEST = VideoRequest(prompt="The cat yawns.", image_urls=["https://pictures.example.com/cat.png"])
+REQUEST = ImageToVideoRequest(prompt="The cat yawns.", image_urls=["https://pictures.example.com/cat.png"])
 ONCE = "request-0123456789abcdef"
 FAR = "api.example.test"
 """A host that is not this machine, and that no look-up will find."""

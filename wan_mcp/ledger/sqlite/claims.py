@@ -50,7 +50,7 @@ def decide(
     known = _existing_task(database, owner, intent, rules)
     if known is not None:
         return Claim("repeat", known)
-    if intent.image is None:
+    if not intent.can_be_sent:
         return Claim("absent", None)
     spendings = [] if rules.daily_credits is None else spent(database, owner, rules.now, lease)
     check_caps(spendings, intent, rules)

@@ -234,6 +234,8 @@ def durations(database: sqlite3.Connection, owner: str, task_id: str, limit: int
     found = database.execute(
         "SELECT other.took FROM entries AS this JOIN entries AS other ON other.owner = this.owner"
         " AND other.duration = this.duration AND other.quality = this.quality"
+        # A video from text has no picture.
+        " AND (other.image IS NULL) = (this.image IS NULL)"
         " WHERE this.owner = ? AND this.task_id = ? AND other.took IS NOT NULL"
         " ORDER BY other.asked_at DESC LIMIT ?",
         (owner, task_id, limit),

@@ -4,7 +4,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _IMAGE = TypeAdapter(Image)
+_BODY = TypeAdapter(dict[str, Any])
 
 
 def entry_of(row: sqlite3.Row) -> Entry:
@@ -27,7 +28,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         asked_at=row["asked_at"],
         posts=_readable(row, "posts", _posts) or _bare_posts(row),
         guessed=bool(row["guessed"]),
-        body=_readable(row, "body", json.loads),
+        body=_readable(row, "body", _BODY.validate_json),
         prompt=row["prompt"],
         duration=row["duration"],
         quality=row["quality"],
