@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from wan_mcp.errors import InvalidRequest
 from wan_mcp.evolink import ImageToVideoRequest
 from wan_mcp.generation.request import GenerationRequest
-from wan_mcp.server.tools import TOOLS, TaskArguments, WaitArguments
+from wan_mcp.server.arguments import TaskArguments, WaitArguments
+from wan_mcp.server.tools import TOOLS
 from wan_mcp.validation import parse, plain_schema
 
 PICTURE = "https://example.com/cat.png"

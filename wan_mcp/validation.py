@@ -177,7 +177,7 @@ def _problem(detail: Any, spec: dict[str, Any], given: Mapping[str, Any]) -> str
     if kind in ("string_too_long", "string_too_short"):
         return _length(len(str(value)), spec)
     if kind in ("too_long", "too_short"):
-        return f"must hold exactly one entry, but there are {len(value or ()) or 'none'}."
+        return f"must hold {_wanted(spec)}, but there {_there_are(len(value or ()))}."
     if kind.startswith(("greater_than", "less_than")):
         bounds = [f"{words} {spec[key]:g}" for key, words in _BOUNDS.items() if key in spec]
         return f"must be {listed(bounds, 'and')}{_got(value)}."
@@ -186,6 +186,16 @@ def _problem(detail: Any, spec: dict[str, Any], given: Mapping[str, Any]) -> str
     if "enum" in spec:
         return f"must be {listed([str(choice) for choice in spec['enum']], 'or')}{_got(value)}."
     return f"must be {_TYPES.get(spec.get('type', ''), 'valid')}."
+
+
+def _wanted(spec: dict[str, Any]) -> str:
+    """How many entries a list must have."""
+    least, most = spec["minItems"], spec["maxItems"]
+    return "exactly one entry" if least == most == 1 else f"{least} to {most} entries"
+
+
+def _there_are(count: int) -> str:
+    return "is one" if count == 1 else f"are {count or 'none'}"
 
 
 def _length(length: int, spec: dict[str, Any]) -> str:

@@ -139,9 +139,9 @@ class Host:
     async def press(self, name: str) -> None:
         await self.card.get_by_role("button", name=name, exact=True).click()
 
-    async def press_again(self, identity: str) -> None:
+    async def press_again(self, name: str) -> None:
         """Press a button that is said to be disabled, as an impatient person does."""
-        await self.card.evaluate("identity => document.getElementById(identity).click()", identity)
+        await self.card.get_by_role("button", name=name, exact=True).dispatch_event("click")
         await self.settled()
 
 

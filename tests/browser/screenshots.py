@@ -11,7 +11,7 @@ import anyio
 from tests.browser import states
 from tests.browser.browser import READS, Host, browsing, hosting
 from tests.browser.media import ALWAYS, Media
-from tests.browser.states import SAVED, completed, dead, failed, refused, saved, working
+from tests.browser.states import SAVED, completed, dead, failed, part, refused, saved, working
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -33,6 +33,17 @@ async def _play(at: Host) -> None:
     await at.plays()
     await at.card.evaluate("() => document.querySelector('video').play()")
     await at.card.wait_for_function("() => document.querySelector('video').currentTime > 1")
+
+
+async def _work_on_a_part(at: Host) -> None:
+    await at.begin(working(40, left=100, **part()))
+    await at.shows("Part 3")
+
+
+async def _end_a_part(at: Host) -> None:
+    await at.begin(completed(**part()))
+    await at.plays()
+    await at.shows("Join the parts")
 
 
 async def _end_unsaved(at: Host) -> None:
@@ -72,7 +83,9 @@ async def _refuse(at: Host) -> None:
 STATES: dict[str, Callable[[Host], Awaitable[None]]] = {
     "working": _work,
     "working-without-poster": _work_without_poster,
+    "working-on-a-part": _work_on_a_part,
     "playing": _play,
+    "part": _end_a_part,
     "unsaved": _end_unsaved,
     "failed": _fail,
     "expired": _expire,
@@ -112,7 +125,7 @@ async def take_all(folder: Path) -> None:
             for theme in THEMES:
                 for size in WIDTHS:
                     async with shown(browser, state, theme, size) as at:
-                        if state == "unsaved":
+                        if state in ("unsaved", "part"):
                             await anyio.sleep(2)  # the ring with which Chromium loads ends its turn
                         file = folder / f"{state}-{theme}-{size}.png"
                         await at.page.locator("#card").screenshot(path=file)

@@ -11,6 +11,8 @@ from wan_mcp.sandbox.render import render
 
 NOW = 1_790_000_000
 TASK = "task-unified-1790000000-abcdefgh"
+PARENT = "task-unified-1789999000-ijklmnop"
+"""The task of the part before."""
 PROMPT = "Mist drifts over the water while the sun comes up behind the hills."
 LINK = "https://results.evolink.ai/video.mp4"
 OTHER_LINK = "https://results.evolink.ai/other.mp4"
@@ -52,13 +54,20 @@ def dead(**facts: Any) -> dict[str, Any]:
     return completed(**{"results": None, "expires_at": EXPIRED} | facts)
 
 
-def failed(message: str = "The picture shows a person whose face cannot be used.") -> dict[str, Any]:
+def failed(
+    message: str = "The picture shows a person whose face cannot be used.", **facts: Any
+) -> dict[str, Any]:
     error = {"code": "content_policy_violation", "message": message, "retryable": False}
-    return result("failed", error=error, dollars="$0.00")
+    return result("failed", error=error, dollars="$0.00", **facts)
 
 
 def refused(text: str) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def part(continues: Any = PARENT, place: Any = 3) -> dict[str, Any]:
+    """What an answer says of a part of a chain."""
+    return {"continues": continues, "part": place}
 
 
 @cache

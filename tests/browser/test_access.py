@@ -61,3 +61,20 @@ async def test_the_buttons_work_by_keyboard(host: MakeHost) -> None:
         await at.page.keyboard.press("Shift+Tab")
         await at.page.keyboard.press("Enter")
         await at.shows(f"Saved at {states.SAVED}")
+
+
+async def test_the_buttons_of_a_part_are_reached_in_the_order_in_which_they_stand(host: MakeHost) -> None:
+    """Each keeps the focus while it waits for the chat, so that the next is one step away."""
+    reached = []
+    async with host() as at:
+        await at.begin(states.completed(**states.part()))
+        await at.shows("Join the parts")
+        await at.card.locator("#save").focus()
+        for _ in range(4):
+            await at.page.keyboard.press("Tab")
+            await at.page.keyboard.press("Enter")
+            await at.settled()
+            reached.append(await at.card.evaluate("() => document.activeElement.textContent"))
+        assert reached == ["Open", "Continue", "Join the parts", "Another take"]
+        assert len(await at.sent("ui/open-link")) == 1
+        assert len(await at.sent("ui/message")) == 3

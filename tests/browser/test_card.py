@@ -13,12 +13,14 @@ from tests.browser.states import (
     LINK,
     NO_POSTER,
     OTHER_LINK,
+    PARENT,
     PROMPT,
     SAVED,
     TASK,
     completed,
     dead,
     failed,
+    part,
     refused,
     saved,
     working,
@@ -65,7 +67,7 @@ async def test_the_card_follows_a_task_and_plays_its_video(host: MakeHost, media
         assert await at.card.evaluate("() => document.querySelector('video').paused")
         await at.passes(3600)
         assert len(await at.sent(READS)) == 2
-        assert await at.buttons() == ["Another take", "Open*"]
+        assert await at.buttons() == ["Another take", "Continue", "Open*"]
 
 
 async def test_the_poster_is_drawn_without_any_address(host: MakeHost) -> None:
@@ -141,7 +143,7 @@ async def test_a_video_that_is_saved_a_moment_later_is_said_to_be(host: MakeHost
         await at.begin(working(90, next_read=1))
         await at.passes(2)
         await at.shows("The video is ready")
-        assert await at.buttons() == ["Another take", "Open", "Save*"]
+        assert await at.buttons() == ["Another take", "Continue", "Open", "Save*"]
         await at.notify("tool-result", completed())
         await at.passes(1.1)
         await at.shows(f"Saved at {SAVED}")
@@ -204,7 +206,7 @@ async def test_a_read_after_the_end_that_fails_is_not_worth_a_word(host: MakeHos
         await at.passes(2)
         assert len(await at.sent("wait_for_task")) == 1
         assert "denied" not in await at.text()
-        assert await at.buttons() == ["Another take", "Open", "Save*"]
+        assert await at.buttons() == ["Another take", "Continue", "Open", "Save*"]
 
 
 async def test_an_answer_without_its_envelope_is_understood(host: MakeHost) -> None:
@@ -288,8 +290,9 @@ async def test_where_no_link_works_the_poster_and_the_buttons_stay(
         await at.shows("The video does not play in this chat.")
         await at.card.wait_for_function("() => !document.getElementById('poster').hidden")
         assert await at.card.locator("#poster").is_visible()
-        assert await at.buttons() == ["Another take", "Open*", "Save"]
-        assert await at.card.locator("#buttons button").all_inner_texts() == ["Open", "Save", "Another take"]
+        assert await at.buttons() == ["Another take", "Continue", "Open*", "Save"]
+        in_order = await at.card.locator("#buttons button:visible").all_inner_texts()
+        assert in_order == ["Open", "Save", "Continue", "Another take"]
         await at.passes(3600)
         assert await at.card.locator("video").count() == 0
         assert len(await at.sent(READS)) == 1
@@ -322,19 +325,23 @@ async def test_addresses_that_are_not_of_the_web_are_never_used(host: MakeHost) 
 
 
 @pytest.mark.parametrize(
-    ("view", "said"), [(dead(saved_to=SAVED), f"Saved at {SAVED}"), (dead(), "it is gone")]
+    ("view", "said", "buttons"),
+    [
+        (dead(saved_to=SAVED), f"Saved at {SAVED}", ["Another take", "Continue*"]),
+        (dead(**part()), "it is gone", ["Another take*"]),
+    ],
 )
 async def test_a_day_later_the_card_says_where_the_video_is(
-    host: MakeHost, view: dict[str, Any], said: str
+    host: MakeHost, view: dict[str, Any], said: str, buttons: list[str]
 ) -> None:
-    """The link is dead, and the file is named, or that there is none."""
+    """The link is dead, and the file is named, or that there is none; then nothing can go on from it."""
     async with host() as at:
         await at.script(READS, answer(view))
         await at.begin(completed(created=states.NOW - 2 * 86400, expires_at=states.EXPIRED))
         await at.passes(0.1)
         await at.shows("The link no longer works", said, "The link worked until 20 Sept 2026, 12:53.", PROMPT)
         assert await at.card.locator("video").count() == 0
-        assert await at.buttons() == ["Another take*"]
+        assert await at.buttons() == buttons
 
 
 async def test_a_link_past_its_end_is_not_offered_though_no_read_succeeds(host: MakeHost) -> None:
@@ -345,7 +352,7 @@ async def test_a_link_past_its_end_is_not_offered_though_no_read_succeeds(host: 
         await at.passes(0.1)
         await at.shows("The link no longer works", f"Saved at {SAVED}", "The API does not answer.")
         assert await at.card.locator("video").count() == 0
-        assert await at.buttons() == ["Another take*"]
+        assert await at.buttons() == ["Another take", "Continue*"]
 
 
 # Failed, refused, interrupted
@@ -415,7 +422,7 @@ async def test_without_links_nothing_is_offered_to_open(host: MakeHost, media: M
         await at.script(READS, answer(saved()))
         await at.begin(saved())
         await at.shows("The video does not play in this chat. Open the saved file.")
-        assert await at.buttons() == ["Another take*"]
+        assert await at.buttons() == ["Another take", "Continue*"]
 
 
 async def test_without_messages_nothing_is_offered_to_ask(host: MakeHost) -> None:
@@ -627,11 +634,11 @@ async def test_the_save_button_saves(host: MakeHost) -> None:
         call = await at.asked("save_video")
         assert call["params"]["arguments"] == {"task_id": TASK}
         await at.shows("Saving…")
-        await at.press_again("save")
+        await at.press_again("Saving…")
         await at.post({"jsonrpc": "2.0", "id": call["id"], "result": saved()})
         await at.shows(f"Saved at {SAVED}")
         assert len(await at.sent("save_video")) == 1
-        assert await at.buttons() == ["Another take", "Open*"]
+        assert await at.buttons() == ["Another take", "Continue", "Open*"]
         assert await at.card.evaluate("() => document.activeElement.id") == "place"
 
 
@@ -669,9 +676,20 @@ async def test_the_open_button_opens_the_link(host: MakeHost) -> None:
     ("result", "button", "text"),
     [
         (
-            saved(),
+            saved(**part()),
             "Another take",
             f"Make another take of the video of task {TASK}: the same, with the next take.",
+        ),
+        (
+            saved(),
+            "Continue",
+            f"Continue the video of task {TASK}: make the next part from its last frame. "
+            "Ask me what should happen in it.",
+        ),
+        (
+            saved(**part()),
+            "Join the parts",
+            f"Join the video of task {TASK} and the parts that it continues, in order, into one video.",
         ),
         (
             failed(HOSTILE),
@@ -679,7 +697,7 @@ async def test_the_open_button_opens_the_link(host: MakeHost) -> None:
             f"The video of task {TASK} could not be made. What should be changed?",
         ),
     ],
-    ids=["completed", "failed"],
+    ids=["take", "next", "join", "change"],
 )
 async def test_what_is_asked_in_the_chat_has_fixed_words(
     host: MakeHost, result: dict[str, Any], button: str, text: str
@@ -692,9 +710,108 @@ async def test_what_is_asked_in_the_chat_has_fixed_words(
         message = await at.asked("ui/message")
         assert message["params"] == {"role": "user", "content": [{"type": "text", "text": text}]}
         await at.shows("Asked in the chat.")
-        await at.press_again("ask")
+        await at.press_again(button)
         assert len(await at.sent("ui/message")) == 1
-        assert await at.sent("generate_video") == []
+        assert await at.sent("tools/call") == []
+
+
+async def test_each_question_is_asked_once(host: MakeHost) -> None:
+    """A button that was pressed is disabled; one that failed can be pressed again; the others stay."""
+    disabled = (
+        "() => [...document.querySelectorAll('[aria-disabled=true]')].map(button => button.textContent)"
+    )
+    async with host() as at:
+        await at.begin(saved(**part()))
+        await at.press("Continue")
+        first = await at.asked("ui/message")
+        await at.press("Join the parts")
+        assert await at.card.evaluate(disabled) == ["Continue", "Join the parts"]
+        _, second = await at.sent("ui/message")
+        await at.post({"jsonrpc": "2.0", "id": first["id"], "result": {}})
+        await at.post({"jsonrpc": "2.0", "id": second["id"], "result": {"isError": True}})
+        await at.shows("The chat did not allow it.")
+        assert await at.card.evaluate(disabled) == ["Continue"]
+        assert await at.buttons() == ["Another take", "Continue", "Join the parts", "Open*"]
+
+
+# Chains
+
+
+@pytest.mark.parametrize(
+    "result",
+    [working(**part()), saved(**part()), dead(**part()), failed(**part())],
+    ids=["running", "completed", "gone", "failed"],
+)
+async def test_a_part_says_its_place_and_what_it_continues(host: MakeHost, result: dict[str, Any]) -> None:
+    """While it is made, when it is there, when it is gone, and when it failed."""
+    async with host() as at:
+        await at.begin(result)
+        await at.shows(f"Part 3, continues {PARENT}")
+
+
+async def test_a_completed_part_can_be_continued_and_joined(host: MakeHost) -> None:
+    """In the order in which they are wanted; what keeps the video comes first."""
+    async with host() as at:
+        await at.begin(completed(**part()))
+        await at.shows("The video is ready")
+        in_order = await at.card.locator("#buttons button:visible").all_inner_texts()
+        assert in_order == ["Save", "Open", "Continue", "Join the parts", "Another take"]
+        assert "Save*" in await at.buttons()
+
+
+@pytest.mark.parametrize("status", ["running", "failed"])
+async def test_what_is_not_completed_is_neither_continued_nor_joined(host: MakeHost, status: str) -> None:
+    """There is no last frame, and no part to join."""
+    result = working(**part()) if status == "running" else failed(**part())
+    async with host(capabilities=WITHOUT["serverTools"]) as at:
+        await at.begin(result)
+        await at.shows("Part 3")
+        assert not {"Continue", "Continue*", "Join the parts"} & set(await at.buttons())
+
+
+async def test_a_parent_that_no_task_can_be_is_not_shown_and_not_used(host: MakeHost) -> None:
+    """The video is then one without parts."""
+    words = ["", "x", "task-", "task-../x", "task-a b", "task-a\n", "<b>task-a</b>", "task-" + "a" * 200]
+    others: list[Any] = [7, -1, True, None, {}, {"id": PARENT}, [PARENT], [[PARENT]]]
+    async with host() as at:
+        await at.begin(saved(**part()))
+        await at.shows(f"continues {PARENT}")
+        for continues in words + others:
+            await at.notify("tool-result", saved(**part(continues)))
+            seen = await at.text()
+            assert "ontinues" not in seen, continues
+            assert "Part" not in seen, continues
+            assert await at.buttons() == ["Another take", "Continue", "Open*"], continues
+
+
+async def test_a_place_that_no_part_has_is_left_out(host: MakeHost) -> None:
+    """What the video continues is said all the same."""
+    numbers = [0, 1, -3, 2.5, 1000, 1e300, math.nan, math.inf]
+    others: list[Any] = [None, "3", "<b>3</b>", True, [3], {"a": 3}]
+    async with host() as at:
+        await at.begin(saved(**part()))
+        await at.shows("Part 3")
+        for place in numbers + others:
+            await at.notify("tool-result", saved(**part(place=place)))
+            seen = await at.text()
+            assert f"Continues {PARENT}" in seen, place
+            assert "Part" not in seen.replace("Join the parts", ""), place
+
+
+async def test_a_video_without_a_picture_shows_its_prompt(host: MakeHost) -> None:
+    """As generate_video_from_text makes it: there is never a poster, and nothing speaks of a picture."""
+    async with host() as at:
+        await at.script("resources/read", NO_POSTER)
+        await at.script(READS, answer(working(70, next_read=1)), answer(saved()))
+        await at.begin(working(40, next_read=1))
+        await at.shows("40 %", PROMPT)
+        await at.passes(2)
+        await at.shows("70 %", PROMPT)
+        await at.passes(2)
+        await at.plays()
+        assert PROMPT not in await at.text()
+        assert await at.card.get_by_role("img").count() == 0
+        assert await at.buttons() == ["Another take", "Continue", "Open*"]
 
 
 # The host's style

@@ -1,6 +1,7 @@
 """Rows of a ledger, as a submission leaves them."""
 
 import hashlib
+import json
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -158,5 +159,11 @@ def insert_old(database: sqlite3.Connection, version: int, **changed: object) ->
     if version >= 5:
         renamed["fingerprint"] = "content"
     columns = {renamed.get(name, name): value for name, value in (FIRST_COLUMNS | changed).items()}
+    if version >= 5:
+        columns |= {
+            "reference": "",
+            "address": columns["content"],
+            "posts": json.dumps([[columns["posted_at"], None], [columns["reposted_at"], None]]),
+        }
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     database.execute(f"INSERT INTO entries ({names}) VALUES ({marks})", tuple(columns.values()))

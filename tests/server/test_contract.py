@@ -92,7 +92,10 @@ async def test_every_tool_is_described_for_model_and_client() -> None:
             "idempotentHint",
             "openWorldHint",
         }
-        assert tool["outputSchema"]["type"] == "object"
+        if tool["name"] == "preview_video":  # some clients would show the model that in place of the picture
+            assert "outputSchema" not in tool
+        else:
+            assert tool["outputSchema"]["type"] == "object"
         for name, spec in tool["inputSchema"]["properties"].items():
             assert spec["description"], name
             assert name in tool["inputSchema"].get("required", ()) or "efault" in spec["description"], name
@@ -102,7 +105,7 @@ async def test_every_tool_is_described_for_model_and_client() -> None:
 async def test_schemas_are_plain() -> None:
     """No references, unions, titles or defaults, in what is taken and in what is answered."""
     for tool in (await contract("auto"))["tools"]:
-        for schema in (tool["inputSchema"], tool["outputSchema"]):
+        for schema in (tool["inputSchema"], tool.get("outputSchema", {})):
             assert keywords(schema) <= PLAIN, tool["name"]
 
 

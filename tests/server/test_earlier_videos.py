@@ -86,6 +86,8 @@ async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path)
         "number": 1,
         "missing": None,
         "from_text": None,
+        "continues": None,
+        "part": None,
         "progress": None,
         "results": [],
         "error": None,

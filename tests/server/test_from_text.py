@@ -13,9 +13,12 @@ from tests.server.test_text import DEAD, DONE, FAILED, entry, snapshot
 from tests.world import World
 from wan_mcp.evolink.prices import TEXT_GUESSED
 from wan_mcp.generation import outcomes
+from wan_mcp.generation.films import Preview
 from wan_mcp.generation.listing import TaskLine
 from wan_mcp.sandbox import Fault
+from wan_mcp.server.films import preview_result
 from wan_mcp.server.text import next_of_list, next_step
+from wan_mcp.videos.frames import Sheet
 
 TOOL = "generate_video_from_text"
 MODELS = ("wan2.5-image-to-video", "wan2.5-text-to-video")
@@ -140,6 +143,16 @@ def test_another_take_says_that_the_price_of_a_video_from_text_is_a_guess() -> N
         "generate_video_from_text with another take makes a new one, which costs about 25.5 credits ($0.38) "
         f"({TEXT_GUESSED})."
     )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_preview_says_whether_the_price_of_another_one_is_a_guess(model: str) -> None:
+    """The model is to ask the user first, who decides by the price."""
+    sheet = Sheet(b"", (0.0,), 5.0, 1280, 720, 24.0, has_sound=False)
+    row = replace(entry(take=1), body={"model": model})
+    said = text(preview_result("task-unified-1-a", Preview(sheet, row)))
+    assert "Either costs about 25.5 credits ($0.38)" in said
+    assert (TEXT_GUESSED in said) is (model == MODELS[1])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tasks as resources, their completion, news of them, and the prompt."""
+"""Tasks as resources, their completion, and news of them."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import anyio
 import pytest
 from mcp import Client, MCPError
 from mcp.shared.subscriptions import ResourceUpdated
-from mcp.types import ResourceTemplateReference, TextContent, TextResourceContents
+from mcp.types import ResourceTemplateReference, TextResourceContents
 
 from tests.calls import ARGUMENTS, ERAS, answer
 from tests.world import World
@@ -100,23 +100,3 @@ async def test_a_subscriber_of_the_older_protocol_hears_of_changes(world: World)
         heard.clear()
         await answer(client, "wait_for_task", task_id=task_id)
     assert heard == []
-
-
-@ERAS
-async def test_the_prompt_helps_to_write_a_prompt(world: World, mode: str) -> None:
-    """It names the picture and the idea, the limit, and the tools to call."""
-    async with world.client(mode) as client:
-        (listed,) = (await client.list_prompts()).prompts
-        assert listed.description
-        got = await client.get_prompt("animate_image", {"image": "~/cat.png", "idea": "the cat yawns"})
-    (message,) = got.messages
-    assert isinstance(message.content, TextContent)
-    for part in (
-        "~/cat.png",
-        "the cat yawns",
-        "1,000 characters",
-        "generate_video",
-        "wait_for_task",
-        "save_video",
-    ):
-        assert part in message.content.text

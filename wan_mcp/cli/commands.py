@@ -120,6 +120,19 @@ def generate(
 
 
 @commands.command()
+@click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
+@click.option("--output", type=click.Path(), default=None, help="Where the film goes: a file or a folder.")
+def join(task_ids: tuple[str, ...], output: str | None) -> None:
+    """Join the videos of 2 to 20 completed tasks, in this order, into one file. Free.
+
+    Prints its path. Nothing is lost where they are of one kind; else they are encoded anew.
+    """
+    from wan_mcp.cli.join import join as run
+
+    click.echo(_run(lambda: run(Settings.load(), task_ids, output)))
+
+
+@commands.command()
 def doctor() -> None:
     """Show what is configured, whether the API answers, and how to mend what is wrong."""
     from wan_mcp.cli.doctor import could_generate, examine

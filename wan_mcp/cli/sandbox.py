@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from wan_mcp.cli.screen import tell, wrapped
-from wan_mcp.errors import SettingsError
-from wan_mcp.images.decoding import install_command
 from wan_mcp.settings import Settings
+from wan_mcp.videos.pyav import check_installed
 
 if TYPE_CHECKING:
     from wan_mcp.sandbox import Sandbox
@@ -36,13 +35,7 @@ def check_video_library() -> None:
     Raises:
         SettingsError: when the library for it is not there, with the command that installs it.
     """
-    try:
-        import av  # noqa: F401  nothing less shows that it can be loaded
-    except ImportError:
-        raise SettingsError(
-            "The sandbox makes its videos with PyAV, and that is not installed.",
-            next_step=f"Run {install_command('av')} and try again.",
-        ) from None
+    check_installed("Making the sandbox's videos")
 
 
 @asynccontextmanager

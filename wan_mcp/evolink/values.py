@@ -21,6 +21,7 @@ _SYNONYMS: dict[Status, str] = {
 }
 _STATUS = {word: status for status, words in _SYNONYMS.items() for word in (status, *words.split())}
 """The documented words, and those of other generations of the API and of its providers, see ``status``."""
+_TASK_ID = re.compile(r"task-[A-Za-z0-9_-]+")
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
 LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 """No task was made before the first of these, or will be after the second."""
@@ -154,6 +155,11 @@ def links(value: object) -> tuple[str, ...]:
             if (link := string(name)) and link.lower().startswith(("https://", "http://")):
                 found[link] = None
     return tuple(found)
+
+
+def is_task_id(value: str) -> bool:
+    """Whether a text can be the id of a task."""
+    return _TASK_ID.fullmatch(value) is not None
 
 
 def mapping(value: object) -> dict[str, Any]:

@@ -287,6 +287,8 @@ def _intent(request: Request, picture: Source) -> Intent:
         quality=request.quality or DEFAULTS["quality"],
         estimate=prices.estimate(request.duration, request.quality),
         take=request.take,
+        parent=read.parent,
+        part=read.part,
         from_text=request.picture is None,
         image=Image(read.width, read.height, read.format, read.adjusted, read.name or None)
         if read is picture

@@ -25,6 +25,8 @@ class TaskLine(BaseModel):
     prompt: str | None = None
     """Its beginning; absent for tasks made elsewhere."""
     take: int | None = None
+    continues: Annotated[str | None, Field(description="Task whose last frame it begins with")] = None
+    part: int | None = None
     duration: Annotated[int | None, Field(description="Seconds")] = None
     quality: str | None = None
     picture: Annotated[str | None, Field(description="File name or host")] = None
@@ -58,6 +60,8 @@ class TaskLine(BaseModel):
             asked_at=iso(entry.asked_at) or "",
             prompt=_shortened(entry.prompt) or None,
             take=entry.take if entry.is_request else None,
+            continues=entry.parent,
+            part=entry.part if entry.parent else None,
             duration=entry.duration if entry.is_request else None,
             quality=entry.quality if entry.is_request else None,
             picture=entry.image.name if entry.image else None,
@@ -89,6 +93,7 @@ class TaskLine(BaseModel):
         error = f" ({self.error})" if self.error else ""
         made = [f"{self.duration} s" if self.duration else "", self.quality or ""]
         made += [f"take {self.take}" if self.take else "", cost_text(self.credits)]
+        made.append(f"part {self.part}, continues {self.continues}" if self.continues else "")
         prompt = f'"{self.prompt}"' if self.prompt else "made elsewhere" if self.take is None else ""
         prompt += f" from {self.picture}" if self.picture else " from text" if self.from_text else ""
         saved = f"saved: {self.saved_to}" if self.saved_to else ""

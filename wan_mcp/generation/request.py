@@ -50,8 +50,8 @@ class GenerationRequest(_WithTake, ImageToVideoRequest):
             min_length=1,
             max_length=1,
             description=(
-                "Exactly one picture, the first frame: https address, / or ~ path, file: or data: URI. "
-                "What does not fit is made to fit."
+                "Exactly one picture, the first frame: https address, / or ~ path, file: or data: URI, or "
+                "a completed task's id: its last frame, to continue it. What does not fit is made to fit."
             ),
         ),
     ]

@@ -76,13 +76,39 @@ class VideoSaver:
                 self._failures[task_id] = anyio.current_time(), error
                 raise
 
-    async def _save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
+    async def at_hand(self, task_id: str, folder: Path) -> Saved:
+        """The video of a task as a file: the saved one, else a download that is not recorded.
+
+        Args:
+            task_id: the task.
+            folder: where a download goes.
+
+        Raises:
+            VideoError: when there is no video, or it cannot be fetched or written.
+            EvolinkError: when the task can neither be read nor is known.
+        """
+        lock = self._under_way.setdefault(task_id, anyio.Lock())
+        async with lock, task_lock(self._locks, task_id):
+            with suppress(LedgerError):
+                entry = await self._ledger.find(task_id)
+                if entry is not None and entry.saved is not None:
+                    path = Path(entry.saved.path)
+                    if await anyio.to_thread.run_sync(files.is_there, entry.saved, path):
+                        return entry.saved
+            snapshot = await self._current(task_id)
+            return (await self._download(snapshot, folder, task_id, _ignored))[1]
+
+    async def _current(self, task_id: str) -> TaskSnapshot:
         try:
-            snapshot, _ = await self._tasks.poll(task_id, FRESH, _has_video)
+            return (await self._tasks.poll(task_id, FRESH, _has_video))[0]
         except EvolinkError as error:  # a link that is known needs no key
             snapshot = await self._tasks.remembered(task_id, error)
             if not snapshot.task.is_over and not isinstance(error, UNREADABLE):
                 raise
+            return snapshot
+
+    async def _save(self, task_id: str, name: str | None, on_progress: download.OnProgress) -> TaskSnapshot:
+        snapshot = await self._current(task_id)
         entry = None
         with suppress(LedgerError):  # read again: another process may just have saved it
             entry = await self._ledger.find(task_id)
@@ -90,7 +116,7 @@ class VideoSaver:
         stem = filenames.safe_stem(name or _default_name(task_id, entry))
         saved = await anyio.to_thread.run_sync(self._found, known, stem, bool(name)) if known else None
         if saved is None:
-            snapshot, saved = await self._download(snapshot, stem, on_progress)
+            snapshot, saved = await self._download(snapshot, self._folder, stem, on_progress)
         if saved != known:
             with suppress(LedgerError):  # the file is there, which is what counts
                 await self._ledger.mark_saved(task_id, saved)
@@ -104,7 +130,7 @@ class VideoSaver:
         return replace(known, path=str(path)) if path else None
 
     async def _download(
-        self, snapshot: TaskSnapshot, stem: str, on_progress: download.OnProgress
+        self, snapshot: TaskSnapshot, folder: Path, stem: str, on_progress: download.OnProgress
     ) -> tuple[TaskSnapshot, Saved]:
         """Try each link of the task, and then those that another read of it shows."""
         failures: dict[str, LinkFailed] = {}
@@ -120,7 +146,7 @@ class VideoSaver:
             for link in _links(snapshot):
                 if link not in failures:
                     try:
-                        saved = await download.save(link, self._folder, stem, self._stream, rising)
+                        saved = await download.save(link, folder, stem, self._stream, rising)
                     except LinkFailed as error:
                         failures[link] = error
                     else:
@@ -134,6 +160,10 @@ class VideoSaver:
 
     def _stream(self, link: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[httpx2.Response]:
         return self._fetcher.stream(link, headers=headers, deadline=download.MAX_SECONDS)
+
+
+async def _ignored(received: int, length: int | None) -> None:
+    """Progress that nobody is told of."""
 
 
 def _has_video(known: Known) -> bool:

@@ -16,17 +16,19 @@ from wan_mcp.errors import (
     EvolinkError,
     InternalError,
     OutOfCredits,
-    PictureError,
     PictureUnavailable,
     StillUnderWay,
     WanError,
 )
 from wan_mcp.evolink import Credits, Evolink, Task, prices
 from wan_mcp.generation import outcomes
+from wan_mcp.generation.films import Films
 from wan_mcp.generation.following import Follower
 from wan_mcp.generation.jobs import Source, Submitter
+from wan_mcp.generation.joining import Joiner
 from wan_mcp.generation.last_reads import AFTER_FAILURE
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
+from wan_mcp.generation.pictures import RequestPictures
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.reading import FRESH, PATIENCE, TaskReader
 from wan_mcp.generation.request import Request
@@ -36,7 +38,6 @@ from wan_mcp.generation.sending import Means
 from wan_mcp.generation.status import UNREADABLE, TaskSnapshot, on_this_disk
 from wan_mcp.images import Picture
 from wan_mcp.images.loader import SIGNED
-from wan_mcp.images.names import unquoted
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
 
@@ -91,6 +92,9 @@ class VideoService:
         self._saver = VideoSaver(
             settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
         )
+        self.films = Films(self._saver, self._ledger)
+        self.joiner = Joiner(runtime, self._saver, self._ledger)
+        self._pictures = RequestPictures(runtime.pictures, self.films, self._ledger)
         self._follower = Follower(
             runtime, self._tasks, self._poller, self._ledger, partial(self.save, name=None)
         )
@@ -122,7 +126,7 @@ class VideoService:
         picture: Source
         notes: tuple[str, ...] = ()
         try:
-            picture = await self._open(request.picture, patience) if request.picture else None
+            picture = await self._pictures.open(request.picture, patience) if request.picture else None
         except (PictureUnavailable, AddressRefused) as error:  # paid is paid, whatever became of the picture
             picture, notes = error, (GONE,)
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
@@ -263,15 +267,6 @@ class VideoService:
         with anyio.move_on_after(BALANCE_SECONDS), suppress(EvolinkError):
             return await self.credits()
         return None
-
-    async def _open(self, reference: str, patience: float) -> Picture:
-        with anyio.move_on_after(patience):
-            return await self._runtime.pictures.open(reference)
-        text = f"image_urls: the picture could not be read within {patience:g} seconds."
-        advice = "Give a smaller picture, or the path of a copy on this machine."
-        # A slow file may be another one by now; what is at a web address is the same by the address.
-        is_web = unquoted(reference)[:4].lower() == "http"
-        raise (PictureUnavailable if is_web else PictureError)(text, next_step=advice)
 
     async def _refresh(self, task_id: str) -> None:
         with anyio.move_on_after(REFRESH_SECONDS), suppress(EvolinkError):

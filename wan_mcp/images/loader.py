@@ -34,6 +34,12 @@ SIGNED = (
     "The address looks signed or short-lived: if Evolink reports that it could not fetch the picture, "
     "give a fresh address, or the picture as a file."
 )
+LONGEST_CHAIN = 6
+"""Parts of a chain until which it is not worth a word that it drifts."""
+DRIFTS = (
+    "This is part {part} of a chain: contrast and colours drift a little with each part. If it shows, begin "
+    "again from a fresh picture."
+)
 _UNFETCHED = "Check that the address opens elsewhere, since Evolink has to fetch it too, or give a file."
 
 
@@ -61,6 +67,10 @@ class Picture:
     """What the user should know although the picture is accepted, such as an address that soon expires."""
     seen: bytes | None = field(default=None, repr=False, compare=False)
     """What was read at ``address``: only a poster is made of it."""
+    parent: str | None = None
+    """The task of whose video it is the last frame."""
+    part: int = 1
+    """The place of a video that begins with it, in a chain of such tasks."""
 
 
 class PictureLoader:
@@ -113,6 +123,31 @@ class PictureLoader:
             raise raised(text, next_step=error.next_step) from None
         except FetchFailed as error:
             raise PictureUnavailable(f"image_urls: {error.message}.", next_step=_UNFETCHED) from None
+
+    async def of_last_frame(self, task_id: str, part: int, frame: bytes) -> Picture:
+        """Make a picture that Evolink takes from the last frame of a task's video.
+
+        Args:
+            task_id: the task.
+            part: the place, in a chain of such tasks, of a video that begins with this frame.
+            frame: a picture, as a whole file.
+
+        Raises:
+            PictureError: when it cannot be made to fit.
+        """
+
+        def load() -> Picture:
+            notes = (DRIFTS.format(part=part),) if part > LONGEST_CHAIN else ()
+            picture = _picture(frame, fit(frame), notes)
+            # The same picture for the same task, whichever version of a decoder has read its video.
+            digest = hashlib.sha256(f"task {task_id}".encode()).hexdigest()
+            return replace(picture, digest=digest, name="last frame", parent=task_id, part=part)
+
+        try:
+            return await self._in_thread(load)
+        except PictureError as error:
+            text = f"image_urls: the last frame of {task_id} {error.message}."
+            raise PictureError(text, next_step=error.next_step) from None
 
     async def poster(self, picture: Picture) -> bytes | None:
         """A small JPEG of a picture, as ``images.poster`` makes it; None where its bytes were not read.
@@ -217,6 +252,8 @@ def place_of(reference: str) -> str:
         kind = sources.kind(reference)
         if kind == "web":
             return _place(canonical(unquoted(reference)))
+        if kind == "task":
+            return unquoted(reference)
         if kind == "file":
             return str(sources.local_paths(reference)[0])
     except InvalidRequest:  # it names no picture, and so no earlier one

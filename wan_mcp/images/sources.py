@@ -1,4 +1,4 @@
-"""What a reference to a picture is: a web address, a path on this machine, or the picture itself."""
+"""What a reference to a picture is: a web address, a path on this machine, a task, or the picture itself."""
 
 import base64
 import binascii
@@ -9,9 +9,11 @@ from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from wan_mcp.errors import PictureError
+from wan_mcp.evolink.values import is_task_id
 from wan_mcp.images.names import spellings, unquoted
 
-Kind = Literal["web", "file", "data"]
+Kind = Literal["web", "file", "data", "task"]
+"""``task``: the last frame of that task's video."""
 
 MAX_DATA = 14_000_000
 """Characters of a ``data:`` URI: 10 MB of picture in base64, and some."""
@@ -26,7 +28,7 @@ _BASE64 = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
 """How base64 of a JPEG, PNG, GIF and WebP picture begins; the first looks like a path."""
 _SOURCES = (
     "Give an https:// address, an absolute path such as /home/me/cat.jpg or ~/cat.jpg, "
-    "a file: URI, or a data: URI."
+    "a file: URI, a data: URI, or the id of a completed task."
 )
 
 
@@ -37,6 +39,8 @@ def kind(reference: str) -> Kind:
         PictureError: for any other scheme.
     """
     bare = unquoted(reference)
+    if is_task_id(bare):
+        return "task"
     if bare.startswith(_BASE64) and len(bare) > 40 and "." not in bare:
         raise PictureError("is base64, without data: in front", next_step=PASTED)
     scheme = _SCHEME.match(bare)

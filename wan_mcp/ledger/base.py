@@ -21,6 +21,10 @@ class Intent:
     """Credits that it is expected to cost."""
     take: int = 1
     """Which version of the same request."""
+    parent: str | None = None
+    """The task whose video's last frame is the picture."""
+    part: int = 1
+    """The place of its video in a chain of such tasks."""
     from_text: bool = False
     """Whether the video is made from text: without a picture, and at a price that is a guess."""
     image: Image | None = None

@@ -87,6 +87,10 @@ class Entry:
     """Where its video was saved."""
     missing: str | None = None
     """The path of a saved video whose file is not there any more."""
+    parent: str | None = None
+    """The task whose video's last frame is the picture; None for any other picture."""
+    part: int = 1
+    """The place of its video in a chain of such tasks: 1 for one without a parent."""
 
     @property
     def is_request(self) -> bool:

@@ -1,20 +1,27 @@
-"""A prompt that helps to write a prompt."""
+"""Prompts that help to write prompts: for one video, and for a video of several parts."""
 
+import re
+from math import ceil
 from typing import Annotated
 
+from mcp import MCPError
 from mcp.server import MCPServer
+from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 from wan_mcp.evolink import PROMPT_MAX
+from wan_mcp.evolink.prices import FACTORS, cost_text, estimate
 from wan_mcp.generation.service import Services
 from wan_mcp.server.text import PRICE
 
-GUIDE = """\
-Make a short video from this picture: {image}
-What it should show: {idea}
+SHORTEST, USUAL, LONGEST = 10, 15, 120
+"""Seconds of a video of several parts."""
+LONGEST_CHAIN = 6
+"""Parts after which the drift of contrast and colours shows."""
 
-First write the prompt for generate_video. The picture is the first frame, so do not describe what can
-be seen in it anyway; describe what happens next:
+WRITING = f"""\
+The picture is the first frame, so do not describe what can be seen in it anyway;
+describe what happens next:
 
 1. Subject: who or what moves, in the words that single it out in the picture ("the woman in the red coat").
 2. Motion: one main action that fits into the seconds there are, as a verb with its manner ("turns her
@@ -26,14 +33,77 @@ be seen in it anyway; describe what happens next:
 
 Avoid: several scenes or cuts, texts that have to be legible, things that must enter from outside the
 frame, exact counts, negations ("no people": say what is there instead), and adjectives without motion.
-Keep to the language of the user's idea, in whole sentences, {limit} characters at most; 30 to 80 words
+Keep to the language of the user's idea, in whole sentences, {PROMPT_MAX:,} characters at most; 30 to 80 words
 work best. The service may rewrite the prompt to make it richer; set prompt_extend to false when each word
-counts.
+counts."""
+OTHER_QUALITIES = f"1080p costs {FACTORS['1080p']:g} times as much, 480p half"
+
+GUIDE = """\
+Make a short video from this picture: {image}
+What it should show: {idea}
+
+First write the prompt for generate_video. {writing}
 
 Then show the user the prompt and what it costs: {price}; 10 seconds cost
-double, 1080p 1.67 times as much, 480p half. Call generate_video once, wait with wait_for_task until
+double; {other_qualities}. Call generate_video once, wait with wait_for_task until
 the task is over, and tell the user where the video is; save_video saves one that is not saved yet.
 """
+
+STORYBOARD = """\
+Make a video of {seconds} seconds in {count} parts.{changed}
+What it should show: {idea}
+First picture: {image}
+
+Evolink makes 5 or 10 seconds at a time. So the video is a chain of {parts}, in which the
+last frame of each part is the first picture of the next part.
+
+First write a prompt for each part. {describe}{writing}
+
+So that the parts become one video:
+
+- Give each part its own main motion, which begins where the part before ended.
+- End each part where the next can go on: the subject whole and sharp in the frame, at rest or moving
+  steadily.
+- Name the subject, the place and the light in the same words in every part.
+- Let the camera go on as in the part before, or hold still.
+- Contrast and colours drift a little with each part, which shows after about {longest_chain} parts.{too_long}
+
+Then show the user the plan (for each part its seconds, its prompt, and how it ends) and the price in all:
+about {price} for {seconds} s at 720p; {other_qualities}.
+{guess}A part that is made again is paid again. Spend nothing before the user has agreed.
+
+Make the parts one after the other, because each needs the one before, and all in the same quality:
+
+1. The first part: {first}
+2. Call wait_for_task until the task is over.
+3. Judge the part with preview_video. If it is not as wished, make it again before you go on: change the
+   words that were misunderstood, or set take: 2 for another version of the same. Ask the user first.
+4. The next part: call generate_video with its prompt and duration, and with
+   image_urls: ["<id of the part before>"]. Then steps 2 and 3 again, until there are {count} parts.
+5. Call join_videos with the ids of the {count} parts as task_ids, in order. It is free. Tell the user where
+   the joined video is.
+"""
+WITH_PICTURE = {
+    "describe": "",
+    "guess": "",
+    "first": """\
+call generate_video with its prompt and duration, and with the first picture in
+   image_urls. If that is a task's id, the part continues its video: in step 5, put that id first.""",
+}
+WITHOUT_PICTURE = {
+    "describe": """\
+The first part has no picture: describe what can be seen as well, that is
+the subject, the place, the light and the style. For the other parts this holds:
+""",
+    "guess": "The price of the first part, which has no picture, is a guess. ",
+    "first": """\
+call generate_video_from_text with its prompt and duration, and with the
+   aspect_ratio that the user wants.""",
+}
+CHANGED = """
+The user asked for {asked:g} seconds: say that {shortest} to {longest} are possible here, in steps of 5."""
+TOO_LONG = """
+  This plan has {count}: suggest fewer seconds, or begin anew in the middle, with a picture or from text."""
 
 
 def add_prompts(server: MCPServer[Services]) -> None:
@@ -48,4 +118,68 @@ def add_prompts(server: MCPServer[Services]) -> None:
         image: Annotated[str, Field(description="Address or path of the picture")],
         idea: Annotated[str, Field(description="What the video should show, in a few words")],
     ) -> str:
-        return GUIDE.format(image=image, idea=idea, limit=f"{PROMPT_MAX:,}", price=PRICE)
+        return GUIDE.format(
+            image=image, idea=idea, writing=WRITING, price=PRICE, other_qualities=OTHER_QUALITIES
+        )
+
+    @server.prompt(
+        name="storyboard",
+        title="Plan a longer video",
+        description="Plan a video as a chain of parts and say its price, then make and join the parts.",
+    )
+    def storyboard(
+        idea: Annotated[str, Field(description="What the video should show, in a few words")],
+        image: Annotated[
+            str,
+            Field(
+                description="Address or path of the first picture, or a completed task's id, to continue it. "
+                "Default none: the video begins with words alone."
+            ),
+        ] = "",
+        seconds: Annotated[
+            str,
+            Field(description=f"Seconds in all, {SHORTEST} to {LONGEST}, in steps of 5. Default {USUAL}."),
+        ] = "",
+    ) -> str:
+        return _storyboard(idea, image.strip(), seconds.strip())
+
+
+def _storyboard(idea: str, image: str, seconds: str) -> str:
+    asked = _number(seconds) if seconds else USUAL
+    length = min(LONGEST, max(SHORTEST, 5 * ceil(asked / 5)))
+    tens, fives = _parts(length)
+    count = tens + fives
+    return STORYBOARD.format(
+        seconds=length,
+        count=count,
+        parts=" and ".join(
+            f"{number} \u00d7 {each} s" for number, each in ((tens, 10), (fives, 5)) if number
+        ),
+        idea=idea,
+        image=image or "none, the video begins with words alone",
+        changed="" if asked == length else CHANGED.format(asked=asked, shortest=SHORTEST, longest=LONGEST),
+        writing=WRITING,
+        longest_chain=LONGEST_CHAIN,
+        too_long=TOO_LONG.format(count=count) if count > LONGEST_CHAIN else "",
+        price=cost_text(estimate(length, "720p")),
+        other_qualities=OTHER_QUALITIES,
+        **(WITH_PICTURE if image else WITHOUT_PICTURE),
+    )
+
+
+def _number(seconds: str) -> float:
+    found = re.fullmatch(r"(\d{1,4}(\.\d{1,4})?) *(s|secs?|seconds?)?", seconds, re.IGNORECASE | re.ASCII)
+    if found is None:
+        raise MCPError(
+            INVALID_PARAMS,
+            f"seconds must be a number from {SHORTEST} to {LONGEST}, such as {USUAL}. "
+            "Nothing was sent or charged. Use the prompt again with such a number, or without seconds.",
+        )
+    return float(found[1])
+
+
+def _parts(seconds: int) -> tuple[int, int]:
+    """How many parts have 10 seconds and how many 5: short ones, unless the chain would become long."""
+    steps = seconds // 5
+    count = min(steps, max(LONGEST_CHAIN, ceil(steps / 2)))
+    return steps - count, 2 * count - steps

@@ -79,6 +79,10 @@ class TaskView(BaseModel):
     file: FileView | None = None
     take: int | None = None
     """Which version of the same request."""
+    continues: str | None = None
+    """The task whose last frame it begins with."""
+    part: int | None = None
+    """Its place in such a chain, from 2 on."""
     duration: Annotated[int | None, Field(description="Seconds")] = None
     quality: str | None = None
     credits: CreditsView | None = None
@@ -104,11 +108,13 @@ class TaskView(BaseModel):
             results=None if snapshot.has_expired else list(task.results) or None,
             expires_at=iso(snapshot.expires_at),
             saved_to=snapshot.saved.path if snapshot.saved else None,
-            file=_file(snapshot.saved),
+            file=file_view(snapshot.saved) if snapshot.saved else None,
             credits=_credits(task),
             dollars=_dollars(task),
             error=_error(task),
             take=snapshot.take,
+            continues=request.parent if request else None,
+            part=request.part if request and request.parent else None,
             duration=request.duration if request else None,
             quality=request.quality if request else None,
             image=_image(snapshot.image),
@@ -127,9 +133,7 @@ def task_result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToo
     view = TaskView.of(snapshot, saves_to)
     content: list[ContentBlock] = [TextContent(type="text", text=_text(view))]
     if view.saved_to is not None:
-        path = Path(view.saved_to)
-        kind = mimetypes.guess_type(path.name)[0]
-        content.append(ResourceLink(type="resource_link", uri=path.as_uri(), name=path.name, mime_type=kind))
+        content.append(file_link(view.saved_to))
     content += [
         ResourceLink(type="resource_link", uri=link, name=f"{view.id}.mp4", mime_type="video/mp4")
         for link in view.results or ()
@@ -147,9 +151,14 @@ def _pace(snapshot: TaskSnapshot) -> dict[str, Any] | None:
     return {name: round(value, 1) for name, value in known.items() if value is not None} or None
 
 
-def _file(saved: Saved | None) -> FileView | None:
-    if saved is None:
-        return None
+def file_link(saved_to: str) -> ResourceLink:
+    """A link to a file on this machine."""
+    path = Path(saved_to)
+    kind = mimetypes.guess_type(path.name)[0]
+    return ResourceLink(type="resource_link", uri=path.as_uri(), name=path.name, mime_type=kind)
+
+
+def file_view(saved: Saved) -> FileView:
     return FileView(
         bytes=saved.size,
         sha256=saved.sha256,
@@ -195,6 +204,7 @@ def _text(view: TaskView) -> str:
     lines = [f"Task {view.id}: {view.status}{percent}"]
     made = [f"{view.duration} s" if view.duration else "", view.quality or ""]
     made += [f"take {view.take}" if view.take else "", _cost_text(view)]
+    made.append(f"part {view.part}, continues {view.continues}" if view.continues else "")
     lines.append(", ".join(filter(None, made)))
     if view.image is not None:
         lines.append(f"Picture: {view.image}")

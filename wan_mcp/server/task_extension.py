@@ -33,10 +33,10 @@ from wan_mcp.generation.last_reads import AFTER_FAILURE
 from wan_mcp.generation.reading import PATIENCE
 from wan_mcp.generation.service import Services, VideoService
 from wan_mcp.generation.status import LINK_LIFE, PASSING, TaskSnapshot
+from wan_mcp.server.arguments import TaskArguments, WaitArguments
 from wan_mcp.server.results import task_result
 from wan_mcp.server.text import error_text, last_read, progress_text
 from wan_mcp.server.tool import failure
-from wan_mcp.server.tools import TaskArguments, WaitArguments
 from wan_mcp.validation import parse, plain_schema
 
 MIN_POLL_INTERVAL = 1.0

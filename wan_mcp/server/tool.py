@@ -31,7 +31,8 @@ class Definition:
     title: str
     description: str
     arguments: type[BaseModel]
-    answer: type[BaseModel]
+    answer: type[BaseModel] | None
+    """Its structured content; None where it has none."""
     annotations: ToolAnnotations
     handler: Handler
     meta: dict[str, Any] | None = None
@@ -49,13 +50,14 @@ class StrictTool(Tool):
 
     @classmethod
     def build(cls, definition: Definition) -> "StrictTool":
+        schema = plain_schema(definition.answer) if definition.answer else None
         tool = cls(
             fn=definition.handler,
             name=definition.name,
             title=definition.title,
             description=definition.description,
             parameters=plain_schema(definition.arguments) | {"additionalProperties": False},
-            fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=plain_schema(definition.answer)),
+            fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=schema),
             is_async=True,
             context_kwarg=None,
             annotations=definition.annotations,

@@ -2,20 +2,29 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wan_mcp.generation.outcomes import FROM_PICTURE, FROM_TEXT
 from wan_mcp.generation.request import GenerationRequest, Request, TextGenerationRequest
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.ledger import EntryStatus
 from wan_mcp.server import timeouts
+from wan_mcp.server.arguments import (
+    JoinArguments,
+    ListArguments,
+    NoArguments,
+    PreviewArguments,
+    SaveArguments,
+    TaskArguments,
+    WaitArguments,
+)
 from wan_mcp.server.card import SHOWN_BY_THE_PLAYER
+from wan_mcp.server.film_tools import join_videos, preview_video
+from wan_mcp.server.films import FilmView
 from wan_mcp.server.results import (
     BalanceView,
     ListView,
@@ -26,61 +35,6 @@ from wan_mcp.server.results import (
 )
 from wan_mcp.server.text import PRICE, TEXT_PRICE, progress_text
 from wan_mcp.server.tool import Definition
-
-
-def _task_id(value: str) -> str:
-    if not value.startswith("task-") or not all(c.isascii() and (c.isalnum() or c in "-_") for c in value):
-        raise ValueError("is not an Evolink task id; those look like task-unified-1757169743-7cvnl5zw")
-    return value
-
-
-TaskId = Annotated[
-    str,
-    Field(min_length=1, max_length=128, description="Id of a task, like task-unified-…"),
-    AfterValidator(_task_id),
-]
-
-
-class _Arguments(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class TaskArguments(_Arguments):
-    task_id: TaskId
-
-
-class WaitArguments(TaskArguments):
-    timeout_seconds: Annotated[
-        float | None,
-        Field(
-            ge=0,
-            allow_inf_nan=False,
-            description="Seconds to wait; 0 reads once. Default 45, usually at most 50.",
-        ),
-    ] = None
-
-
-class SaveArguments(TaskArguments):
-    filename: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=255,
-            description="Name for the file, without a folder. Default the words of the prompt.",
-        ),
-    ] = None
-
-
-class ListArguments(_Arguments):
-    status: Annotated[
-        EntryStatus | None,
-        Field(description="Only these; unknown: requested, but no answer came. Default all."),
-    ] = None
-    limit: Annotated[int, Field(ge=1, le=50, description="How many at most. Default 10.")] = 10
-
-
-class NoArguments(_Arguments):
-    pass
 
 
 async def generate_video(service: VideoService, request: Request, context: Context[Any]) -> CallToolResult:
@@ -141,10 +95,7 @@ async def get_credits(service: VideoService, arguments: NoArguments, context: Co
 _READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
 )
-
-_WRITES = ToolAnnotations(
-    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
-)
+_CHANGES = _READS.model_copy(update={"read_only_hint": False})
 _GENERATES = (
     "given back if it fails. "
     "Answers within seconds with a task id and does not wait: call wait_for_task next. "
@@ -161,7 +112,7 @@ TOOLS = (
         ),
         arguments=GenerationRequest,
         answer=TaskView,
-        annotations=_WRITES,
+        annotations=_CHANGES,
         handler=generate_video,
         meta=SHOWN_BY_THE_PLAYER,
     ),
@@ -174,7 +125,7 @@ TOOLS = (
         ),
         arguments=TextGenerationRequest,
         answer=TaskView,
-        annotations=_WRITES,
+        annotations=_CHANGES,
         handler=generate_video,
         meta=SHOWN_BY_THE_PLAYER,
     ),
@@ -220,8 +171,32 @@ TOOLS = (
         ),
         arguments=SaveArguments,
         answer=TaskView,
-        annotations=_WRITES,
+        annotations=_CHANGES,
         handler=save_video,
+    ),
+    Definition(
+        name="preview_video",
+        title="Look at a video",
+        description=(
+            "See frames of a completed task's video in one picture, with their times: to judge your own work "
+            "before you show it, go on from it or join it. Free."
+        ),
+        arguments=PreviewArguments,
+        answer=None,
+        annotations=_READS,
+        handler=preview_video,
+    ),
+    Definition(
+        name="join_videos",
+        title="Join videos",
+        description=(
+            "Join the videos of completed tasks, in this order, into one MP4 on this machine; returns its "
+            "path. Free. Nothing is lost where they are of one kind; else they take the size of the first."
+        ),
+        arguments=JoinArguments,
+        answer=FilmView,
+        annotations=_CHANGES,
+        handler=join_videos,
     ),
     Definition(
         name="get_credits",

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
@@ -98,21 +97,12 @@ async def save(link: str, folder: Path, name: str, stream: Stream, on_progress: 
                 whole, video = await _fetch(link, download, stream, decoded)
             digest = download.digest.hexdigest()
             return await anyio.to_thread.run_sync(
-                _place, whole, digest if whole == partial else None, video, folder, safe_stem(name)
+                files.keep, whole, video, folder, safe_stem(name), digest if whole == partial else None
             )
         finally:
             with anyio.CancelScope(shield=True):
                 for path in (partial, decoded):
                     await anyio.Path(path).unlink(missing_ok=True)
-
-
-def _place(whole: Path, digest: str | None, video: formats.Video, folder: Path, stem: str) -> Saved:
-    """Make a file durable, and give it its name."""
-    with whole.open("rb+") as file:
-        os.fsync(file.fileno())
-    digest, size, movie = digest or files.digest_of(whole), whole.stat().st_size, video.movie
-    target = files.place(whole, folder, stem, video.ending)
-    return Saved(str(target), size, digest, movie.seconds, movie.width, movie.height, video.remark)
 
 
 async def _fetch(link: str, download: _Download, stream: Stream, decoded: Path) -> tuple[Path, formats.Video]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from wan_mcp.errors import VideoError, WanError
 from wan_mcp.ledger import Saved
+from wan_mcp.videos.formats import Video
 
 PARTIAL = ".wan-mcp-{}.part"
 """The name of a file that is not whole yet."""
@@ -32,6 +33,26 @@ def prepare(folder: Path) -> None:
 def partial_path(folder: Path) -> Path:
     """Where a file of that folder is written before it is whole; another path for each call."""
     return folder / PARTIAL.format(secrets.token_hex(8))
+
+
+def keep(whole: Path, video: Video, folder: Path, stem: str, digest: str | None = None) -> Saved:
+    """Make a whole file durable, and give it its name.
+
+    Args:
+        whole: the file.
+        video: what it is.
+        folder: where it goes.
+        stem: its name without the ending.
+        digest: its SHA-256, where that is known.
+
+    Raises:
+        VideoError: when too many files have this name.
+    """
+    with whole.open("rb+") as file:
+        os.fsync(file.fileno())
+    digest, size, movie = digest or digest_of(whole), whole.stat().st_size, video.movie
+    target = place(whole, folder, stem, video.ending)
+    return Saved(str(target), size, digest, movie.seconds, movie.width, movie.height, video.remark)
 
 
 def place(partial: Path, folder: Path, stem: str, ending: str) -> Path:

@@ -120,6 +120,8 @@ def _insert(
         "quality": intent.quality,
         "estimate": intent.estimate,
         "take": intent.take,
+        "parent": intent.parent,
+        "part": intent.part,
         "image": json.dumps(asdict(intent.image)) if intent.image else None,
     }
     columns, marks = ", ".join(values), ", ".join("?" for _ in values)

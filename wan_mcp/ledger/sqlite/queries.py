@@ -165,8 +165,9 @@ def record_beside(database: sqlite3.Connection, number: int, task: Task, now: fl
         return
     entry = _record_paid_task(database, row["owner"], task, now)
     database.execute(
-        "UPDATE entries SET beside = ?, (prompt, duration, quality, estimate, take) ="
-        " (SELECT prompt, duration, quality, estimate, take FROM entries WHERE number = ?) WHERE number = ?",
+        "UPDATE entries SET beside = ?, (prompt, duration, quality, estimate, take, parent, part) = (SELECT"
+        " prompt, duration, quality, estimate, take, parent, part FROM entries WHERE number = ?)"
+        " WHERE number = ?",
         (number, number, entry.number),
     )
 

@@ -42,6 +42,8 @@ def entry_of(row: sqlite3.Row) -> Entry:
         known_at=row["known_at"],
         completed_at=row["completed_at"],
         saved=_readable(row, "saved", lambda text: Saved(**json.loads(text))),
+        parent=row["parent"],
+        part=row["part"],
     )
 
 

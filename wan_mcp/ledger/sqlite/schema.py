@@ -110,6 +110,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX entries_taken ON entries (task_id) WHERE idempotency_key IS NOT NULL",
         "CREATE TABLE gateways (address TEXT PRIMARY KEY, key_use TEXT NOT NULL)",
     ),
+    (
+        # The task whose last frame is the picture, and which place that gives the video in their chain.
+        "ALTER TABLE entries ADD COLUMN parent TEXT",
+        "ALTER TABLE entries ADD COLUMN part INTEGER NOT NULL DEFAULT 1",
+    ),
 )
 VERSION = len(STEPS)
 

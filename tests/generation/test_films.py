@@ -1,0 +1,306 @@
+"""Looking at a task's video, and joining several: what a client sees, and what is left on the disk."""
+
+import base64
+import errno
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import anyio
+import av
+import pytest
+from mcp import Client
+from mcp.types import ImageContent, ResourceLink, TextContent
+from PIL import Image
+
+from tests.calls import ADDRESS, ERAS, answer, call, text
+from tests.world import World
+from wan_mcp.errors import StillUnderWay
+from wan_mcp.generation import joining
+from wan_mcp.sandbox import Fault
+from wan_mcp.sandbox.render import render
+from wan_mcp.videos.join import Joined, Stopped, join
+
+pytestmark = pytest.mark.anyio
+
+DAY = 24 * 3600
+Progress = Callable[[float], None]
+
+
+def one_second(picture: bytes, seconds: int, quality: str) -> bytes:
+    """A real video, shorter than it says."""
+    return render(picture, 1, quality)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, seconds=60, render=one_second)
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[Client]:
+    async with world.client() as client:
+        yield client
+
+
+async def made(client: Client, prompt: str = "The cat yawns.", **arguments: Any) -> str:
+    """The id of a task that is completed."""
+    given = {"prompt": prompt, "image_urls": [ADDRESS], "quality": "480p", **arguments}
+    asked = await answer(client, "generate_video", **given)
+    await anyio.sleep(100)
+    assert (await answer(client, "get_task", task_id=asked["id"]))["status"] == "completed"
+    return str(asked["id"])
+
+
+def left(world: World) -> list[str]:
+    """The names of all files in the videos' folder."""
+    folder = Path(world.environ["WAN_MCP_OUTPUT_DIR"])
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def frames(path: Path | str) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@ERAS
+async def test_a_model_sees_its_video_and_what_to_do_next(world: World, mode: str) -> None:
+    """A picture, its times in words, and no structured content, which some clients would show instead."""
+    async with world.client(mode) as client:
+        task_id = await made(client)
+        before = len(world.records.paid)
+        result = await call(client, "preview_video", task_id=task_id, frames=3)
+    image, words = result.content
+    assert isinstance(image, ImageContent)
+    assert isinstance(words, TextContent)
+    assert (image.mime_type, result.structured_content) == ("image/jpeg", None)
+    content = base64.b64decode(image.data)
+    assert len(content) <= 100_000
+    assert Image.open(BytesIO(content)).format == "JPEG"
+    assert f"Frames of the video of {task_id}, at 0.0, 0.5, 1.0 s." in words.text
+    assert '"The cat yawns."' in words.text
+    assert "take: 2" in words.text
+    assert "about 12.75 credits ($0.19): ask the user first. Nothing was charged." in words.text
+    assert (len(world.records.paid), left(world)) == (before, [])
+
+
+async def test_a_preview_names_the_saved_file(world: World, client: Client) -> None:
+    """It is read there, also when the link is dead and the API has forgotten the task."""
+    task_id = await made(client)
+    saved = (await answer(client, "save_video", task_id=task_id))["saved_to"]
+    await anyio.sleep(10 * DAY)
+    result = await call(client, "preview_video", task_id=task_id)
+    assert f"the video is saved at {saved}" in text(result)
+
+
+async def test_what_cannot_be_looked_at_is_said_in_words(world: World, client: Client) -> None:
+    """A task that runs, and one whose video is gone."""
+    running = (await answer(client, "generate_video", prompt="go", image_urls=[ADDRESS]))["id"]
+    result = await call(client, "preview_video", task_id=running)
+    assert result.is_error
+    assert "There is no video yet: the task is pending." in text(result)
+    await anyio.sleep(2 * DAY)
+    result = await call(client, "preview_video", task_id=running)
+    assert result.is_error
+    assert "The video is gone" in text(result)
+
+
+@ERAS
+async def test_videos_become_one_film(world: World, mode: str) -> None:
+    """In the order that was asked for, one of them twice; free, and named after the first prompt."""
+    async with world.client(mode) as client:
+        first, second = await made(client), await made(client, prompt="The cat sleeps.")
+        paid = len(world.records.paid)
+        result = await call(client, "join_videos", task_ids=[first, second, first])
+    film = result.structured_content
+    assert film is not None
+    path = Path(world.environ["WAN_MCP_OUTPUT_DIR"]) / "the-cat-yawns-joined.mp4"
+    assert film["saved_to"] == str(path)
+    assert (film["parts"], film["lossless"]) == ([first, second, first], True)
+    assert film["file"]["seconds"] == pytest.approx(3, abs=0.1)
+    assert film["file"]["bytes"] == path.stat().st_size
+    assert film["next"] == f"Tell the user: the film is saved at {path}. Nothing was charged."
+    assert text(result).startswith("Joined 3 videos, as they are.\nFile: ")
+    assert text(result).endswith(film["next"])
+    assert [block.uri for block in result.content if isinstance(block, ResourceLink)] == [path.as_uri()]
+    assert frames(path) == 72
+    assert (len(world.records.paid), left(world)) == (paid, [path.name])
+
+
+async def test_different_videos_take_the_size_of_the_first(world: World, client: Client) -> None:
+    """And the answer says that they were encoded anew."""
+    small, large = await made(client), await made(client, quality="720p")
+    result = await call(client, "join_videos", task_ids=[small, large], filename="film")
+    film = result.structured_content
+    assert film is not None
+    assert (film["lossless"], film["file"]["width"], film["file"]["height"]) == (False, 740, 554)
+    assert "encoded anew, since they differ" in text(result)
+    assert left(world) == ["film.mp4"]
+
+
+async def test_a_part_without_a_video_is_named(world: World, client: Client) -> None:
+    """All of them at once, with what to do; nothing is joined, nothing left behind."""
+    first = await made(client)
+    running = (await answer(client, "generate_video", prompt="run", image_urls=[ADDRESS]))["id"]
+    world.sandbox.faults.add(Fault("submit", "fail", code="service_error"))
+    failed = (await answer(client, "generate_video", prompt="fail", image_urls=[ADDRESS]))["id"]
+    await anyio.sleep(20)
+    result = await call(client, "join_videos", task_ids=[first, running, failed])
+    assert result.is_error
+    assert text(result).startswith("Nothing was joined. ")
+    assert f"{running}: There is no video yet: the task is processing." in text(result)
+    assert f"Call wait_for_task with task_id {running} first." in text(result)
+    assert text(result).endswith("Nothing was charged.")
+    assert left(world) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["task-unified-1"], "task_ids must hold 2 to 20 entries, but there is one."),
+        ([f"task-unified-{number}" for number in range(21)], "2 to 20 entries, but there are 21."),
+        (["task-unified-1", "film.mp4"], "task_ids is not an Evolink task id"),
+        ([], "task_ids must hold 2 to 20 entries, but there are none."),
+    ],
+)
+async def test_wrong_lists_are_refused_in_words(client: Client, given: list[str], said: str) -> None:
+    """Before anything is read."""
+    result = await call(client, "join_videos", task_ids=given)
+    assert result.is_error
+    assert said in text(result)
+
+
+async def test_the_same_join_twice_at_once_makes_one_file(world: World, client: Client) -> None:
+    """Also with another process: the same parts make the same bytes, which are one file under one name."""
+    tasks = [await made(client), await made(client, prompt="b")]
+    paths: list[str] = []
+
+    async def once(client: Client) -> None:
+        paths.append((await answer(client, "join_videos", task_ids=tasks))["saved_to"])
+
+    async with world.client() as other, anyio.create_task_group() as group:
+        for asked in (client, client, other):
+            group.start_soon(once, asked)
+    assert len(paths) == 3
+    assert len(set(paths)) == 1
+    assert left(world) == [Path(paths[0]).name]
+
+
+class Held:
+    """A join that is begun, and goes on when the test says so, or ends when it is told to stop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.has_begun, self.may_go_on, self.has_ended = (threading.Event() for _ in range(3))
+        self.times = 0
+        monkeypatch.setattr(joining, "join_files", self.join)
+        make = joining.Joiner._make
+
+        def make_and_tell(*arguments: Any) -> Any:
+            try:
+                return make(*arguments)
+            finally:
+                self.has_ended.set()
+
+        monkeypatch.setattr(joining.Joiner, "_make", make_and_tell)
+        monkeypatch.setattr(joining, "HEARTBEAT", 0.01)
+
+    def join(
+        self, paths: Sequence[Path], target: Path, on_progress: Progress, is_stopped: Callable[[], bool]
+    ) -> Joined:
+        self.times += 1
+        target.write_bytes(b"the beginning of a film")
+        on_progress(0.4)
+        self.has_begun.set()
+        while not self.may_go_on.wait(0.01):
+            if is_stopped():
+                raise Stopped
+        return join(paths, target, on_progress, is_stopped)
+
+
+async def test_a_long_join_goes_on_and_is_told_to_an_equal_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is begun once, and a call that is cancelled does not end it."""
+    held = Held(monkeypatch)
+    shares: list[float] = []
+
+    async def on_share(share: float) -> None:
+        shares.append(share)
+
+    async with world.client() as client:
+        tasks = [await made(client), await made(client, prompt="b")]
+    async with world.service() as service:
+        with anyio.move_on_after(0.05):
+            await service.joiner.join(tasks, None, 60, on_share)
+        await anyio.to_thread.run_sync(held.has_begun.wait, 10)
+        with pytest.raises(StillUnderWay) as caught:
+            await service.joiner.join(tasks, None, 0.05, on_share)
+        assert caught.value.message == "The videos are still being joined: 40 % is done."
+        assert caught.value.next_step.startswith("Call join_videos with exactly the same arguments again")
+        held.may_go_on.set()
+        film = await service.joiner.join(tasks, None, 60, on_share)
+    assert (held.times, frames(film.saved.path)) == (1, 48)
+    assert shares[0] == 0
+    assert 0.4 in shares
+    assert left(world) == ["the-cat-yawns-joined.mp4"]
+
+
+async def test_a_server_that_stops_leaves_no_half_film(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that works on it is told to stop, and removes what it has written."""
+    held = Held(monkeypatch)
+
+    async def on_share(share: float) -> None:
+        """Nobody looks."""
+
+    async with world.client() as client:
+        tasks = [await made(client), await made(client, prompt="b")]
+    async with world.service() as service:
+        with pytest.raises(StillUnderWay):
+            await service.joiner.join(tasks, None, 0.05, on_share)
+        await anyio.to_thread.run_sync(held.has_begun.wait, 10)
+        assert len(left(world)) == 1
+    assert await anyio.to_thread.run_sync(held.has_ended.wait, 10)
+    assert left(world) == []
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt works."""
+
+    def full(paths: Sequence[Path], target: Path, *others: Any) -> Joined:
+        join(paths, target, *others)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with world.client() as client:
+        tasks = [await made(client), await made(client, prompt="b")]
+        with monkeypatch.context() as patched:
+            patched.setattr(joining, "join_files", full)
+            result = await call(client, "join_videos", task_ids=tasks)
+        assert result.is_error
+        assert "(the disk is full). Free some room" in text(result)
+        assert left(world) == []
+        assert (await answer(client, "join_videos", task_ids=tasks))["lossless"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "purpose"),
+    [
+        ("preview_video", {}, "A preview"),
+        ("join_videos", {"task_ids": ["task-unified-1", "task-unified-2"]}, "Joining videos"),
+        ("generate_video", {"prompt": "on", "image_urls": ["task-unified-1"]}, "Continuing a video"),
+    ],
+)
+async def test_where_pyav_is_missing_each_says_the_command(
+    world: World, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], purpose: str
+) -> None:
+    """Nothing is read, sent or charged."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    async with world.client() as client:
+        result = await call(client, tool, **arguments or {"task_id": "task-unified-1"})
+    assert result.is_error
+    assert f"{purpose} needs PyAV" in text(result)
+    assert "-m pip install av" in text(result)
+    assert text(result).endswith("Nothing was sent or charged.")
+    assert world.records.calls == []

@@ -1,0 +1,174 @@
+"""Joining the videos of several tasks into one file: in the background, and for as long as it takes."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import anyio
+import anyio.to_thread
+
+from wan_mcp.errors import InternalError, LedgerError, StillUnderWay, VideoError, WanError
+from wan_mcp.generation import outcomes
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.saving import VideoSaver
+from wan_mcp.ledger import OwnerLedger, Saved
+from wan_mcp.videos import filenames, files, formats, pyav
+from wan_mcp.videos.join import Joined
+from wan_mcp.videos.join import join as join_files
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT = 1.0
+"""Seconds between two notifications of a caller."""
+MAX_JOBS = 20
+"""Joins whose results are kept for callers that were told to ask again."""
+
+OnShare = Callable[[float], Awaitable[None]]
+"""Told how much of a film is done, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """A file in which the videos of several tasks follow one another."""
+
+    saved: Saved
+    task_ids: tuple[str, ...]
+    lossless: bool
+    """Whether the pictures were copied as they are, rather than encoded anew."""
+    remarks: tuple[str, ...]
+    """What is unusual about the parts, in sentences."""
+
+
+class _Job:
+    """One join under way."""
+
+    def __init__(self) -> None:
+        self.share = 0.0
+        self.film: Film | None = None
+        self.error: WanError | None = None
+        self.done = anyio.Event()
+        self.is_stopped = False
+        """Told to the thread, which cannot be cancelled."""
+
+    def progress(self, share: float) -> None:
+        self.share = share
+
+
+class Joiner:
+    """Joins the videos of one owner's tasks.
+
+    Args:
+        runtime: where the work runs.
+        saver: has the videos.
+        ledger: has the prompts, which name the file.
+    """
+
+    def __init__(self, runtime: Runtime, saver: VideoSaver, ledger: OwnerLedger) -> None:
+        self._runtime = runtime
+        self._folder = runtime.settings.output_dir
+        self._saver = saver
+        self._ledger = ledger
+        self._jobs: dict[tuple[str | None, ...], _Job] = {}
+        self._one_at_a_time = anyio.Lock()
+
+    async def join(
+        self, task_ids: Sequence[str], name: str | None, patience: float, on_share: OnShare
+    ) -> Film:
+        """Join the videos of tasks, in this order. Cancelling the call does not cancel the join.
+
+        Args:
+            task_ids: the tasks; one may be there several times.
+            name: what to call the file; None: after the prompt of the first.
+            patience: seconds after which the call is answered in any case.
+            on_share: told how far it is.
+
+        Raises:
+            StillUnderWay: when the time was up; an equal call goes on waiting.
+            SettingsError: when PyAV is not installed.
+            VideoError: when a part has no video, or the film cannot be made or written.
+        """
+        pyav.check_installed("Joining videos")
+        key = (name, *task_ids)
+        if key not in self._jobs:
+            if len(self._jobs) >= MAX_JOBS:
+                self._jobs = {key: job for key, job in self._jobs.items() if not job.done.is_set()}
+            job = self._jobs[key] = _Job()
+            self._runtime.run_until_exit(partial(self._run, job, tuple(task_ids), name))
+        job = self._jobs[key]
+        with anyio.move_on_after(patience):
+            while not job.done.is_set():
+                await on_share(job.share)
+                with anyio.move_on_after(HEARTBEAT):
+                    await job.done.wait()
+        if not job.done.is_set():
+            raise StillUnderWay(
+                f"The videos are still being joined: {100 * job.share:.0f} % is done.",
+                next_step="Call join_videos with exactly the same arguments again: it goes on meanwhile.",
+            )
+        self._jobs.pop(key, None)  # another caller may have been told before
+        if job.error is not None:
+            raise job.error.with_traceback(None)
+        if job.film is None:
+            raise outcomes.stopped(sent=False)
+        return job.film
+
+    async def _run(self, job: _Job, task_ids: tuple[str, ...], name: str | None) -> None:
+        try:
+            async with self._one_at_a_time:
+                job.film = await self._joined(job, task_ids, name)
+        except WanError as error:
+            job.error = error
+        except Exception:
+            logger.exception("joining videos failed unexpectedly")
+            job.error = InternalError()
+        finally:
+            job.is_stopped = True
+            job.done.set()
+
+    async def _joined(self, job: _Job, task_ids: tuple[str, ...], name: str | None) -> Film:
+        stem = filenames.safe_stem(name or await self._default_name(task_ids[0]))
+        # A thread that is given up may still have the files open.
+        with TemporaryDirectory(prefix="wan-mcp-", ignore_cleanup_errors=True) as folder:
+            paths = await self._parts(task_ids, Path(folder))
+            joined, saved = await anyio.to_thread.run_sync(
+                self._make, job, paths, stem, abandon_on_cancel=True
+            )
+        return Film(saved, task_ids, joined.lossless, joined.remarks)
+
+    async def _parts(self, task_ids: tuple[str, ...], folder: Path) -> list[Path]:
+        """The files of all parts; where some are missing, all of them are said."""
+        found: dict[str, Path] = {}
+        missing: list[WanError] = []
+        for task_id in dict.fromkeys(task_ids):
+            try:
+                found[task_id] = Path((await self._saver.at_hand(task_id, folder)).path)
+            except LedgerError:
+                raise
+            except WanError as error:
+                missing.append(VideoError(f"{task_id}: {error.message}", next_step=error.next_step))
+        if missing:
+            raise VideoError(
+                f"Nothing was joined. {' '.join(error.message for error in missing)}",
+                next_step=" ".join(dict.fromkeys(filter(None, (error.next_step for error in missing)))),
+            )
+        return [found[task_id] for task_id in task_ids]
+
+    def _make(self, job: _Job, paths: list[Path], stem: str) -> tuple[Joined, Saved]:
+        with files.disk_errors(self._folder):
+            files.prepare(self._folder)
+            partial = files.partial_path(self._folder)
+            try:
+                joined = join_files(paths, partial, job.progress, lambda: job.is_stopped)
+                with partial.open("rb") as file:
+                    video = formats.examine(file)
+                assert video is not None, "a film that was just written is whole"
+                return joined, files.keep(partial, video, self._folder, stem)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    async def _default_name(self, task_id: str) -> str:
+        entry = await self._ledger.find(task_id)
+        return f"{filenames.of_prompt(entry.prompt if entry else '') or task_id}-joined"

@@ -1,0 +1,56 @@
+"""The picture of a request: from a file, the web or data, or the last frame of a task's video."""
+
+import anyio
+
+from wan_mcp.errors import LedgerError, PictureError, PictureUnavailable, WanError
+from wan_mcp.generation.films import Films
+from wan_mcp.images import Picture, PictureLoader, sources
+from wan_mcp.images.names import unquoted
+from wan_mcp.ledger import OwnerLedger
+
+
+class RequestPictures:
+    """Opens the pictures of one owner's requests.
+
+    Args:
+        loader: opens those that are no task's.
+        films: takes the last frames of tasks' videos.
+        ledger: knows which place a task has in its chain.
+    """
+
+    def __init__(self, loader: PictureLoader, films: Films, ledger: OwnerLedger) -> None:
+        self._loader = loader
+        self._films = films
+        self._ledger = ledger
+
+    async def open(self, reference: str, patience: float) -> Picture:
+        """Make a picture that Evolink takes, within so many seconds.
+
+        Raises:
+            PictureUnavailable: when it cannot be read.
+            PictureError: when it cannot be made to fit.
+            AddressRefused: when it is at an address that must not be connected to.
+        """
+        kind = sources.kind(reference)
+        with anyio.move_on_after(patience):
+            if kind == "task":
+                return await self._last_frame(unquoted(reference))
+            return await self._loader.open(reference)
+        text = f"image_urls: the picture could not be read within {patience:g} seconds."
+        if kind == "task":
+            advice = f"Call save_video with task_id {unquoted(reference)}, then the same again."
+            raise PictureUnavailable(text, next_step=advice)
+        advice = "Give a smaller picture, or the path of a copy on this machine."
+        # A slow file may be another one by now; what is at a web address is the same by the address.
+        raise (PictureUnavailable if kind == "web" else PictureError)(text, next_step=advice)
+
+    async def _last_frame(self, task_id: str) -> Picture:
+        try:
+            entry = await self._ledger.find(task_id)
+            frame = await self._films.last_frame(task_id)
+        except LedgerError:
+            raise
+        except WanError as error:
+            text = f"image_urls: task {task_id} cannot be continued. {error.message}"
+            raise PictureUnavailable(text, next_step=error.next_step) from error
+        return await self._loader.of_last_frame(task_id, entry.part + 1 if entry else 2, frame)

@@ -1,0 +1,88 @@
+"""What a client sees of previews and joined films."""
+
+import base64
+from typing import Annotated
+
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
+from pydantic import BaseModel, Field
+
+from wan_mcp.evolink.prices import estimate_text
+from wan_mcp.generation.films import Preview
+from wan_mcp.generation.joining import Film
+from wan_mcp.generation.outcomes import MAX_TAKE
+from wan_mcp.ledger import Entry
+from wan_mcp.server.results import FileView, file_link, file_view
+
+FREE = "Nothing was charged."
+
+
+class FilmView(BaseModel):
+    """A film as ``join_videos`` answers it."""
+
+    saved_to: Annotated[str, Field(description="Path")]
+    file: FileView
+    parts: list[str]
+    """The tasks, in order."""
+    lossless: Annotated[bool, Field(description="Whether the pictures were copied, not encoded anew")]
+    remarks: list[str] | None = None
+    next: str
+    """What to do now."""
+
+
+def film_result(film: Film) -> CallToolResult:
+    """The answer of ``join_videos``."""
+    saved = film.saved
+    view = FilmView(
+        saved_to=saved.path,
+        file=file_view(saved),
+        parts=list(film.task_ids),
+        lossless=film.lossless,
+        remarks=list(film.remarks) or None,
+        next=f"Tell the user: the film is saved at {saved.path}. {FREE}",
+    )
+    how = (
+        "as they are"
+        if film.lossless
+        else "encoded anew, since they differ, at the size and rate of the first"
+    )
+    lines = [f"Joined {len(film.task_ids)} videos, {how}.", f"File: {view.file}", *film.remarks, view.next]
+    content: list[ContentBlock] = [TextContent(type="text", text="\n".join(lines)), file_link(saved.path)]
+    return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
+
+
+def preview_result(task_id: str, preview: Preview) -> CallToolResult:
+    """The answer of ``preview_video``. Some clients would show the model nothing but structured content."""
+    image = base64.b64encode(preview.sheet.content).decode()
+    return CallToolResult(
+        content=[
+            ImageContent(type="image", data=image, mime_type="image/jpeg"),
+            TextContent(type="text", text=_preview_text(task_id, preview)),
+        ]
+    )
+
+
+def _preview_text(task_id: str, preview: Preview) -> str:
+    sheet, entry = preview.sheet, preview.entry
+    moments = ", ".join(f"{time:.1f}" for time in sheet.times)
+    size, sound = f"{sheet.width}\u00d7{sheet.height}", "with sound" if sheet.has_sound else "without sound"
+    facts = f"{sheet.seconds:g} s, {size}, {sheet.rate:g} pictures a second, {sound}"
+    lines = [f"Frames of the video of {task_id}, at {moments} s. The video: {facts}."]
+    if entry is not None and entry.prompt:
+        lines.append(f'Compare them with the prompt: "{entry.prompt}"')
+    place = f"the video is saved at {entry.saved.path}" if entry and entry.saved else "the video is ready"
+    lines.append(f"If it is as wished, tell the user: {place}. {_not_as_wished(entry)} {FREE}")
+    return "\n".join(lines)
+
+
+def _not_as_wished(entry: Entry | None) -> str:
+    """What can be done about a video that is not as it was wished, and what that costs."""
+    if entry is None or not entry.is_request:
+        return "If not, say what differs."
+    said = (
+        "If not, say what differs. Where the words led to it, change those alone (one motion, one camera "
+        "move, what is to be seen instead of what is not) and request it again"
+    )
+    if entry.take < MAX_TAKE:
+        said += f"; where it is bad luck, request the same with take: {entry.take + 1}"
+    cost = estimate_text(entry.estimate, from_text=entry.from_text)
+    return f"{said}. Either costs about {cost}: ask the user first."

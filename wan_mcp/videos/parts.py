@@ -1,0 +1,137 @@
+"""The parts of a film: what each one is, and whether their packets can follow one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wan_mcp.videos.pictures import displayed_size, pixel_aspect
+from wan_mcp.videos.pyav import decoded, no_picture, opened, packets, pictures_of, sound_of
+from wan_mcp.videos.timing import Timing, rewind, timing_of
+
+if TYPE_CHECKING:
+    from av import Packet
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+_COPIED_PICTURES = ("h264", "hevc", "av1")
+_COPIED_SOUND = ("aac", "mp3", "opus")
+"""What players play in an MP4 file."""
+_SAME_RATE = Fraction(1, 100)
+"""How much the rates of parts may differ: a few pictures more or less do not change what the rate is."""
+_SAME_LENGTH = Fraction(1, 10)
+"""Seconds of a part that may be without sound where that is copied."""
+
+
+@dataclass
+class Part:
+    """A video that is open, with its place in the film."""
+
+    name: str
+    """By its number: "Part 2"."""
+    path: Path
+    container: InputContainer
+    pictures: VideoStream
+    sound: AudioStream | None
+    timing: Timing
+    size: tuple[int, int]
+    """Width and height as displayed."""
+    rotation: int
+    is_damaged: bool = field(default=False)
+
+    def note_damage(self) -> None:
+        self.is_damaged = True
+
+    def packets(self, *, to_decode: bool) -> Iterator[Packet[Any]]:
+        """All packets of its pictures and its sound, from the first one.
+
+        Args:
+            to_decode: whether they are to be decoded. Then the file is opened again, because after a seek
+                some decoders leave out the beginning of the sound.
+        """
+        if to_decode:
+            with opened(self.path, self.name) as container:
+                sound = None if self.sound is None else sound_of(container)
+                yield from self._packets(container, pictures_of(container, self.name), sound)
+        else:
+            rewind(self.container, self.pictures, self.timing)
+            yield from self._packets(self.container, self.pictures, self.sound)
+
+    def _packets(
+        self, container: InputContainer, pictures: VideoStream, sound: AudioStream | None
+    ) -> Iterator[Packet[Any]]:
+        streams = (pictures,) if sound is None else (pictures, sound)
+        return packets(container, *streams, on_damage=self.note_damage)
+
+
+def part_of(name: str, path: Path, container: InputContainer) -> Part:
+    """Find out what a part is.
+
+    Raises:
+        VideoError: when none of its pictures can be decoded.
+    """
+    stream, sound = pictures_of(container, name), sound_of(container)
+    timing = timing_of(container, stream, sound, name)
+    sound = None if timing.sound is None else sound
+    part = Part(name, path, container, stream, sound, timing, (0, 0), 0, timing.is_damaged)
+    for packet in part.packets(to_decode=False):
+        if packet.stream_index == stream.index:
+            for frame in decoded(packet, part.note_damage):
+                part.size = displayed_size(frame, pixel_aspect(stream))
+                part.rotation = frame.rotation
+                return part
+    raise no_picture(name)
+
+
+def have_same_pictures(parts: Sequence[Part]) -> bool:
+    """Whether the pictures of all parts can be copied into one MP4 file as they are."""
+    first = parts[0]
+    return all(
+        part.timing.is_orderly
+        and part.rotation == 0
+        and part.container.format.name.startswith("mov")
+        and part.pictures.codec_context.codec.canonical_name in _COPIED_PICTURES
+        and _pictures(part) == _pictures(first)
+        and abs(part.timing.rate / first.timing.rate - 1) <= _SAME_RATE
+        for part in parts
+    )
+
+
+def have_same_sound(parts: Sequence[Part]) -> bool:
+    """Whether the sound of all parts can be copied into one MP4 file as it is."""
+    return all(_is_full(part) and _sound(part) == _sound(parts[0]) for part in parts)
+
+
+def _is_full(part: Part) -> bool:
+    """Whether a part has sound that can be copied, from its first picture to its last."""
+    timing = part.timing
+    return (
+        part.sound is not None
+        and timing.sound is not None
+        and part.sound.codec_context.codec.canonical_name in _COPIED_SOUND
+        and timing.sound[0] <= timing.start + _SAME_LENGTH
+        and timing.sound[1] >= timing.end - _SAME_LENGTH
+    )
+
+
+def _pictures(part: Part) -> tuple[object, ...]:
+    """What must be the same for the packets of two parts to follow one another."""
+    context = part.pictures.codec_context
+    return (
+        context.codec.canonical_name,
+        context.width,
+        context.height,
+        context.pix_fmt,
+        context.extradata,
+        pixel_aspect(part.pictures),
+    )
+
+
+def _sound(part: Part) -> tuple[object, ...]:
+    assert part.sound is not None
+    context = part.sound.codec_context
+    return context.codec.canonical_name, context.sample_rate, context.layout.name, context.extradata
