@@ -3,6 +3,7 @@
 import itertools
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +46,26 @@ async def test_a_video_from_text_is_made_waited_for_saved_and_listed(world: Worl
     assert line["from_text"] is True
     assert world.records.uploads == 0
     assert len(world.records.paid) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.slow
+async def test_a_chain_can_begin_with_words(tmp_path: Path) -> None:
+    """The next part begins with the last frame of the video from text, and both are joined without loss."""
+    world = World(tmp_path, render=None, seconds=5)
+    async with world.client() as client:
+        first = await answer(client, TOOL, prompt=PROMPT, aspect_ratio="9:16", quality="480p")
+        for _ in range(3):
+            await answer(client, "wait_for_task", task_id=first["id"])
+        second = await answer(
+            client, "generate_video", **ARGUMENTS | {"image_urls": [first["id"]]}, quality="480p"
+        )
+        for _ in range(3):
+            await answer(client, "wait_for_task", task_id=second["id"])
+        film = await answer(client, "join_videos", task_ids=[first["id"], second["id"]])
+    assert (second["continues"], second["part"]) == (first["id"], 2)
+    assert (film["lossless"], film["file"]["width"], film["file"]["height"]) == (True, 480, 854)
+    assert [payment.task_id for payment in world.records.paid] == [first["id"], second["id"]]
 
 
 @pytest.mark.anyio
