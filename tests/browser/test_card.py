@@ -25,6 +25,7 @@ from tests.browser.states import (
     saved,
     working,
 )
+from wan_mcp.server.results import TaskView
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -735,6 +736,13 @@ async def test_each_question_is_asked_once(host: MakeHost) -> None:
 
 
 # Chains
+
+
+@pytest.mark.parametrize("result", [working(**part()), saved(**part()), failed(**part())])
+def test_the_server_has_the_fields_of_these_answers(result: dict[str, Any]) -> None:
+    """So that no test tries a card for a server that does not exist."""
+    view = result["structuredContent"]
+    assert TaskView.model_validate(view, strict=True).model_dump(exclude_none=True).items() >= view.items()
 
 
 @pytest.mark.parametrize(
