@@ -81,7 +81,10 @@ async def test_everything_in_order(world: World, tmp_path: Path) -> None:
     assert could_generate(findings)
     assert [(finding.mark, finding.text) for finding in findings[1:]] == [
         ("ok", "Installed: what is needed for HEIC pictures, as iPhones make them"),
-        ("ok", "Installed: what is needed for the sandbox and the demo, which make videos with PyAV"),
+        (
+            "ok",
+            "Installed: what is needed for joining videos, pictures of them, the sandbox and the demo, by PyAV",
+        ),
         ("ok", "EVOLINK_API_KEY is set: sk-…cdef"),
         (
             "ok",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_mcp.videos.pictures import displayed_size, pixel_aspect
 from wan_mcp.videos.pyav import decoded, no_picture, opened, packets, pictures_of, sound_of
-from wan_mcp.videos.timing import Timing, rewind, timing_of
+from wan_mcp.videos.timing import Timing, timing_of
 
 if TYPE_CHECKING:
     from av import Packet
@@ -43,6 +43,11 @@ class Part:
     rotation: int
     is_damaged: bool = field(default=False)
 
+    @property
+    def is_mp4(self) -> bool:
+        """Or MOV, which is of the same kind."""
+        return self.container.format.name.startswith("mov")
+
     def note_damage(self) -> None:
         self.is_damaged = True
 
@@ -50,15 +55,16 @@ class Part:
         """All packets of its pictures and its sound, from the first one.
 
         Args:
-            to_decode: whether they are to be decoded. Then the file is opened again, because after a seek
-                some decoders leave out the beginning of the sound.
+            to_decode: whether the sound is to be decoded. Then the file is opened again, because after a seek
+                some decoders leave out the beginning. So are files that cannot be moved to their first packet.
         """
-        if to_decode:
+        if to_decode or not self.is_mp4:
             with opened(self.path, self.name) as container:
                 sound = None if self.sound is None else sound_of(container)
                 yield from self._packets(container, pictures_of(container, self.name), sound)
         else:
-            rewind(self.container, self.pictures, self.timing)
+            start = round(self.timing.start / (self.pictures.time_base or 1))
+            self.container.seek(start, stream=self.pictures)
             yield from self._packets(self.container, self.pictures, self.sound)
 
     def _packets(
@@ -91,12 +97,14 @@ def have_same_pictures(parts: Sequence[Part]) -> bool:
     """Whether the pictures of all parts can be copied into one MP4 file as they are."""
     first = parts[0]
     return all(
-        part.timing.is_orderly
+        part.timing.is_constant
+        and part.timing.is_orderly
         and part.rotation == 0
-        and part.container.format.name.startswith("mov")
+        and part.is_mp4
         and part.pictures.codec_context.codec.canonical_name in _COPIED_PICTURES
         and _pictures(part) == _pictures(first)
         and abs(part.timing.rate / first.timing.rate - 1) <= _SAME_RATE
+        and _is_intact(part)
         for part in parts
     )
 
@@ -104,6 +112,20 @@ def have_same_pictures(parts: Sequence[Part]) -> bool:
 def have_same_sound(parts: Sequence[Part]) -> bool:
     """Whether the sound of all parts can be copied into one MP4 file as it is."""
     return all(_is_full(part) and _sound(part) == _sound(parts[0]) for part in parts)
+
+
+def _is_intact(part: Part) -> bool:
+    """Whether a decoder can read all packets. Browsers stop at the first one that they cannot read.
+
+    The decoder skips what the pictures show, so that this takes hardly any time.
+    """
+    context = part.pictures.codec_context
+    context.skip_frame = "ALL"
+    for packet in part.packets(to_decode=False):
+        if packet.stream_index == part.pictures.index:
+            decoded(packet, part.note_damage)
+    context.skip_frame = "DEFAULT"
+    return not part.is_damaged
 
 
 def _is_full(part: Part) -> bool:
