@@ -83,7 +83,7 @@ async def test_everything_in_order(world: World, tmp_path: Path) -> None:
         ("ok", "Installed: what is needed for HEIC pictures, as iPhones make them"),
         (
             "ok",
-            "Installed: what is needed for joining videos, pictures of them, the sandbox and the demo, by PyAV",
+            "Installed: what is needed for joining videos, pictures of them, the sandbox and the demo",
         ),
         ("ok", "EVOLINK_API_KEY is set: sk-…cdef"),
         (

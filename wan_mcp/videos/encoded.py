@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _RATES = tuple(map(Fraction, (24, 25, 30, 50, 60)))
 """Pictures a second of a film whose first part has no constant rate."""
 _MAX_RATE = 120
-_OPTIONS = {"preset": "veryfast", "crf": "17"}
+OPTIONS = {"preset": "veryfast", "crf": "17"}
 """What the eye cannot tell from the original, in less time than the preset of libx264 itself takes."""
 _LIMITED_RANGE = 1
 _TURNS = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}
@@ -39,7 +39,7 @@ class EncodedPictures:
         self._output = output
         self._rate = film_rate(first)
         self._size = first.size[0] // 2 * 2 or 2, first.size[1] // 2 * 2 or 2
-        self._stream = stream = output.add_stream("libx264", rate=self._rate, options=_OPTIONS)
+        self._stream = stream = output.add_stream("libx264", rate=self._rate, options=OPTIONS)
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
@@ -93,7 +93,7 @@ class _Fitting:
         self._kind = _kind(frame)
         width, height = displayed_size(frame, aspect)
         is_same = (width, height) == (frame.width, frame.height) == size and frame.format.name == "yuv420p"
-        has_colours = frame.colorspace == BT709 and frame.color_range == _LIMITED_RANGE
+        has_colours = matrix(frame) == "bt709" and not is_full_range(frame)
         self._graph = None if is_same and has_colours and not frame.rotation else _graph(frame, aspect, size)
 
     def takes(self, frame: VideoFrame) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wan_mcp.images.fitting import saved
 from wan_mcp.videos.pictures import image_of, pixel_aspect
-from wan_mcp.videos.pyav import decoded, no_picture, opened, packets, pictures_of, sound_of
+from wan_mcp.videos.pyav import decoded, no_picture, on_all_cores, opened, packets, pictures_of, sound_of
 from wan_mcp.videos.sheet import SIDE, drawn
 from wan_mcp.videos.timing import Timing, time_of, timing_of
 
@@ -42,7 +42,7 @@ def last_frame(path: Path) -> bytes:
     """
     for is_at_end in (True, False):
         with opened(path, _NAME) as container:
-            stream = pictures_of(container, _NAME)
+            stream = on_all_cores(pictures_of(container, _NAME))
             if is_at_end:
                 _seek_last_key_frame(container, stream)
             if frames := deque(good_frames(container, stream), maxlen=_LAST):
@@ -81,7 +81,7 @@ def contact_sheet(path: Path, count: int) -> Sheet:
     times: list[float] = []
     size = (0, 0)
     with opened(path, _NAME) as container:
-        stream = pictures_of(container, _NAME)
+        stream = on_all_cores(pictures_of(container, _NAME))
         for time, frame in _spread(good_frames(container, stream), timing, count):
             picture = image_of(frame, pixel_aspect(stream))
             size = picture.size
