@@ -3,7 +3,8 @@
 The last picture: beside decoding from the last key frame to the end, and the same PNG. A lossless join of
 twelve clips of 5 s: beside PyAV's plain loop that copies packets. An encoded join: beside a plain transcode
 of the same frames, with the same settings and with the preset of libx264 itself. Both take turns in one
-process; the medians are compared. Nothing here fails because something was slow: the aims stand beside the figures.
+process; the medians are compared. Nothing here fails because something was slow: the aims stand beside the
+figures.
 """
 
 # ruff: noqa: T201  a benchmark prints its results

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_mcp.videos.parts import Part
 from wan_mcp.videos.pictures import BT709, displayed_size, is_full_range, matrix, pixel_aspect
-from wan_mcp.videos.pyav import decoded
+from wan_mcp.videos.pyav import decoded, no_picture
 from wan_mcp.videos.timing import time_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class EncodedPictures:
     def __init__(self, output: OutputContainer, first: Part) -> None:
         self._output = output
         self._rate = film_rate(first)
-        self._size = first.size[0] // 2 * 2 or 2, first.size[1] // 2 * 2 or 2
+        width, height = _displayed_size(first)
+        self._size = max(width // 2 * 2, 2), max(height // 2 * 2, 2)
         self._stream = stream = output.add_stream("libx264", rate=self._rate, options=OPTIONS)
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
@@ -65,6 +66,8 @@ class EncodedPictures:
             self._frame = frame
 
     def end(self) -> None:
+        if self._frame is None:
+            raise no_picture(self._part.name)
         self._show(until=self._stop)
         self._frame = None
 
@@ -84,6 +87,14 @@ class EncodedPictures:
             fitted.pts = place
             self._output.mux(self._stream.encode(fitted))
         self._next = until
+
+
+def _displayed_size(part: Part) -> tuple[int, int]:
+    for packet in part.packets(to_decode=True):
+        if packet.stream_index == part.pictures.index:
+            for frame in decoded(packet, part.note_damage):
+                return displayed_size(frame, pixel_aspect(part.pictures))
+    raise no_picture(part.name)
 
 
 class _Fitting:

@@ -8,19 +8,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wan_mcp.videos.pictures import displayed_size, pixel_aspect
-from wan_mcp.videos.pyav import decoded, no_picture, on_all_cores, opened, packets, pictures_of, sound_of
+from wan_mcp.videos import mp4
+from wan_mcp.videos.pictures import pixel_aspect
+from wan_mcp.videos.pyav import decoded, on_all_cores, opened, packets, pictures_of, sound_of
 from wan_mcp.videos.timing import Timing, timing_of
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
 _COPIED_PICTURES = ("h264", "hevc", "av1")
-_CHECKED = ("h264", "hevc")
-"""Codecs whose decoder can go through packets without decoding what they show."""
 _COPIED_SOUND = ("aac", "mp3", "opus")
 """What players play in an MP4 file."""
 _SAME_RATE = Fraction(1, 100)
@@ -40,9 +39,6 @@ class Part:
     pictures: VideoStream
     sound: AudioStream | None
     timing: Timing
-    size: tuple[int, int]
-    """Width and height as displayed."""
-    rotation: int
     is_damaged: bool = field(default=False)
 
     @property
@@ -57,7 +53,7 @@ class Part:
         """All packets of its pictures and its sound, from the first one.
 
         Args:
-            to_decode: whether all is to be decoded. Then the file is opened again, because after a seek some
+            to_decode: whether they are to be decoded. Then the file is opened again: after a seek, some
                 decoders leave out the beginning of the sound. So are files in which seeking is not exact.
         """
         if to_decode or not self.is_mp4:
@@ -81,40 +77,12 @@ def part_of(name: str, path: Path, container: InputContainer) -> Part:
     """Find out what a part is.
 
     Raises:
-        VideoError: when none of its pictures can be decoded.
+        VideoError: when it has no pictures.
     """
     stream, sound = pictures_of(container, name), sound_of(container)
     timing = timing_of(container, stream, sound, name)
     sound = None if timing.sound is None else sound
-    part = Part(name, path, container, stream, sound, timing, (0, 0), 0, timing.is_damaged)
-    is_checked = part.is_mp4 and stream.codec_context.codec.canonical_name in _CHECKED
-    first = (_first_frame(part, is_checked=True) if is_checked else None) or _first_frame(part)
-    if first is None:
-        raise no_picture(name)
-    part.size, part.rotation = displayed_size(first, pixel_aspect(stream)), first.rotation
-    return part
-
-
-def _first_frame(part: Part, *, is_checked: bool = False) -> VideoFrame | None:
-    """The first frame that can be decoded.
-
-    Args:
-        part: the part, which is noted as damaged where it is.
-        is_checked: whether a decoder goes through all packets for damage. After the first one it skips what
-            they show, so that this takes hardly any time.
-    """
-    context = part.pictures.codec_context
-    first: VideoFrame | None = None
-    for packet in part.packets(to_decode=False):
-        if packet.stream_index == part.pictures.index:
-            frames = decoded(packet, part.note_damage)
-            first = first or next(iter(frames), None)
-            if is_checked:
-                context.skip_frame = "ALL"
-            elif first:
-                break
-    context.skip_frame = "DEFAULT"
-    return first
+    return Part(name, path, container, stream, sound, timing, timing.is_damaged)
 
 
 def have_same_pictures(parts: Sequence[Part]) -> bool:
@@ -124,14 +92,14 @@ def have_same_pictures(parts: Sequence[Part]) -> bool:
     """
     first = parts[0]
     return all(
-        not part.is_damaged
-        and part.timing.is_constant
+        part.timing.is_constant
         and part.timing.is_orderly
-        and part.rotation == 0
         and part.is_mp4
         and part.pictures.codec_context.codec.canonical_name in _COPIED_PICTURES
         and _pictures(part) == _pictures(first)
         and abs(part.timing.rate / first.timing.rate - 1) <= _SAME_RATE
+        and not _is_turned(part)
+        and _is_intact(part)
         for part in parts
     )
 
@@ -139,6 +107,24 @@ def have_same_pictures(parts: Sequence[Part]) -> bool:
 def have_same_sound(parts: Sequence[Part]) -> bool:
     """Whether the sound of all parts can be copied into one MP4 file as it is."""
     return all(_is_full(part) and _sound(part) == _sound(parts[0]) for part in parts)
+
+
+def _is_turned(part: Part) -> bool:
+    with part.path.open("rb") as file:
+        return mp4.read(file).is_turned
+
+
+def _is_intact(part: Part) -> bool:
+    """Whether a decoder can read all packets.
+
+    It skips what they show, so that this takes hardly any time.
+    """
+    context = part.pictures.codec_context
+    context.skip_frame = "ALL"
+    for packet in part.packets(to_decode=False):
+        if packet.stream_index == part.pictures.index:
+            decoded(packet, part.note_damage)
+    return not part.is_damaged
 
 
 def _is_full(part: Part) -> bool:
