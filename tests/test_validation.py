@@ -108,11 +108,11 @@ def test_a_bad_argument_is_refused_in_plain_words(given: dict[str, Any], words: 
 
 @pytest.mark.parametrize("given", [None, [], "", "  ", [""], ["  "], [None], "[]", '[""]'], ids=repr)
 def test_without_a_picture_the_refusal_says_what_can_be_done_instead(given: Any) -> None:
-    """Missing, null and empty in every form: text alone makes no video here."""
+    """Missing, null and empty in every form: another tool makes videos from text alone."""
     assert refusal(image_urls=given) == (
-        "generate_video was not called, because its arguments are wrong. image_urls is required: this server "
-        "makes videos from a picture, not from text alone. Ask the user for one (a path on this machine, or "
-        "a web address), or make one with another tool first."
+        "generate_video was not called, because its arguments are wrong. image_urls is required: this makes "
+        "videos from a picture; generate_video_from_text makes them from text alone. For a picture, ask the "
+        "user (a path on this machine, or a web address), or make one with another tool."
     )
 
 

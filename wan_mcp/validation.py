@@ -7,7 +7,7 @@ follows from one pydantic model: the schema, the checks, and the words for what 
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -24,11 +24,16 @@ RENAMED = {"new_take": "take: 2"}
 """Arguments that agents may remember from versions before the first release, and what takes their place."""
 NEEDED = {
     "image_urls": (
-        "this server makes videos from a picture, not from text alone. Ask the user for one (a path on this "
-        "machine, or a web address), or make one with another tool first."
+        "this makes videos from a picture; generate_video_from_text makes them from text alone. For a "
+        "picture, ask the user (a path on this machine, or a web address), or make one with another tool."
     )
 }
 """What to say of a required argument without which there is nothing to be made."""
+ELSEWHERE = {
+    "image_urls": "A video from a picture is made by generate_video.",
+    "aspect_ratio": "The picture decides its video's shape; generate_video_from_text takes aspect_ratio.",
+}
+"""What to say of an argument that only another tool has."""
 _INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?\Z")
 _TYPES = {
     "string": "text",
@@ -57,10 +62,12 @@ def parse(name: str, model: type[Arguments], schema: dict[str, Any], given: dict
         key: _corrected(value, properties.get(key, {})) for key, value in given.items() if value is not None
     }
     for key in NEEDED.keys() & corrected.keys():
-        if corrected[key] in ([], [""]):
+        if corrected[key] in ("", [], [""]):
             del corrected[key]
     unknown = {key: _meant(key, list(properties)) for key in corrected if key not in properties}
     problems = [_unknown(name, unknown, list(properties))] if unknown else []
+    elsewhere = {_meant(key, list(ELSEWHERE)) for key in unknown}
+    problems += [said for key, said in ELSEWHERE.items() if key in elsewhere - properties.keys()]
     known = {key: value for key, value in corrected.items() if key in properties}
     try:
         parsed = model.model_validate(known)
@@ -151,13 +158,13 @@ def _unknown(tool: str, unknown: Mapping[str, str], known: list[str]) -> str:
     if len(names) > MAX_UNKNOWN:
         names = [*names[:MAX_UNKNOWN], f"{len(names) - MAX_UNKNOWN} more"]
     are = "is not an argument" if len(names) == 1 else "are not arguments"
-    said = f"{_listed(names, 'and')} {are} of {tool}"
+    said = f"{listed(names, 'and')} {are} of {tool}"
     hints = list(dict.fromkeys(filter(None, unknown.values())))
     if hints:
-        said += f"; did you mean {_listed(hints, 'or')}?"
+        said += f"; did you mean {listed(hints, 'or')}?"
     if all(unknown.values()):
         return said
-    return f"{said}{' Its' if hints else '; its'} arguments are {_listed(known, 'and')}."
+    return f"{said}{' Its' if hints else '; its'} arguments are {listed(known, 'and')}."
 
 
 def _problem(detail: Any, spec: dict[str, Any], given: Mapping[str, Any]) -> str:
@@ -173,11 +180,11 @@ def _problem(detail: Any, spec: dict[str, Any], given: Mapping[str, Any]) -> str
         return f"must hold {_wanted(spec)}, but there {_there_are(len(value or ()))}."
     if kind.startswith(("greater_than", "less_than")):
         bounds = [f"{words} {spec[key]:g}" for key, words in _BOUNDS.items() if key in spec]
-        return f"must be {_listed(bounds, 'and')}{_got(value)}."
+        return f"must be {listed(bounds, 'and')}{_got(value)}."
     if len(detail["loc"]) > 1:
         return f"must hold nothing but {_TYPES.get(spec['items'].get('type'), 'valid entries')}."
     if "enum" in spec:
-        return f"must be {_listed([str(choice) for choice in spec['enum']], 'or')}{_got(value)}."
+        return f"must be {listed([str(choice) for choice in spec['enum']], 'or')}{_got(value)}."
     return f"must be {_TYPES.get(spec.get('type', ''), 'valid')}."
 
 
@@ -202,7 +209,8 @@ def _got(value: Any) -> str:
     return f", not {value}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
-def _listed(words: list[str], last: str) -> str:
+def listed(words: Sequence[str], last: str) -> str:
+    """Words as a list in a sentence, with ``and`` or ``or`` before the last one."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 

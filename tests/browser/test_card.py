@@ -25,6 +25,7 @@ from tests.browser.states import (
     saved,
     working,
 )
+from wan_mcp.server.results import TaskView
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -90,7 +91,7 @@ async def test_the_poster_is_drawn_without_any_address(host: MakeHost) -> None:
 async def test_percentages_never_fall_and_the_time_left_does_not_jump(host: MakeHost) -> None:
     """Small corrections upwards are not shown; large ones are."""
     async with host() as at:
-        later = [working(30, left=75), working(55, left=60), working(60, left=600)]
+        later = [working(30, left=75), working(55, left=60), working(60, left=600, next_read=300)]
         await at.script(READS, *map(answer, later))
         await at.begin(working(50, left=80))
         await at.passes(11)
@@ -99,7 +100,7 @@ async def test_percentages_never_fall_and_the_time_left_does_not_jump(host: Make
         await at.shows("55 %", "About 60 s left.")
         await at.passes(11)
         await at.shows("60 %", "About 10 min left.")
-        await at.passes(300)
+        await at.passes(301)
         await at.shows("About 10 min left.")
 
 
@@ -735,6 +736,13 @@ async def test_each_question_is_asked_once(host: MakeHost) -> None:
 
 
 # Chains
+
+
+@pytest.mark.parametrize("result", [working(**part()), saved(**part()), failed(**part())])
+def test_the_server_has_the_fields_of_these_answers(result: dict[str, Any]) -> None:
+    """So that no test tries a card for a server that does not exist."""
+    view = result["structuredContent"]
+    assert TaskView.model_validate(view, strict=True).model_dump(exclude_none=True).items() >= view.items()
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from mcp import Client
 
 from tests.browser.browser import browsing
+from tests.calls import answer
 from tests.clients.programs import program, started
 from tests.clients.scene import Scene, scene
 from wan_mcp.sandbox.results import render_video
+from wan_mcp.server.app import create_server
+from wan_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.async_api import FrameLocator, Page
@@ -105,3 +109,19 @@ async def test_the_save_button_works_in_the_inspector(tmp_path: Path) -> None:
         await card.get_by_role("button", name="Save").click()
         await card.get_by_text(str(at.saved)).wait_for()
         assert at.saved.is_file()
+
+
+async def test_a_part_is_shown_as_one_in_the_inspector(tmp_path: Path) -> None:
+    """Its picture is the last frame of the video that it continues."""
+    async with scene(tmp_path, render_video) as at:
+        async with Client(create_server(Settings.load(at.server["env"]))) as client:
+            first = (await answer(client, "generate_video", **at.request))["id"]
+            await answer(client, "wait_for_task", task_id=first)
+        async with inspector(at) as page:
+            card = await open_card(page, {"prompt": "The sun comes up.", "image_urls": [first]})
+            await card.get_by_text(f"Part 2, continues {first}").wait_for()
+            await card.get_by_role("heading", name="The video is ready").wait_for(timeout=60_000)
+            (frame,) = [frame for frame in page.frames if await frame.locator("#poster").count()]
+            await frame.wait_for_function(f"() => {VIDEO}?.readyState > 1")
+            await frame.wait_for_function("() => !document.getElementById('poster').hidden")
+    assert len(at.sandbox.records.paid) == 2

@@ -128,6 +128,41 @@ def test_a_bad_request_is_refused_on_the_command_line(tmp_path: Path) -> None:
     assert "prompt must not be empty" in result.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["A cat yawns."], "Give IMAGE and PROMPT, or --text and PROMPT alone, each in quotation marks."),
+        ([], "Give IMAGE and PROMPT, or --text and PROMPT alone"),
+        (["cat.png", "A", "cat"], "Give IMAGE and PROMPT, or --text and PROMPT alone"),
+        (["--text", "cat.png", "A cat yawns."], "Give IMAGE and PROMPT, or --text and PROMPT alone"),
+        (["--text"], "Give IMAGE and PROMPT, or --text and PROMPT alone"),
+        (
+            ["cat.png", "A cat yawns.", "--aspect-ratio", "1:1"],
+            "--aspect-ratio is for --text: otherwise the picture decides the shape.",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments: list[str], said: str) -> None:
+    """Before anything else is looked at."""
+    result = run("generate", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--aspect-ratio", "16/9"], "aspect_ratio must be 16:9, 9:16, 1:1, 4:3 or 3:4."),
+        (["--aspect-ratio", "3:4", "--quality", "480p"], "aspect_ratio 3:4 is not available at 480p: take"),
+    ],
+)
+def test_a_shape_that_there_is_not_is_refused(options: list[str], said: str) -> None:
+    """As the tool refuses it, and nothing is sent."""
+    result = run("generate", "--text", "A cat yawns.", *options, EVOLINK_API_KEY=KEY)
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize("seconds", ["-1", "0", "1e9", "soon"])
 def test_a_duration_that_is_none_is_refused(seconds: str) -> None:
     """An imitated generation takes a time above zero."""
@@ -194,7 +229,7 @@ class TestOverRealSockets:
     async def test_a_picture_becomes_a_video_file(self, tmp_path: Path) -> None:
         """Asked for, waited for, and saved under the name that was given."""
         (tmp_path / "cat.png").write_bytes(picture())
-        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", "10", "480p", 1)
+        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", duration="10", quality="480p")
         with anyio.fail_after(30):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render)) as url:
                 saved = await generate(self.settings(url, tmp_path), request, tmp_path / "cat.mp4")
@@ -205,7 +240,7 @@ class TestOverRealSockets:
         """In whatever folder it is; the folders are for what a model asks for."""
         (tmp_path / "else").mkdir()
         (tmp_path / "else" / "Cat.png").write_bytes(picture())
-        request = request_of(f"file:{tmp_path}/else/cat.png", "The cat yawns.", None, None, 1)
+        request = request_of(f"file:{tmp_path}/else/cat.png", "The cat yawns.")
         with anyio.fail_after(30):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render)) as url:
                 settings = self.settings(url, tmp_path).model_copy(
@@ -216,7 +251,7 @@ class TestOverRealSockets:
     async def test_a_failed_generation_is_an_error_here(self, tmp_path: Path) -> None:
         """The reason is said, and that it was not charged."""
         (tmp_path / "cat.png").write_bytes(picture())
-        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", None, None, 1)
+        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.")
         faults = [Fault("submit", "fail", code="content_policy_violation")]
         with anyio.fail_after(30):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render, faults=faults)) as url:
@@ -232,7 +267,7 @@ class TestOverRealSockets:
     ) -> None:
         """The advice is for a person at a terminal, not for a model with tools."""
         (tmp_path / "cat.png").write_bytes(picture())
-        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.", None, None, 1)
+        request = request_of(str(tmp_path / "cat.png"), "The cat yawns.")
         faults = [Fault("result", "html", None)]
         with anyio.fail_after(60):
             async with running(Sandbox(seconds=0.2, key=KEY, render=render, faults=faults)) as url:

@@ -83,7 +83,7 @@ async def test_everything_in_order(world: World, tmp_path: Path) -> None:
         ("ok", "Installed: what is needed for HEIC pictures, as iPhones make them"),
         (
             "ok",
-            "Installed: what is needed for continuing, joining and previewing videos, the sandbox and the demo",
+            "Installed: what is needed for continuing, joining and previewing videos, and for the sandbox",
         ),
         ("ok", "EVOLINK_API_KEY is set: sk-…cdef"),
         (

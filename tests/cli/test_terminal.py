@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx2
 import pytest
 
@@ -74,6 +75,23 @@ def test_the_sandbox_makes_a_video_without_a_question(columns: int, folder: Path
     assert "100% Saving the video" in terminal.text
     assert "".join(terminal.lines).endswith(str(folder / "a.mp4"))
     assert (folder / "a.mp4").exists()
+
+
+def test_a_video_from_text_needs_no_picture(columns: int, folder: Path, api: dict[str, str]) -> None:
+    """The price is said to be a guess before it is paid, and the list says where the video is from."""
+    arguments = ("--text", PROMPT, "--aspect-ratio", "9:16", "--output", "a.mp4")
+    terminal = Terminal(columns, "generate", *arguments, folder=folder, **api)
+    terminal.until("Make it? [y/N]:")
+    assert f"{PRICE} (a guess: only the price of videos from pictures is known). Make it?" in terminal.text
+    terminal.type("y\r")
+    assert terminal.end() == 0
+    assert posts(api) == ["/v1/videos/generations"]
+    with av.open(str(folder / "a.mp4")) as video:
+        stream = video.streams.video[0]
+        assert (stream.width, stream.height) == (720, 1280)
+    listed = Terminal(columns, "tasks", folder=folder, **api)
+    assert listed.end() == 0
+    assert f'"{PROMPT}" from text' in listed.text
 
 
 def test_the_sandbox_ends_with_the_program(columns: int, folder: Path) -> None:

@@ -190,9 +190,21 @@ TEXT_EVENTS: dict[str, tuple[Event, list[tuple[int, str]]]] = {
     },
     "foreign task": (foreign, [(1, TOLD)] * 6),
 }
+
+
+async def ask_by_turns(service: VideoService, prompt: str, **arguments: Any) -> TaskSnapshot:
+    """Cat 1 is made from text, any other from a picture."""
+    return await (generate_from_text if prompt == "Cat 1." else generate)(service, prompt, **arguments)
+
+
+BOTH_EVENTS: dict[str, tuple[Event, list[tuple[int, str]]]] = {
+    # Requests of different models are no rivals.
+    "one of each": (parallel(2), [(2, TOLD), (2, FOUND), (2, TOLD), (2, FOUND), (2, FOUND), (4, TOLD)]),
+}
+KINDS = (("", generate, EVENTS), ("text: ", generate_from_text, TEXT_EVENTS), ("", ask_by_turns, BOTH_EVENTS))
 CASES = [
     pytest.param(ask, event, name, charged, said, id=f"{kind}{title}-{name}")
-    for kind, ask, events in (("", generate, EVENTS), ("text: ", generate_from_text, TEXT_EVENTS))
+    for kind, ask, events in KINDS
     for title, (event, cells) in events.items()
     for name, (charged, said) in zip(GATEWAYS, cells, strict=True)
 ]

@@ -149,7 +149,7 @@ async def test_the_command_waits_for_a_new_task_and_gives_up_an_unknown_one(
     """It says so, and does not read again and again."""
     monkeypatch.setattr(command, "Runtime", world.runtime)
     world.sandbox.faults.add(Fault("task", "status", times=times, status=404))
-    request = command.request_of(ADDRESS, "The cat yawns.", None, None, 1)
+    request = command.request_of(ADDRESS, "The cat yawns.")
     settings = Settings.load(world.environ)
     if times is None:
         with pytest.raises(NotFound, match="404"):

@@ -136,7 +136,7 @@ async def test_a_list_that_tells_no_models_does_not_tell_the_two_apart(blind: Wo
     assert len(blind.records.paid) == 1
 
 
-@pytest.mark.parametrize("damaged", ["{", "[]"])
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"model": "another"}', '{"model": ["another"]}'])
 async def test_a_request_whose_record_is_damaged_is_searched_for_and_not_sent(
     blind: World, damaged: str
 ) -> None:

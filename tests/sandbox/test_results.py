@@ -171,6 +171,40 @@ async def test_the_video_is_a_playable_film_of_the_picture(
     assert 0 < _difference(frames[60], frames[61]) < _difference(frames[-1], frames[0])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ({}, (854, 480)),
+        ({"aspect_ratio": "9:16"}, (480, 854)),
+        ({"aspect_ratio": "1:1"}, (640, 640)),
+        ({"aspect_ratio": "4:3", "quality": "720p"}, (1108, 832)),
+        ({"aspect_ratio": "16:9", "quality": "720p"}, (1280, 720)),
+    ],
+)
+async def test_a_video_from_text_has_the_shape_that_was_asked_for(
+    connect: Connect,
+    make_sandbox: MakeSandbox,
+    text_order: dict[str, Any],
+    clock: Any,
+    shape: dict[str, str],
+    size: tuple[int, int],
+) -> None:
+    """Something is drawn, and it moves."""
+    av = pytest.importorskip("av")
+    client = connect(make_sandbox(render=None))
+    task = (await client.post(SUBMIT, json=text_order | {"quality": "480p"} | shape)).json()
+    clock.advance(10)
+
+    content = (await client.get(f"/results/{task['id']}.mp4")).content
+
+    with av.open(BytesIO(content)) as container:
+        frames = [frame.to_image() for frame in container.decode(video=0)]
+    assert (len(frames), frames[0].size) == (120, size)
+    assert max(ImageStat.Stat(frames[0]).stddev) > 20
+    assert _difference(frames[-1], frames[0]) > 3
+
+
 def _scene() -> Image.Image:
     """Something with colours, edges and gradients."""
     red = Image.linear_gradient("L").resize((900, 600))

@@ -21,12 +21,13 @@ def client(mode: str, **environ: str) -> Client:
 
 
 @ERAS
-async def test_only_the_tool_that_starts_a_video_has_a_card(mode: str) -> None:
+async def test_only_the_tools_that_start_a_video_have_a_card(mode: str) -> None:
     """If a wait had one, every wait would add a card."""
     async with client(mode) as connected:
         tools = (await connected.list_tools()).tools
     assert {tool.name: tool.meta for tool in tools if tool.meta} == {
-        "generate_video": {"ui": {"resourceUri": card.PLAYER}, "ui/resourceUri": card.PLAYER}
+        name: {"ui": {"resourceUri": card.PLAYER}, "ui/resourceUri": card.PLAYER}
+        for name in ("generate_video", "generate_video_from_text")
     }
 
 

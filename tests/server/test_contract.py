@@ -22,7 +22,7 @@ ERAS = ("auto", "legacy")
 READING = 7000
 """Bytes of names, descriptions and input schemas that a model has to read, at most."""
 WHOLE = 20_000
-"""Bytes of the whole list of tools, at most: a video can be started by two of them, with the same answer."""
+"""Bytes of the whole list of tools, at most: with the output schemas, which models do not read."""
 PLAIN = {
     *("type", "properties", "required", "additionalProperties", "description", "enum", "items"),
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),

@@ -85,6 +85,7 @@ async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path)
     assert facts == found | {
         "number": 1,
         "missing": None,
+        "from_text": None,
         "continues": None,
         "part": None,
         "progress": None,

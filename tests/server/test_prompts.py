@@ -8,7 +8,7 @@ from mcp.types import INVALID_PARAMS, TextContent
 
 from tests.calls import ERAS
 from tests.world import World
-from wan_mcp.evolink.prices import cost_text, estimate
+from wan_mcp.evolink.prices import TEXT_GUESSED, cost_text, estimate
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +84,7 @@ async def test_a_storyboard_says_how_to_make_the_parts(world: World) -> None:
     async with world.client() as client:
         plan = await prompt(client, "storyboard", idea=IDEA, image=IMAGE)
         guide = await prompt(client, "animate_image", idea=IDEA, image=IMAGE)
+        tools = {tool.name for tool in (await client.list_tools()).tools}
     steps = [
         IDEA,
         f"First picture: {IMAGE}",
@@ -99,6 +100,7 @@ async def test_a_storyboard_says_how_to_make_the_parts(world: World) -> None:
         "join_videos",
     ]
     assert sorted(steps, key=plan.index) == steps
+    assert set(re.findall(r"(?i:call|with) ([a-z]+_[a-z_]+)", plan)) <= tools
     assert "generate_video_from_text" not in plan
     assert "guess" not in plan
     assert advice(plan) == advice(guide)
@@ -112,7 +114,7 @@ async def test_a_storyboard_without_a_picture_begins_with_words(world: World, im
         plan = await prompt(client, "storyboard", idea=IDEA, **image)
     assert "First picture: none, the video begins with words alone\n" in plan
     assert "1. The first part: call generate_video_from_text" in plan
-    assert "The price of the first part, which has no picture, is a guess." in plan
+    assert f"480p half.\nFor the first part, it is {TEXT_GUESSED}.\n" in plan
     assert "The first part has no picture: describe what can be seen as well" in plan
     assert "4. The next part: call generate_video with" in plan
 

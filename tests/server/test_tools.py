@@ -52,15 +52,12 @@ async def test_the_server_offers_its_tools(world: World, mode: str) -> None:
         assert tool.input_schema["additionalProperties"] is False
         assert (tool.output_schema is None) is (tool.name == "preview_video")
         assert tool.annotations is not None
-        changes = ("generate_video", "save_video", "join_videos")
+        changes = ("generate_video", "generate_video_from_text", "save_video", "join_videos")
         assert tool.annotations.read_only_hint is (tool.name not in changes)
-    generate = tools["generate_video"].annotations
-    assert generate is not None
-    assert (generate.destructive_hint, generate.idempotent_hint, generate.open_world_hint) == (
-        False,
-        True,
-        True,
-    )
+    for name in ("generate_video", "generate_video_from_text"):
+        hints = tools[name].annotations
+        assert hints is not None
+        assert (hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint) == (False, True, True)
 
 
 async def test_text_and_object_say_the_same(world: World) -> None:

@@ -22,7 +22,7 @@ from wan_mcp.settings import HOW_TO_SET_THE_KEY, WHERE_SETTINGS_ARE, Settings
 
 LIBRARIES = {
     "pillow_heif": ("pillow-heif", "HEIC pictures, as iPhones make them"),
-    "av": ("av", "continuing, joining and previewing videos, the sandbox and the demo"),
+    "av": ("av", "continuing, joining and previewing videos, and for the sandbox"),
 }
 """Modules that are there on most systems only: package and use."""
 LEAST = prices.estimate(5, "480p")

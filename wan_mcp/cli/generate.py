@@ -15,8 +15,8 @@ from wan_mcp.cli.folders import why_not_writable
 from wan_mcp.cli.screen import Bar, clock, progress, tell
 from wan_mcp.errors import EvolinkError, NotSent, PictureError, VideoError, WanError
 from wan_mcp.evolink import prices
-from wan_mcp.generation.outcomes import ASK_AGAIN
-from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.outcomes import ASK_AGAIN, to_change
+from wan_mcp.generation.request import GenerationRequest, Request, TextGenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
@@ -30,16 +30,21 @@ WAIT_SECONDS = 45.0
 SAME_AGAIN = "The same command, or your MCP client, goes on with it without paying again."
 
 
-def request_of(
-    image: str, prompt: str, duration: str | None, quality: str | None, take: int
-) -> GenerationRequest:
+def request_of(image: str | None, prompt: str, **options: str | int | None) -> Request:
     """What the command line requests.
+
+    Args:
+        image: the picture; None for a video from text.
+        prompt: what should happen.
+        options: what else was given, by the names of the request's fields; None counts as not given.
 
     Raises:
         InvalidRequest: with everything that is wrong, in words.
     """
-    settings = {"duration": duration, "quality": quality, "take": take}
-    given = {"image_urls": absolute(image), "prompt": prompt, **settings}
+    given = {"prompt": prompt, **options}
+    if image is None:
+        return parse("generate", TextGenerationRequest, plain_schema(TextGenerationRequest), given)
+    given["image_urls"] = absolute(image)
     return parse("generate", GenerationRequest, plain_schema(GenerationRequest), given)
 
 
@@ -129,7 +134,7 @@ def question(text: str) -> bool:
 
 async def generate(
     settings: Settings,
-    request: GenerationRequest,
+    request: Request,
     output: str | Path | None,
     payment: Payment | None = None,
 ) -> Path:
@@ -258,7 +263,8 @@ def _failed(snapshot: TaskSnapshot) -> EvolinkError:
     if task.error is None or task.error.retryable:
         next_step = "Run it again in a minute or two."
     else:
-        next_step = "The same would probably fail again: change the prompt or the picture first."
+        changed = to_change(from_text=snapshot.from_text)
+        next_step = f"The same would probably fail again: change {changed} first."
     return EvolinkError(
         f"The generation {task.status} ({task.error or 'no reason given'}). It was not charged.",
         next_step=next_step,

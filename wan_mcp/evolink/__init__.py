@@ -4,6 +4,7 @@ from wan_mcp.evolink.client import Accepted, Evolink
 from wan_mcp.evolink.connection import Connections
 from wan_mcp.evolink.requests import (
     IMAGE_MODEL,
+    MODELS,
     PROMPT_MAX,
     TEXT_MODEL,
     ImageToVideoRequest,
@@ -15,6 +16,7 @@ from wan_mcp.evolink.values import Status
 
 __all__ = [
     "IMAGE_MODEL",
+    "MODELS",
     "PROMPT_MAX",
     "TEXT_MODEL",
     "Accepted",

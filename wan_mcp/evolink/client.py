@@ -121,7 +121,7 @@ class Evolink:
             page: which page, from 1.
             page_size: tasks a page.
         """
-        only = f"model={model}&" if model else ""
+        only = f"model={quote(model, safe='')}&" if model else ""
         reply = await self._read(f"/v1/tasks?{only}page={page}&page_size={page_size}")
         return Listing.read(reply.payload)
 

@@ -170,7 +170,11 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
         Unauthorized,
         "Allow this model for the key, or use another key: https://evolink.ai/dashboard/keys.",
     ),
-    (MODERATION, ContentRefused, "Change the prompt or the picture; the same request will be refused again."),
+    (
+        MODERATION,
+        ContentRefused,
+        "Change the prompt or the picture, if any; the same will be refused again.",
+    ),
     (CAPACITY, Busy, "Evolink has no capacity for this model right now: try again in a minute."),
 ]
 _BY_STATUS: dict[int, tuple[type[EvolinkError], str]] = {

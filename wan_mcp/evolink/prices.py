@@ -9,7 +9,7 @@ CREDITS_PER_DOLLAR = 68
 CREDITS_PER_SECOND = 5.1
 FACTORS = {"480p": 0.5, "720p": 1.0, "1080p": 1.67}
 AS_OF = "2026-10-10"
-TEXT_GUESSED = "a guess: the price of videos from text is not known, only that of videos from pictures"
+TEXT_GUESSED = "a guess: only the price of videos from pictures is known"
 
 
 def estimate(duration: int | None, quality: str | None) -> float:

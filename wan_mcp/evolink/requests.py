@@ -3,7 +3,7 @@
 The tools' input schemas, the checks and the documentation all follow from ``VideoRequest`` and its two kinds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -17,11 +17,13 @@ from pydantic import (
 )
 
 from wan_mcp.net import addresses
+from wan_mcp.validation import listed
 
 ImageModel = Literal["wan2.5-image-to-video"]
 TextModel = Literal["wan2.5-text-to-video"]
 IMAGE_MODEL: ImageModel = "wan2.5-image-to-video"
 TEXT_MODEL: TextModel = "wan2.5-text-to-video"
+MODELS: tuple[str, ...] = (IMAGE_MODEL, TEXT_MODEL)
 QualityName = Literal["480p", "720p", "1080p"]
 AspectRatioName = Literal["16:9", "9:16", "1:1", "4:3", "3:4"]
 QUALITIES: tuple[str, ...] = get_args(QualityName)
@@ -56,15 +58,6 @@ def _callback(value: str) -> str:
     return value
 
 
-def _either(choices: Sequence[str]) -> str:
-    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
-
-
-def _not_available() -> str:
-    """What ``UNAVAILABLE`` says, in words."""
-    return "; ".join(f"{' and '.join(ratios)} not at {quality}" for quality, ratios in UNAVAILABLE.items())
-
-
 Prompt = Annotated[
     str,
     Field(
@@ -86,8 +79,11 @@ Quality = Annotated[
     QualityName,
     Field(description="480p costs half, 1080p 1.67 times as much. Default 720p."),
 ]
+_UNAVAILABLE = "; ".join(
+    f"{listed(ratios, 'and')} not at {quality}" for quality, ratios in UNAVAILABLE.items()
+)
 AspectRatio = Annotated[
-    AspectRatioName, Field(description=f"Shape of the video; {_not_available()}. Default 16:9.")
+    AspectRatioName, Field(description=f"Shape of the video; {_UNAVAILABLE}. Default 16:9.")
 ]
 PromptExtend = Annotated[
     bool, Field(description="Whether Evolink's own model may rewrite the prompt. Default true.")
@@ -145,8 +141,8 @@ class TextToVideoRequest(VideoRequest):
             qualities = [name for name in QUALITIES if ratio not in UNAVAILABLE.get(name, ())]
             ratios = [name for name in ASPECT_RATIOS if name not in missing]
             raise ValueError(
-                f"{ratio} is not available at {quality}: take {_either(qualities)}, "
-                f"or {_either(ratios)} at {quality}"
+                f"{ratio} is not available at {quality}: take {listed(qualities, 'or')}, "
+                f"or {listed(ratios, 'or')} at {quality}"
             )
         return ratio
 

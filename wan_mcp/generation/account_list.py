@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import anyio
 
 from wan_mcp.errors import EvolinkError
-from wan_mcp.evolink import IMAGE_MODEL, TEXT_MODEL, Evolink, Task
+from wan_mcp.evolink import MODELS, Evolink, Task
 from wan_mcp.evolink.client import PAGE_SIZE
 from wan_mcp.ledger import Post
 from wan_mcp.ledger.policy import CREATED_BEFORE, MAX_SKEW_CHANGE, Listed
@@ -64,8 +64,8 @@ class AccountList:
                 return Listed(offered=False)
             logger.warning("reading the account's list of tasks failed: %s", error)
             complete = False
-        possible = (None, model) if model else (None, IMAGE_MODEL, TEXT_MODEL)
-        tasks = tuple(task for task in found.values() if task.model in possible)
+        possible = (model,) if model else MODELS
+        tasks = tuple(task for task in found.values() if task.model in (None, *possible))
         return Listed(complete=complete, skew=self._evolink.skew(), tasks=tasks)
 
     async def learn_skew(self) -> None:

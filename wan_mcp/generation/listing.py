@@ -30,6 +30,7 @@ class TaskLine(BaseModel):
     duration: Annotated[int | None, Field(description="Seconds")] = None
     quality: str | None = None
     picture: Annotated[str | None, Field(description="File name or host")] = None
+    from_text: Annotated[bool | None, Field(description="True: there is no picture")] = None
     progress: float | None = None
     saved_to: Annotated[str | None, Field(description="Path")] = None
     missing: Annotated[str | None, Field(description="Path of a file that is gone")] = None
@@ -64,6 +65,7 @@ class TaskLine(BaseModel):
             duration=entry.duration if entry.is_request else None,
             quality=entry.quality if entry.is_request else None,
             picture=entry.image.name if entry.image else None,
+            from_text=entry.from_text or None,
             progress=task.progress if task and not task.is_over else None,
             saved_to=entry.saved.path if entry.saved else None,
             missing=entry.missing,
@@ -93,7 +95,7 @@ class TaskLine(BaseModel):
         made += [f"take {self.take}" if self.take else "", cost_text(self.credits)]
         made.append(f"part {self.part}, continues {self.continues}" if self.continues else "")
         prompt = f'"{self.prompt}"' if self.prompt else "made elsewhere" if self.take is None else ""
-        prompt += f" from {self.picture}" if self.picture else ""
+        prompt += f" from {self.picture}" if self.picture else " from text" if self.from_text else ""
         saved = f"saved: {self.saved_to}" if self.saved_to else ""
         saved = f"no longer at {self.missing}" if self.missing else saved
         links = [f"link: {link} ({self.link or 'works for 24 hours'})" for link in self.results or ()]

@@ -10,10 +10,12 @@ from wan_mcp.evolink.prices import cost_text, estimate_text
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Entry, Intent
 
-ASK_AGAIN = (
-    "Call generate_video with exactly the same arguments again in a minute: that is safe, "
-    "it is the same request."
+CALL_AGAIN = (
+    "Call {tool} with exactly the same arguments again in a minute: that is safe, it is the same request."
 )
+ASK_AGAIN = CALL_AGAIN.format(tool="the same tool")
+FROM_PICTURE, FROM_TEXT = "generate_video", "generate_video_from_text"
+"""The tools that pay for a video."""
 NOT_KNOWN = "It is not known whether Evolink accepted the request."
 MAX_TAKE = 99
 MAX_NAMED = 50
@@ -101,10 +103,23 @@ def out_of_credits(
     )
 
 
+def tool_for(*, from_text: bool) -> str:
+    """The tool that requests such a video."""
+    return FROM_TEXT if from_text else FROM_PICTURE
+
+
+def to_change(*, from_text: bool) -> str:
+    """What can be changed in a request that fails again and again."""
+    return "the prompt" if from_text else "the prompt or the picture"
+
+
 def another_take(entry: Entry | None) -> str:
     """What can be done where a video is gone, and what it costs."""
-    cost = f"about {cost_text(entry.estimate)}" if entry and entry.is_request else "as much as the first"
-    return f"generate_video with another take makes a new one, which costs {cost}."
+    from_text = entry is not None and entry.from_text
+    cost = "as much as the first"
+    if entry and entry.is_request:
+        cost = f"about {estimate_text(entry.estimate, from_text=from_text)}"
+    return f"{tool_for(from_text=from_text)} with another take makes a new one, which costs {cost}."
 
 
 def under_way(reason: str, *, sent: bool | None) -> StillUnderWay:

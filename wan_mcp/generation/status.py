@@ -16,7 +16,7 @@ from wan_mcp.errors import (
     UnreadableAnswer,
     WanError,
 )
-from wan_mcp.evolink import Task, values
+from wan_mcp.evolink import TEXT_MODEL, Task, values
 from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.ledger import Entry, Image, Saved
 
@@ -74,6 +74,11 @@ class TaskSnapshot:
     def repeated(self) -> bool:
         """Whether an equal request had this task before, so that nothing new was paid."""
         return self.submitted is not None and self.submitted.repeated
+
+    @property
+    def from_text(self) -> bool:
+        """Whether the video is known to be made from text alone."""
+        return self.task.model == TEXT_MODEL or (self.entry is not None and self.entry.from_text)
 
     @property
     def link_life(self) -> float | None:

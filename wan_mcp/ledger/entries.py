@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wan_mcp.evolink import TEXT_MODEL, Task
+from wan_mcp.evolink import MODELS, TEXT_MODEL, Task
 from wan_mcp.ledger.fingerprints import Fingerprints
 
 EntryStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "unknown"]
@@ -100,8 +100,10 @@ class Entry:
     @property
     def model(self) -> str | None:
         """The model that makes the video, as it was requested, else as Evolink says; None: not known."""
-        requested: str | None = (self.body or {}).get("model")
-        return requested or (self.task.model if self.task else None)
+        requested = (self.body or {}).get("model")
+        if requested in MODELS:
+            return str(requested)
+        return self.task.model if self.task else None
 
     @property
     def from_text(self) -> bool:

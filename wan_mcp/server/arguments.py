@@ -16,7 +16,7 @@ def _task_id(value: str) -> str:
 
 TaskId = Annotated[
     str,
-    Field(min_length=1, max_length=128, description="Id from generate_video, like task-unified-…"),
+    Field(min_length=1, max_length=128, description="Id of a task, like task-unified-…"),
     AfterValidator(_task_id),
 ]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from pydantic import BaseModel, Field
 
-from wan_mcp.evolink.prices import cost_text
+from wan_mcp.evolink.prices import estimate_text
 from wan_mcp.generation.films import Preview
 from wan_mcp.generation.joining import Film
 from wan_mcp.generation.outcomes import MAX_TAKE
@@ -84,4 +84,5 @@ def _not_as_wished(entry: Entry | None) -> str:
     )
     if entry.take < MAX_TAKE:
         said += f"; where it is bad luck, request the same with take: {entry.take + 1}"
-    return f"{said}. Either costs about {cost_text(entry.estimate)}: ask the user first."
+    cost = estimate_text(entry.estimate, from_text=entry.from_text)
+    return f"{said}. Either costs about {cost}: ask the user first."

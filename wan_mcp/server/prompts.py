@@ -10,14 +10,13 @@ from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 from wan_mcp.evolink import PROMPT_MAX
-from wan_mcp.evolink.prices import FACTORS, cost_text, estimate
+from wan_mcp.evolink.prices import FACTORS, TEXT_GUESSED, cost_text, estimate
 from wan_mcp.generation.service import Services
+from wan_mcp.images.loader import LONGEST_CHAIN
 from wan_mcp.server.text import PRICE
 
 SHORTEST, USUAL, LONGEST = 10, 15, 120
 """Seconds of a video of several parts."""
-LONGEST_CHAIN = 6
-"""Parts after which the drift of contrast and colours shows."""
 
 WRITING = f"""\
 The picture is the first frame, so do not describe what can be seen in it anyway;
@@ -95,7 +94,7 @@ WITHOUT_PICTURE = {
 The first part has no picture: describe what can be seen as well, that is
 the subject, the place, the light and the style. For the other parts this holds:
 """,
-    "guess": "The price of the first part, which has no picture, is a guess. ",
+    "guess": f"For the first part, it is {TEXT_GUESSED}.\n",
     "first": """\
 call generate_video_from_text with its prompt and duration, and with the
    aspect_ratio that the user wants.""",

@@ -3,17 +3,27 @@
 from pathlib import Path
 
 from wan_mcp.errors import Charged, LinkFailed, NotSent, StillUnderWay, WanError
-from wan_mcp.evolink.prices import cost_text, estimate
+from wan_mcp.evolink.prices import TEXT_GUESSED, cost_text, estimate
 from wan_mcp.evolink.values import spoken
 from wan_mcp.generation.listing import TaskLine
-from wan_mcp.generation.outcomes import ASK_AGAIN, MAX_TAKE, Submitted, another_take
+from wan_mcp.generation.outcomes import (
+    CALL_AGAIN,
+    FROM_PICTURE,
+    FROM_TEXT,
+    MAX_TAKE,
+    Submitted,
+    another_take,
+    to_change,
+    tool_for,
+)
 from wan_mcp.generation.status import TaskSnapshot, link_state
 
 PRICE = f"about {cost_text(estimate(5, '720p'))} for 5 s at 720p"
+TEXT_PRICE = f"{PRICE} ({TEXT_GUESSED})"
 INSTRUCTIONS = (
-    "Turns one picture and a prompt into a 5 or 10 second video with Evolink's wan2.5-image-to-video; text "
-    "alone is not enough. generate_video costs credits, "
-    f"{PRICE}, and answers at once with a task id; then call wait_for_task with that id, "
+    "Makes 5 or 10 second videos with Evolink's Wan 2.5: generate_video from one picture and a prompt, "
+    f"generate_video_from_text from a prompt alone. Both cost credits, {PRICE} (from text "
+    f"{TEXT_GUESSED}), and answer at once with a task id; then call wait_for_task with that id, "
     "again if it says so, until the task is completed or failed. Waiting never loses the task, and an "
     "equal request is not paid twice. Links expire after 24 hours; a saved video stays. list_tasks finds "
     "earlier videos; get_credits shows the balance."
@@ -134,17 +144,18 @@ def _is_own(snapshot: TaskSnapshot) -> bool:
 
 
 def _after_failure(snapshot: TaskSnapshot) -> str:
-    task = snapshot.task
+    task, tool = snapshot.task, tool_for(from_text=snapshot.from_text)
     if task.status == "cancelled":
         text = "Tell the user: the task was cancelled and not charged."
-        return f"{text} To try again, call generate_video with the same arguments."
+        return f"{text} To try again, call {tool} with the same arguments."
     said = ["Tell the user: the generation failed and was not charged."]
     if task.error is not None:
         said.append(f"Evolink says: {task.error}.")
     if task.error is not None and task.error.retryable:
-        said.append("It may work later: call generate_video with the same arguments in a minute or two.")
+        said.append(f"It may work later: call {tool} with the same arguments in a minute or two.")
     else:
-        said.append("The same request would probably fail again: change the prompt or the picture first.")
+        changed = to_change(from_text=snapshot.from_text)
+        said.append(f"The same request would probably fail again: change {changed} first.")
     return " ".join(said)
 
 
@@ -196,10 +207,12 @@ def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
         saving: whether the server saves requested videos without being asked.
     """
     if not lines:
-        return "No such tasks. generate_video makes one."
+        return f"No such tasks. {FROM_PICTURE} or {FROM_TEXT} makes one."
     said = []
-    if any(line.status == "unknown" for line in lines):
-        said.append(f"unknown: that request never got an answer. {ASK_AGAIN}")
+    tools = {tool_for(from_text=bool(line.from_text)) for line in lines if line.status == "unknown"}
+    if tools:
+        advice = CALL_AGAIN.format(tool=" or ".join(sorted(tools)))
+        said.append(f"unknown: that request never got an answer. {advice}")
     running = [line.id for line in lines if line.is_awaited and line.id]
     unsaved = [line.id for line in lines if line.results and line.saved_to is None and line.id]
     if running:

@@ -8,7 +8,8 @@ import anyio
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 
-from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.outcomes import FROM_PICTURE, FROM_TEXT
+from wan_mcp.generation.request import GenerationRequest, Request, TextGenerationRequest
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.server import timeouts
@@ -32,13 +33,11 @@ from wan_mcp.server.results import (
     list_result,
     task_result,
 )
-from wan_mcp.server.text import PRICE, progress_text
+from wan_mcp.server.text import PRICE, TEXT_PRICE, progress_text
 from wan_mcp.server.tool import Definition
 
 
-async def generate_video(
-    service: VideoService, request: GenerationRequest, context: Context[Any]
-) -> CallToolResult:
+async def generate_video(service: VideoService, request: Request, context: Context[Any]) -> CallToolResult:
     began = anyio.current_time()
 
     async def on_stage(stage: str) -> None:
@@ -97,18 +96,34 @@ _READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
 )
 _CHANGES = _READS.model_copy(update={"read_only_hint": False})
+_GENERATES = (
+    "given back if it fails. "
+    "Answers within seconds with a task id and does not wait: call wait_for_task next. "
+    "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … are others."
+)
 
 TOOLS = (
     Definition(
-        name="generate_video",
+        name=FROM_PICTURE,
         title="Generate a video from a picture",
         description=(
-            "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt; text "
-            f"alone is not enough. COSTS CREDITS: {PRICE}; given back if it fails. "
-            "Answers within seconds with a task id and does not wait: call wait_for_task next. "
-            "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … are others."
+            "Start making a video of 5 or 10 seconds from one picture (its first frame) and a prompt; from "
+            f"text alone: {FROM_TEXT}. COSTS CREDITS: {PRICE}; {_GENERATES}"
         ),
         arguments=GenerationRequest,
+        answer=TaskView,
+        annotations=_CHANGES,
+        handler=generate_video,
+        meta=SHOWN_BY_THE_PLAYER,
+    ),
+    Definition(
+        name=FROM_TEXT,
+        title="Generate a video from text",
+        description=(
+            f"Start making a video of 5 or 10 seconds from a prompt alone; from a picture: {FROM_PICTURE}. "
+            f"COSTS CREDITS: {TEXT_PRICE}; {_GENERATES}"
+        ),
+        arguments=TextGenerationRequest,
         answer=TaskView,
         annotations=_CHANGES,
         handler=generate_video,
