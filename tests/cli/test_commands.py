@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -299,11 +300,8 @@ class TestOverRealSockets:
             assert sum(1 for _ in video.decode(video=0)) == 48
         assert "task-unified-1600000000-none" in refused.value.message
         assert refused.value.next_step == "wan-mcp tasks shows what became of each."
-        assert {name for name in os.listdir(tmp_path) if name.endswith(".mp4")} == {
-            "a.mp4",
-            "b.mp4",
-            "film.mp4",
-        }
+        left = [path.name async for path in anyio.Path(tmp_path).glob("*.mp4")]
+        assert sorted(left) == ["a.mp4", "b.mp4", "film.mp4"]
 
     async def test_a_failed_generation_is_an_error_here(self, tmp_path: Path) -> None:
         """The reason is said, and that it was not charged."""
@@ -347,3 +345,35 @@ class TestOverRealSockets:
         assert (stream.codec_context.name, len(frames)) == ("h264", 120)
         moved = ImageStat.Stat(ImageChops.difference(frames[0], frames[-1]))
         assert moved.mean[0] > 2
+
+    def test_the_demo_of_a_story_leaves_one_film_of_three_parts(self, tmp_path: Path) -> None:
+        """Each part goes on from the last frame of the one before, and the model looked at the first."""
+        (tmp_path / "home").mkdir()
+        (tmp_path / "here").mkdir()
+        ended = subprocess.run(
+            [sys.executable, "-m", "wan_mcp", "demo", "--story", "--seconds", "0.5", "--prompt", "On."],
+            env=os.environ | {"HOME": str(tmp_path / "home")},
+            cwd=tmp_path / "here",
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stderr
+        said = re.findall("^agent  → (\\w+) (.+)$", ended.stdout, re.M)
+        calls = [(tool, json.loads(given)) for tool, given in said if tool != "wait_for_task"]
+        tools = ["generate_video", "preview_video", "generate_video", "generate_video", "join_videos"]
+        assert [tool for tool, _ in calls] == tools
+        first, looked, second, third, joined = (given for _, given in calls)
+        one, two, three = joined["task_ids"]
+        assert looked == {"task_id": one}
+        assert second == {"prompt": "On.", "image_urls": [one]}
+        assert third == {"prompt": "On.", "image_urls": [two]}
+        assert first["prompt"] == "On."
+        assert f"continues {one}" in ended.stdout
+        assert f"Task {three}: completed" in ended.stdout
+        assert re.search(r"\(a picture, \d+ KB: the model sees the frames\)", ended.stdout)
+        film = tmp_path / "here" / "wan-mcp-story.mp4"
+        assert ended.stdout.endswith(f"The video: {film}\nNo key was used, nothing was charged.\n")
+        assert [*film.parent.iterdir()] == [film]
+        with av.open(film) as container:
+            assert (container.duration or 0) / av.time_base == pytest.approx(15, abs=0.1)
+            assert sum(1 for _ in container.decode(video=0)) == 360

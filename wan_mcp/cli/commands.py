@@ -43,16 +43,21 @@ def serve() -> None:
 
 @commands.command()
 @click.argument("image", required=False)
-@click.option("--prompt", default=None, help="What should happen in the video.")
+@click.option("--story", is_flag=True, help="Make a film of three parts, each from the last frame before.")
+@click.option("--prompt", default=None, help="What should happen in the video; in a story in each part.")
 @click.option(
-    "--seconds", type=SECONDS, default=8.0, show_default=True, help="How long the imitated generation takes."
+    "--seconds",
+    type=SECONDS,
+    default=8.0,
+    show_default=True,
+    help="How long the imitated generation takes; in a story that of each part.",
 )
 @click.option("--output", type=click.Path(), default=None, help="Where the video goes.")
-def demo(image: str | None, prompt: str | None, seconds: float, output: str | None) -> None:
+def demo(image: str | None, story: bool, prompt: str | None, seconds: float, output: str | None) -> None:
     """Watch an agent make a video, on the embedded sandbox: no key, no cost."""
     from wan_mcp.cli.demo import run
 
-    _run(lambda: run(image, prompt, seconds, output))
+    _run(lambda: run(image, prompt, seconds, output, story=story))
 
 
 @commands.command()

@@ -6,12 +6,13 @@ Everything is real but the API behind it: the MCP client, the server process, HT
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
 from wan_mcp.cli.generate import place
 from wan_mcp.cli.request import absolute
@@ -19,11 +20,25 @@ from wan_mcp.cli.sandbox import check_video_library, environment
 from wan_mcp.cli.screen import progress, tell
 from wan_mcp.errors import WanError
 
-PROMPT = "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters."
+PROMPTS = (
+    "The sun sinks slowly behind the hills, the camera drifts closer, calm water glitters.",
+    "The last light fades, the camera drifts on over the water.",
+    "The water becomes still, the camera comes to rest.",
+)
+"""Of the parts of a story; the first one is that of a single video, too."""
 
 
-async def run(image: str | None, prompt: str | None, seconds: float, output: str | Path | None) -> None:
+async def run(
+    image: str | None, prompt: str | None, seconds: float, output: str | Path | None, *, story: bool = False
+) -> None:
     """Run the demo and leave a video behind.
+
+    Args:
+        image: what the video begins with; None: a picture that is drawn for it.
+        prompt: what should happen, in a story in each part; None: something that suits the drawn picture.
+        seconds: how long the imitated generation of a video takes.
+        output: where the video goes.
+        story: whether it is a film of three parts, each of which goes on where the one before ended.
 
     Raises:
         WanError: when a call fails.
@@ -31,7 +46,9 @@ async def run(image: str | None, prompt: str | None, seconds: float, output: str
     from wan_mcp.sandbox import Sandbox, running
 
     check_video_library()
-    target, name = place(output, "wan-mcp-demo")
+    default_name, converse = ("wan-mcp-story", _make_film) if story else ("wan-mcp-demo", _make_video)
+    prompts = (prompt,) * len(PROMPTS) if prompt else PROMPTS
+    target, name = place(output, default_name)
     with tempfile.TemporaryDirectory() as folder:
         picture = absolute(image) if image else str(draw(Path(folder) / "sunset.png"))
         tell("Starting the sandbox (an imitation of the Evolink API) and the MCP server ...")
@@ -41,7 +58,7 @@ async def run(image: str | None, prompt: str | None, seconds: float, output: str
         ):
             names = ", ".join(tool.name for tool in (await client.list_tools()).tools)
             tell(f"Connected; the server offers {names}.\n")
-            saved = await _converse(client, picture, prompt or PROMPT, name or "wan-mcp-demo")
+            saved = await converse(client, picture, prompts, name or default_name)
     tell(f"The video: {saved}\nNo key was used, nothing was charged.")
 
 
@@ -55,17 +72,37 @@ def _server(url: str, data: Path, pictures: Path, videos: Path) -> StdioServerPa
     return StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=environ)
 
 
-async def _converse(client: Client, picture: str, prompt: str, name: str) -> str:
+async def _make_video(client: Client, picture: str, prompts: Sequence[str], name: str) -> str:
     """What an agent does with the tools, from the request to the file."""
-    answer = await _say(client, "generate_video", {"prompt": prompt, "image_urls": [picture]})
-    task = {"task_id": answer["id"]}
+    task_id = await _generate(client, picture, prompts[0])
+    await _say(client, "get_task", {"task_id": task_id})
+    answer = await _say(client, "save_video", {"task_id": task_id, "filename": name})
+    return str(answer["saved_to"])
+
+
+async def _make_film(client: Client, picture: str, prompts: Sequence[str], name: str) -> str:
+    """The same for a film: it looks at the first part, continues it, and joins all parts."""
+    task_ids = [await _generate(client, picture, prompts[0])]
+    await _say(client, "preview_video", {"task_id": task_ids[0]})
+    for prompt in prompts[1:]:
+        task_ids.append(await _generate(client, task_ids[-1], prompt))
+    answer = await _say(client, "join_videos", {"task_ids": task_ids, "filename": name})
+    return str(answer["saved_to"])
+
+
+async def _generate(client: Client, image: str, prompt: str) -> str:
+    """Request a video and wait for it; the id of its task.
+
+    Raises:
+        WanError: when there will be no video.
+    """
+    answer = await _say(client, "generate_video", {"prompt": prompt, "image_urls": [image]})
+    task_id = str(answer["id"])
     while answer["status"] in ("pending", "processing"):
-        answer = await _say(client, "wait_for_task", task)
-    answer = await _say(client, "get_task", task)
+        answer = await _say(client, "wait_for_task", {"task_id": task_id})
     if answer["status"] != "completed":
         raise WanError(f"The generation {answer['status']}.", next_step=answer["next"])
-    answer = await _say(client, "save_video", task | {"filename": name})
-    return str(answer["saved_to"])
+    return task_id
 
 
 async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -81,11 +118,18 @@ async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str
     else:
         result = await client.call_tool(tool, arguments)
     assert isinstance(result, CallToolResult)
-    text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    text = "\n".join(filter(None, map(_shown, result.content)))
     tell("server ← " + text.replace("\n", "\n  ") + "\n", hanging="  ")
     if result.is_error:
         raise WanError(text)
     return dict(result.structured_content or {})
+
+
+def _shown(block: ContentBlock) -> str:
+    """A part of an answer as a person can read it."""
+    if isinstance(block, ImageContent):
+        return f"(a picture, {len(block.data) * 3 / 4000:.0f} KB: the model sees the frames)"
+    return block.text if isinstance(block, TextContent) else ""
 
 
 def draw(path: Path) -> Path:

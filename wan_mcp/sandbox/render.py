@@ -58,7 +58,7 @@ def _view(size: tuple[int, int], share: float) -> tuple[float, float, float, flo
 
 def _encode(frames: Iterator[av.VideoFrame], size: tuple[int, int], path: Path) -> None:
     with av.open(path, "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "24"})
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "superfast", "crf": "16"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.colorspace = Colorspace.ITU709
