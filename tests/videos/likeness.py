@@ -1,4 +1,4 @@
-"""How alike two pictures are: SSIM, as Wang and others define it, in windows of 7 × 7 pixels of the luma."""
+"""How alike two pictures are: SSIM, as Wang and others define it, in windows of 7 x 7 pixels of the luma."""
 
 from collections.abc import Callable
 from typing import Any
