@@ -196,7 +196,7 @@ class Held:
         self.has_begun, self.may_go_on, self.has_ended = (threading.Event() for _ in range(3))
         self.times = 0
         monkeypatch.setattr(joining, "join_files", self.join)
-        make = joining.Joiner._make
+        make = joining.VideoJoiner._make
 
         def make_and_tell(*arguments: Any) -> Any:
             try:
@@ -204,7 +204,7 @@ class Held:
             finally:
                 self.has_ended.set()
 
-        monkeypatch.setattr(joining.Joiner, "_make", make_and_tell)
+        monkeypatch.setattr(joining.VideoJoiner, "_make", make_and_tell)
         monkeypatch.setattr(joining, "HEARTBEAT", 0.01)
 
     def join(

@@ -14,7 +14,7 @@ from tests.server.test_text import DEAD, DONE, FAILED, entry, snapshot
 from tests.world import World
 from wan_mcp.evolink.prices import TEXT_GUESSED
 from wan_mcp.generation import outcomes
-from wan_mcp.generation.films import Preview
+from wan_mcp.generation.frames import Preview
 from wan_mcp.generation.listing import TaskLine
 from wan_mcp.sandbox import Fault
 from wan_mcp.server.films import preview_result

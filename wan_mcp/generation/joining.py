@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import anyio
 import anyio.to_thread
@@ -57,7 +56,7 @@ class _Job:
         self.share = share
 
 
-class Joiner:
+class VideoJoiner:
     """Joins the videos of one owner's tasks.
 
     Args:
@@ -130,21 +129,20 @@ class Joiner:
 
     async def _joined(self, job: _Job, task_ids: tuple[str, ...], name: str | None) -> Film:
         stem = filenames.safe_stem(name or await self._default_name(task_ids[0]))
-        # A thread that is given up may still have the files open.
-        with TemporaryDirectory(prefix="wan-mcp-", ignore_cleanup_errors=True) as folder:
-            paths = await self._parts(task_ids, Path(folder))
+        with files.temporary_folder() as folder:
+            paths = await self._parts(task_ids, folder)
             joined, saved = await anyio.to_thread.run_sync(
                 self._make, job, paths, stem, abandon_on_cancel=True
             )
         return Film(saved, task_ids, joined.lossless, joined.remarks)
 
     async def _parts(self, task_ids: tuple[str, ...], folder: Path) -> list[Path]:
-        """The files of all parts; where some are missing, all of them are said."""
+        """The files of all parts, in order. Where some have no video, one error names all of them."""
         found: dict[str, Path] = {}
         missing: list[WanError] = []
         for task_id in dict.fromkeys(task_ids):
             try:
-                found[task_id] = Path((await self._saver.at_hand(task_id, folder)).path)
+                found[task_id] = await self._saver.local_file(task_id, folder)
             except LedgerError:
                 raise
             except WanError as error:

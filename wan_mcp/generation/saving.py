@@ -76,8 +76,8 @@ class VideoSaver:
                 self._failures[task_id] = anyio.current_time(), error
                 raise
 
-    async def at_hand(self, task_id: str, folder: Path) -> Saved:
-        """The video of a task as a file: the saved one, else a download that is not recorded.
+    async def local_file(self, task_id: str, folder: Path) -> Path:
+        """The video of a task as a file on this machine: the saved one, else a download that is not recorded.
 
         Args:
             task_id: the task.
@@ -94,9 +94,10 @@ class VideoSaver:
                 if entry is not None and entry.saved is not None:
                     path = Path(entry.saved.path)
                     if await anyio.to_thread.run_sync(files.is_there, entry.saved, path):
-                        return entry.saved
+                        return path
             snapshot = await self._current(task_id)
-            return (await self._download(snapshot, folder, task_id, _ignored))[1]
+            _, downloaded = await self._download(snapshot, folder, task_id, _ignored)
+            return Path(downloaded.path)
 
     async def _current(self, task_id: str) -> TaskSnapshot:
         try:

@@ -22,13 +22,13 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink import Credits, Evolink, Task, prices
 from wan_mcp.generation import outcomes
-from wan_mcp.generation.films import Films
 from wan_mcp.generation.following import Follower
+from wan_mcp.generation.frames import FrameReader
 from wan_mcp.generation.jobs import Source, Submitter
-from wan_mcp.generation.joining import Joiner
+from wan_mcp.generation.joining import VideoJoiner
 from wan_mcp.generation.last_reads import AFTER_FAILURE
+from wan_mcp.generation.opening import PictureOpener
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
-from wan_mcp.generation.pictures import RequestPictures
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.reading import FRESH, PATIENCE, TaskReader
 from wan_mcp.generation.request import Request
@@ -92,9 +92,9 @@ class VideoService:
         self._saver = VideoSaver(
             settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
         )
-        self.films = Films(self._saver, self._ledger)
-        self.joiner = Joiner(runtime, self._saver, self._ledger)
-        self._pictures = RequestPictures(runtime.pictures, self.films, self._ledger)
+        self.frames = FrameReader(self._saver, self._ledger)
+        self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
+        self._pictures = PictureOpener(runtime.pictures, self.frames, self._ledger)
         self._follower = Follower(
             runtime, self._tasks, self._poller, self._ledger, partial(self.save, name=None)
         )

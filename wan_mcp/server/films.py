@@ -1,16 +1,21 @@
-"""What a client sees of previews and joined films."""
+"""The tools for videos that exist already: to look at one, and to join several into a film. Both are free."""
 
 import base64
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Any
 
+from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from pydantic import BaseModel, Field
 
 from wan_mcp.evolink.prices import estimate_text
-from wan_mcp.generation.films import Preview
+from wan_mcp.generation.frames import Preview
 from wan_mcp.generation.joining import Film
 from wan_mcp.generation.outcomes import MAX_TAKE
+from wan_mcp.generation.service import VideoService
 from wan_mcp.ledger import Entry
+from wan_mcp.server import timeouts
+from wan_mcp.server.arguments import JoinArguments, PreviewArguments
 from wan_mcp.server.results import FileView, file_link, file_view
 
 FREE = "Nothing was charged."
@@ -27,6 +32,29 @@ class FilmView(BaseModel):
     remarks: list[str] | None = None
     next: str
     """What to do now."""
+
+
+async def preview_video(
+    service: VideoService, arguments: PreviewArguments, context: Context[Any]
+) -> CallToolResult:
+    patience = timeouts.patience(context, service.settings)
+    preview = await service.frames.preview(arguments.task_id, arguments.frames, patience)
+    return preview_result(arguments.task_id, preview)
+
+
+async def join_videos(
+    service: VideoService, arguments: JoinArguments, context: Context[Any]
+) -> CallToolResult:
+    shown = 0.0
+
+    async def on_share(share: float) -> None:
+        nonlocal shown
+        shown = max(100 * share, shown + 0.001)  # the protocol wants it to rise with every notification
+        with suppress(Exception):  # the join goes on even if the client is gone
+            await context.report_progress(shown, 100, f"joining: {100 * share:.0f} %")
+
+    patience = timeouts.patience(context, service.settings)
+    return film_result(await service.joiner.join(arguments.task_ids, arguments.filename, patience, on_share))
 
 
 def film_result(film: Film) -> CallToolResult:

@@ -23,8 +23,7 @@ from wan_mcp.server.arguments import (
     WaitArguments,
 )
 from wan_mcp.server.card import SHOWN_BY_THE_PLAYER
-from wan_mcp.server.film_tools import join_videos, preview_video
-from wan_mcp.server.films import FilmView
+from wan_mcp.server.films import FilmView, join_videos, preview_video
 from wan_mcp.server.results import (
     BalanceView,
     ListView,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from wan_mcp.videos.display import BT709, displayed_size, is_full_range, matrix, pixel_aspect
 from wan_mcp.videos.parts import Part
-from wan_mcp.videos.pictures import BT709, displayed_size, is_full_range, matrix, pixel_aspect
 from wan_mcp.videos.pyav import decoded, no_picture
 from wan_mcp.videos.timing import time_of
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from wan_mcp.errors import VideoError, WanError
 from wan_mcp.ledger import Saved
@@ -33,6 +34,14 @@ def prepare(folder: Path) -> None:
 def partial_path(folder: Path) -> Path:
     """Where a file of that folder is written before it is whole; another path for each call."""
     return folder / PARTIAL.format(secrets.token_hex(8))
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for files that are not kept."""
+    # A thread that was abandoned may still have one of them open, which Windows does not delete.
+    with TemporaryDirectory(prefix="wan-mcp-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def keep(whole: Path, video: Video, folder: Path, stem: str, digest: str | None = None) -> Saved:

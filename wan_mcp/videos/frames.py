@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wan_mcp.images.fitting import saved
-from wan_mcp.videos.pictures import image_of, pixel_aspect
+from wan_mcp.videos.display import image_of, pixel_aspect
 from wan_mcp.videos.pyav import decoded, no_picture, on_all_cores, opened, packets, pictures_of, sound_of
 from wan_mcp.videos.sheet import SIDE, drawn
 from wan_mcp.videos.timing import Timing, time_of, timing_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wan_mcp.videos import mp4
-from wan_mcp.videos.pictures import pixel_aspect
+from wan_mcp.videos.display import pixel_aspect
 from wan_mcp.videos.pyav import decoded, on_all_cores, opened, packets, pictures_of, sound_of
 from wan_mcp.videos.timing import Timing, timing_of
 

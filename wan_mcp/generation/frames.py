@@ -1,10 +1,9 @@
-"""What is made of the videos of one owner's tasks: last frames, contact sheets and joined films."""
+"""Frames of the videos of one owner's tasks: the last one, to continue it, and a sheet of several."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import anyio
@@ -13,7 +12,7 @@ import anyio.to_thread
 from wan_mcp.errors import LedgerError, StillUnderWay
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.ledger import Entry, OwnerLedger
-from wan_mcp.videos import frames, pyav
+from wan_mcp.videos import files, frames, pyav
 
 T = TypeVar("T")
 
@@ -27,8 +26,8 @@ class Preview:
     """The ledger's row of the task, where there is one."""
 
 
-class Films:
-    """Reads the pixels of one owner's videos: of the saved files, else through their links.
+class FrameReader:
+    """Reads frames of one owner's videos: from the saved files, else through their links.
 
     Args:
         saver: has the videos.
@@ -77,7 +76,6 @@ class Films:
         )
 
     async def _of_video(self, task_id: str, work: Callable[[Path], T]) -> T:
-        # A thread that is given up may still have the file open.
-        with TemporaryDirectory(prefix="wan-mcp-", ignore_cleanup_errors=True) as folder:
-            saved = await self._saver.at_hand(task_id, Path(folder))
-            return await anyio.to_thread.run_sync(work, Path(saved.path), abandon_on_cancel=True)
+        with files.temporary_folder() as folder:
+            path = await self._saver.local_file(task_id, folder)
+            return await anyio.to_thread.run_sync(work, path, abandon_on_cancel=True)

@@ -1,26 +1,26 @@
-"""The picture of a request: from a file, the web or data, or the last frame of a task's video."""
+"""Opening the picture of a request: from a file, the web or data, or the last frame of a task's video."""
 
 import anyio
 
 from wan_mcp.errors import LedgerError, PictureError, PictureUnavailable, WanError
-from wan_mcp.generation.films import Films
+from wan_mcp.generation.frames import FrameReader
 from wan_mcp.images import Picture, PictureLoader, sources
 from wan_mcp.images.names import unquoted
 from wan_mcp.ledger import OwnerLedger
 
 
-class RequestPictures:
+class PictureOpener:
     """Opens the pictures of one owner's requests.
 
     Args:
         loader: opens those that are no task's.
-        films: takes the last frames of tasks' videos.
+        frames: reads the last frames of tasks' videos.
         ledger: knows which place a task has in its chain.
     """
 
-    def __init__(self, loader: PictureLoader, films: Films, ledger: OwnerLedger) -> None:
+    def __init__(self, loader: PictureLoader, frames: FrameReader, ledger: OwnerLedger) -> None:
         self._loader = loader
-        self._films = films
+        self._frames = frames
         self._ledger = ledger
 
     async def open(self, reference: str, patience: float) -> Picture:
@@ -47,7 +47,7 @@ class RequestPictures:
     async def _last_frame(self, task_id: str) -> Picture:
         try:
             entry = await self._ledger.find(task_id)
-            frame = await self._films.last_frame(task_id)
+            frame = await self._frames.last_frame(task_id)
         except LedgerError:
             raise
         except WanError as error:
