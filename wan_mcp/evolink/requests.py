@@ -79,12 +79,8 @@ Quality = Annotated[
     QualityName,
     Field(description="480p costs half, 1080p 1.67 times as much. Default 720p."),
 ]
-_UNAVAILABLE = "; ".join(
-    f"{listed(ratios, 'and')} not at {quality}" for quality, ratios in UNAVAILABLE.items()
-)
-AspectRatio = Annotated[
-    AspectRatioName, Field(description=f"Shape of the video; {_UNAVAILABLE}. Default 16:9.")
-]
+_EXCEPT = "; ".join(f"{listed(ratios, 'and')} not at {quality}" for quality, ratios in UNAVAILABLE.items())
+AspectRatio = Annotated[AspectRatioName, Field(description=f"Shape of the video; {_EXCEPT}. Default 16:9.")]
 PromptExtend = Annotated[
     bool, Field(description="Whether Evolink's own model may rewrite the prompt. Default true.")
 ]

@@ -1,4 +1,4 @@
-"""The use cases of one owner: request a video, get its task, wait for it, list and save. Free of MCP."""
+"""The use cases of one owner: request a video, get its task, wait, list, save, look and join. Free of MCP."""
 
 import logging
 import math

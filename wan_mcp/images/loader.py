@@ -35,7 +35,7 @@ SIGNED = (
     "give a fresh address, or the picture as a file."
 )
 LONGEST_CHAIN = 6
-"""Parts of a chain until which it is not worth a word that it drifts."""
+"""Parts of a chain that is not long enough for a note that it drifts."""
 DRIFTS = (
     "This is part {part} of a chain: contrast and colours drift a little with each part. If it shows, begin "
     "again from a fresh picture."

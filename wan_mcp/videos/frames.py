@@ -27,8 +27,7 @@ _LAST = 3
 _CLEARLY = 1.5
 """How much sharper an earlier one must be. Between pictures of one video that differ by noise or by their
 compression alone, the measure differs by less than a fifth; blur that is visible at all halves it."""
-
-_SIDE = 640
+_COMPARED_SIDE = 640
 """Pixels of a side at which the sharpness of pictures is compared: enough for blur that can be seen."""
 
 
@@ -45,7 +44,7 @@ def last_frame(path: Path) -> bytes:
             stream = on_all_cores(pictures_of(container, _NAME))
             if is_at_end:
                 _seek_last_key_frame(container, stream)
-            if frames := deque(good_frames(container, stream), maxlen=_LAST):
+            if frames := deque(_good_frames(container, stream), maxlen=_LAST):
                 picture = image_of(_best(frames), pixel_aspect(stream))
                 return saved(picture, "png", compress_level=0)  # it is decoded again at once
     raise no_picture(_NAME)
@@ -82,7 +81,7 @@ def contact_sheet(path: Path, count: int) -> Sheet:
     size = (0, 0)
     with opened(path, _NAME) as container:
         stream = on_all_cores(pictures_of(container, _NAME))
-        for time, frame in _spread(good_frames(container, stream), timing, count):
+        for time, frame in _spread(_good_frames(container, stream), timing, count):
             picture = image_of(frame, pixel_aspect(stream))
             size = picture.size
             picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
@@ -101,15 +100,15 @@ def _spread(
     """So many frames from the first to the last, each with its seconds from the beginning."""
     steps, half = max(count - 1, 1), 1 / timing.rate / 2
     wanted = deque((timing.last - timing.start) * number / steps for number in range(count))
-    time, frame, is_taken = Fraction(0), None, True
+    time, frame, is_taken = Fraction(0), None, False
     for frame in frames:
         time = (time_of(frame) or timing.start) - timing.start
-        is_taken = not wanted or time + half < wanted[0]
-        if not is_taken:
+        is_taken = bool(wanted) and wanted[0] <= time + half
+        if is_taken:
             yield time, frame
             while wanted and wanted[0] <= time + half:
                 wanted.popleft()
-    if wanted and frame is not None and is_taken:  # the last ones are damaged
+    if wanted and frame is not None and not is_taken:  # the last ones are damaged
         yield time, frame
 
 
@@ -121,7 +120,7 @@ def _seek_last_key_frame(container: InputContainer, stream: VideoStream) -> None
         container.seek(end, stream=stream)
 
 
-def good_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _good_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Each whole picture from here on, in order."""
     for packet in packets(container, stream, on_damage=_ignore):
         for frame in decoded(packet, on_damage=_ignore):
@@ -145,7 +144,7 @@ def _sharpness(frame: VideoFrame) -> float:
     from PIL.ImageFilter import Kernel
     from PIL.ImageStat import Stat
 
-    size = (min(frame.width, _SIDE), min(frame.height, _SIDE))
+    size = (min(frame.width, _COMPARED_SIDE), min(frame.height, _COMPARED_SIDE))
     luma = frame.reformat(*size, format="gray").to_image()  # type: ignore[no-untyped-call]  # PyAV gives it no types
     edges = luma.convert("L").filter(Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=1, offset=128))
     return float(Stat(edges).var[0])

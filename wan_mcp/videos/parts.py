@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +39,11 @@ class Part:
     pictures: VideoStream
     sound: AudioStream | None
     timing: Timing
-    is_damaged: bool = field(default=False)
+    is_damaged: bool
 
     @property
     def is_mp4(self) -> bool:
-        """Or MOV, which is of the same kind."""
+        """Whether it is an MP4 or a MOV file, which are of the same kind."""
         return self.container.format.name.startswith("mov")
 
     def note_damage(self) -> None:

@@ -53,11 +53,10 @@ def timing_of(container: InputContainer, stream: VideoStream, sound: AudioStream
     Raises:
         VideoError: when there is no picture.
     """
-    spans: dict[int, _Spans] = {stream.index: []}
-    spans |= {} if sound is None else {sound.index: []}
+    streams = [stream] if sound is None else [stream, sound]
+    spans: dict[int, _Spans] = {one.index: [] for one in streams}
     damage: list[None] = []
     is_orderly = True
-    streams = [stream] if sound is None else [stream, sound]
     for packet in packets(container, *streams, on_damage=lambda: damage.append(None)):
         time = packet.dts if packet.pts is None else packet.pts
         if time is None:  # the empty packet at the end of a stream
