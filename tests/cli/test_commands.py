@@ -130,7 +130,7 @@ def test_a_folder_as_the_output_is_where_the_video_goes(tmp_path: Path) -> None:
 def test_where_nothing_can_be_saved_nothing_is_requested(tmp_path: Path) -> None:
     """A video that is paid must have a place."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(VideoError, match=r"could not be saved .*, so nothing was requested") as refused:
+    with pytest.raises(VideoError, match=r"could not be saved .*, so nothing was begun") as refused:
         place(tmp_path / "file" / "cat.mp4")
     assert refused.value.next_step == "Name another place with --output."
 

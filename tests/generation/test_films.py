@@ -123,7 +123,7 @@ async def test_videos_become_one_film(world: World, mode: str) -> None:
     assert film["file"]["seconds"] == pytest.approx(3, abs=0.1)
     assert film["file"]["bytes"] == path.stat().st_size
     assert film["next"] == f"Tell the user: the film is saved at {path}. Nothing was charged."
-    assert text(result).startswith("Joined 3 videos, as they are.\nFile: ")
+    assert text(result).startswith("Joined 3 videos, without loss.\nFile: ")
     assert text(result).endswith(film["next"])
     assert [block.uri for block in result.content if isinstance(block, ResourceLink)] == [path.as_uri()]
     assert frames(path) == 72
@@ -137,7 +137,7 @@ async def test_different_videos_take_the_size_of_the_first(world: World, client:
     film = result.structured_content
     assert film is not None
     assert (film["lossless"], film["file"]["width"], film["file"]["height"]) == (False, 740, 554)
-    assert "encoded anew, since they differ" in text(result)
+    assert "encoded anew because they differ" in text(result)
     assert left(world) == ["film.mp4"]
 
 

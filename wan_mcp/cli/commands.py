@@ -97,10 +97,10 @@ def generate(
     Says the price first, and asks in a terminal. Prints the path of the video.
     """
     from wan_mcp.cli import generate as command
-    from wan_mcp.cli import request as line
+    from wan_mcp.cli.request import contradiction, request_of
     from wan_mcp.cli.sandbox import settings as settings_of_a_sandbox
 
-    if wrong := line.contradiction(len(words), text, from_task, aspect_ratio, sandbox):
+    if wrong := contradiction(len(words), text, from_task, aspect_ratio, sandbox):
         raise click.UsageError(wrong)
     image, prompt = None if len(words) == 1 else words[0], words[-1]
     payment = command.Payment(
@@ -108,7 +108,7 @@ def generate(
     )
 
     async def work() -> Path:
-        request = line.request_of(
+        request = request_of(
             image,
             prompt,
             from_task=from_task,
@@ -137,7 +137,7 @@ def generate(
 def join(task_ids: tuple[str, ...], output: str | None) -> None:
     """Join the videos of 2 to 20 completed tasks, in this order, into one file. Free.
 
-    Prints its path. Nothing is lost where they are of one kind; else they are encoded anew.
+    Videos of one kind are copied without loss; others are encoded to the size of the first. Prints the path.
     """
     from wan_mcp.cli.join import join as run
 

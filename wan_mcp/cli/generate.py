@@ -41,7 +41,7 @@ def place(output: str | Path | None, name: str | None = None) -> tuple[Path, str
     reason = why_not_writable(folder)
     if reason is not None:
         raise VideoError(
-            f"The video could not be saved in {folder} ({reason}), so nothing was requested.",
+            f"The video could not be saved in {folder} ({reason}), so nothing was begun.",
             next_step="Name another place with --output.",
         )
     return folder, name

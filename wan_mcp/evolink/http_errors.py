@@ -173,7 +173,7 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
     (
         MODERATION,
         ContentRefused,
-        "Change the prompt or the picture, if any; the same will be refused again.",
+        "Change the prompt or the picture, if there is one; the same request will be refused again.",
     ),
     (CAPACITY, Busy, "Evolink has no capacity for this model right now: try again in a minute."),
 ]

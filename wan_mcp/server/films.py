@@ -17,8 +17,7 @@ from wan_mcp.ledger import Entry
 from wan_mcp.server import timeouts
 from wan_mcp.server.arguments import JoinArguments, PreviewArguments
 from wan_mcp.server.results import FileView, file_link, file_view
-
-FREE = "Nothing was charged."
+from wan_mcp.server.text import NOT_CHARGED
 
 
 class FilmView(BaseModel):
@@ -66,13 +65,11 @@ def film_result(film: Film) -> CallToolResult:
         parts=list(film.task_ids),
         lossless=film.lossless,
         remarks=list(film.remarks) or None,
-        next=f"Tell the user: the film is saved at {saved.path}. {FREE}",
+        next=f"Tell the user: the film is saved at {saved.path}. {NOT_CHARGED}",
     )
-    how = (
-        "as they are"
-        if film.lossless
-        else "encoded anew, since they differ, at the size and rate of the first"
-    )
+    how = "without loss"
+    if not film.lossless:
+        how = "encoded anew because they differ, with the size and the frame rate of the first"
     lines = [f"Joined {len(film.task_ids)} videos, {how}.", f"File: {view.file}", *film.remarks, view.next]
     content: list[ContentBlock] = [TextContent(type="text", text="\n".join(lines)), file_link(saved.path)]
     return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
@@ -93,12 +90,12 @@ def _preview_text(task_id: str, preview: Preview) -> str:
     sheet, entry = preview.sheet, preview.entry
     moments = ", ".join(f"{time:.1f}" for time in sheet.times)
     size, sound = f"{sheet.width}\u00d7{sheet.height}", "with sound" if sheet.has_sound else "without sound"
-    facts = f"{sheet.seconds:g} s, {size}, {sheet.rate:g} pictures a second, {sound}"
+    facts = f"{sheet.seconds:g} s, {size}, {sheet.rate:g} frames a second, {sound}"
     lines = [f"Frames of the video of {task_id}, at {moments} s. The video: {facts}."]
     if entry is not None and entry.prompt:
         lines.append(f'Compare them with the prompt: "{entry.prompt}"')
     place = f"the video is saved at {entry.saved.path}" if entry and entry.saved else "the video is ready"
-    lines.append(f"If it is as wished, tell the user: {place}. {_not_as_wished(entry)} {FREE}")
+    lines.append(f"If it is as wished, tell the user: {place}. {_not_as_wished(entry)} {NOT_CHARGED}")
     return "\n".join(lines)
 
 
@@ -107,10 +104,10 @@ def _not_as_wished(entry: Entry | None) -> str:
     if entry is None or not entry.is_request:
         return "If not, say what differs."
     said = (
-        "If not, say what differs. Where the words led to it, change those alone (one motion, one camera "
-        "move, what is to be seen instead of what is not) and request it again"
+        "If not, say what differs. If the prompt led to it, change only those words (one motion, one camera "
+        "move, what should be seen instead of what should not) and request it again"
     )
     if entry.take < MAX_TAKE:
-        said += f"; where it is bad luck, request the same with take: {entry.take + 1}"
+        said += f"; if the prompt is right, request the same with take: {entry.take + 1}"
     cost = estimate_text(entry.estimate, from_text=entry.from_text)
-    return f"{said}. Either costs about {cost}: ask the user first."
+    return f"{said}. Each try costs about {cost}: ask the user first."

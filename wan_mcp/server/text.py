@@ -25,12 +25,14 @@ INSTRUCTIONS = (
     f"generate_video_from_text from a prompt alone. Both cost credits, {PRICE} (from text "
     f"{TEXT_GUESSED}), and answer at once with a task id; then call wait_for_task with that id, "
     "again if it says so, until the task is completed or failed. Waiting never loses the task, and an "
-    "equal request is not paid twice. Links expire after 24 hours; a saved video stays. list_tasks finds "
+    "equal request is not paid twice. Longer videos: a completed task's id in image_urls continues it, and "
+    "join_videos makes one film. Links expire after 24 hours; a saved video stays. list_tasks finds "
     "earlier videos; get_credits shows the balance."
 )
 
+NOT_CHARGED = "Nothing was charged."
 _CHARGED: dict[Charged, str] = {
-    "no": "Nothing was charged.",
+    "no": NOT_CHARGED,
     "yes": "Credits were charged.",
     "unknown": "It is not known whether credits were charged.",
 }

@@ -177,8 +177,8 @@ TOOLS = (
         name="preview_video",
         title="Look at a video",
         description=(
-            "See frames of a completed task's video in one picture, with their times: to judge your own work "
-            "before you show it, go on from it or join it. Free."
+            "See frames of a completed task's video, with their times, in one picture: to judge your own "
+            "work before you show, continue or join it. Free."
         ),
         arguments=PreviewArguments,
         answer=None,
@@ -190,7 +190,7 @@ TOOLS = (
         title="Join videos",
         description=(
             "Join the videos of completed tasks, in this order, into one MP4 on this machine; returns its "
-            "path. Free. Nothing is lost where they are of one kind; else they take the size of the first."
+            "path. Free. Videos of one kind are copied without loss; others get the size of the first."
         ),
         arguments=JoinArguments,
         answer=FilmView,
