@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 import pytest
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
@@ -28,3 +29,12 @@ async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     assert not result.is_error, text(result)
     assert isinstance(result.structured_content, dict)
     return result.structured_content
+
+
+async def made(client: Client, prompt: str = PROMPT, **arguments: Any) -> str:
+    """The id of a task that is completed, in a sandbox that takes less than 100 seconds for it."""
+    given = {"prompt": prompt, "image_urls": [ADDRESS], "quality": "480p", **arguments}
+    asked = await answer(client, "generate_video", **given)
+    await anyio.sleep(100)
+    assert (await answer(client, "get_task", task_id=asked["id"]))["status"] == "completed"
+    return str(asked["id"])

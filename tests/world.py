@@ -48,6 +48,13 @@ def render(content: bytes, seconds: int, quality: str) -> bytes:
     )
 
 
+def render_one_second(content: bytes, seconds: int, quality: str) -> bytes:
+    """A real video that is shorter than it says, so that tests of its frames are fast."""
+    from wan_mcp.sandbox.render import render
+
+    return render(content, 1, quality)
+
+
 class Web(httpx2.AsyncBaseTransport):
     """A web in which pictures.example.com shows a picture, and all other hosts are the sandbox."""
 

@@ -95,7 +95,8 @@ async def test_the_card_follows_a_task_in_the_inspector_and_plays_its_video(tmp_
         assert await frame.evaluate(f"() => {VIDEO}.src") == at.link
         assert await frame.evaluate(f"() => {VIDEO}.videoWidth") > 0
         assert await frame.evaluate(f"() => {VIDEO}.paused")
-        assert await frame.evaluate("() => document.getElementById('poster').width") > 0
+        size = "() => (({ width, height }) => [width, height])(document.getElementById('poster'))"
+        assert await frame.evaluate(size) == [640, 480]  # of a picture of 800 by 600 pixels
         await frame.evaluate(f"() => {VIDEO}.play()")
         await frame.wait_for_function(f"() => {VIDEO}.currentTime > 0.5")
         assert at.saved.is_file()

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageChops, ImageStat
 
-from tests.world import KEY, World, picture, render
+from tests.world import KEY, World, picture, render, render_one_second
 from wan_mcp import __version__
 from wan_mcp.cli.commands import commands
 from wan_mcp.cli.generate import SAME_AGAIN, generate, place
@@ -25,7 +25,6 @@ from wan_mcp.errors import EvolinkError, VideoError
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault, Sandbox, running
-from wan_mcp.sandbox.render import render as real_render
 from wan_mcp.settings import Settings
 
 
@@ -278,13 +277,10 @@ class TestOverRealSockets:
     async def test_a_film_is_made_of_a_video_and_the_one_that_goes_on_from_it(self, tmp_path: Path) -> None:
         """Each is known by its task's id, which the ledger has; what cannot be joined is named."""
 
-        def one_second(content: bytes, seconds: int, quality: str) -> bytes:
-            return real_render(content, 1, "480p")
-
         (tmp_path / "cat.png").write_bytes(picture())
         begun = request_of(str(tmp_path / "cat.png"), "The cat yawns.")
         with anyio.fail_after(60):
-            async with running(Sandbox(seconds=0.2, key=KEY, render=one_second)) as url:
+            async with running(Sandbox(seconds=0.2, key=KEY, render=render_one_second)) as url:
                 settings = self.settings(url, tmp_path)
                 await generate(settings, begun, f"{tmp_path}/a.mp4")
                 [first] = [entry.task for entry in await entries(tmp_path / "data") if entry.task]

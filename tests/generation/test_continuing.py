@@ -1,7 +1,6 @@
 """Going on from the last frame of a task's video: the picture, the request, the ledger and the words."""
 # ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
 
-from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ import pytest
 from mcp import Client
 from PIL import Image
 
-from tests.calls import ADDRESS, answer, call, text
-from tests.world import World, picture
+from tests.calls import ADDRESS, answer, call, made, text
+from tests.world import World, picture, render_one_second
 from wan_mcp.sandbox import Fault
-from wan_mcp.sandbox.render import render
 
 pytestmark = pytest.mark.anyio
 
@@ -23,34 +21,14 @@ SIZE = (740, 554)
 """Of a video at 480p that the sandbox makes from a picture of 800 by 600 pixels."""
 
 
-def one_second(content: bytes, seconds: int, quality: str) -> bytes:
-    """A real video, shorter than it says."""
-    return render(content, 1, "480p")
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path, seconds=60, render=one_second)
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with world.client() as client:
-        yield client
-
-
-async def made(client: Client, shown: str = ADDRESS, **arguments: Any) -> str:
-    """The id of a task that is completed."""
-    asked = await answer(client, "generate_video", **{"prompt": "go", **arguments}, image_urls=[shown])
-    await anyio.sleep(100)
-    done = await answer(client, "get_task", task_id=asked["id"])
-    assert done["status"] == "completed"
-    return str(asked["id"])
+    return World(tmp_path, seconds=60, render=render_one_second)
 
 
 def sent(world: World) -> list[Any]:
     """The bodies of all requests that were sent."""
-    return [made.body for made in world.records.calls if made.at == "submit"]
+    return [call.body for call in world.records.calls if call.at == "submit"]
 
 
 def uploaded(world: World, number: int) -> Image.Image:

@@ -4,7 +4,7 @@ import base64
 import errno
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ from mcp import Client
 from mcp.types import ImageContent, ResourceLink, TextContent
 from PIL import Image
 
-from tests.calls import ADDRESS, ERAS, answer, call, text
-from tests.world import World
+from tests.calls import ADDRESS, ERAS, answer, call, made, text
+from tests.world import World, render_one_second
 from wan_mcp.errors import StillUnderWay
 from wan_mcp.generation import joining
 from wan_mcp.sandbox import Fault
-from wan_mcp.sandbox.render import render
 from wan_mcp.videos.join import Joined, Stopped, join
 
 pytestmark = pytest.mark.anyio
@@ -30,29 +29,9 @@ DAY = 24 * 3600
 Progress = Callable[[float], None]
 
 
-def one_second(picture: bytes, seconds: int, quality: str) -> bytes:
-    """A real video, shorter than it says."""
-    return render(picture, 1, quality)
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path, seconds=60, render=one_second)
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with world.client() as client:
-        yield client
-
-
-async def made(client: Client, prompt: str = "The cat yawns.", **arguments: Any) -> str:
-    """The id of a task that is completed."""
-    given = {"prompt": prompt, "image_urls": [ADDRESS], "quality": "480p", **arguments}
-    asked = await answer(client, "generate_video", **given)
-    await anyio.sleep(100)
-    assert (await answer(client, "get_task", task_id=asked["id"]))["status"] == "completed"
-    return str(asked["id"])
+    return World(tmp_path, seconds=60, render=render_one_second)
 
 
 def left(world: World) -> list[str]:

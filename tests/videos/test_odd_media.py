@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.videos.made import BLUE, cut, make, mean, number_in, numbered, overwritten, psnr, turned, watched
+from tests.videos.made import (
+    BLUE,
+    RED,
+    cut,
+    make,
+    mean,
+    number_in,
+    numbered,
+    overwritten,
+    psnr,
+    turned,
+    watched,
+)
 from tests.videos.test_join import ENCODED, LOSSLESS, joined
 from wan_mcp.errors import VideoError
 from wan_mcp.videos.frames import contact_sheet, last_frame
@@ -67,9 +79,7 @@ def test_an_odd_video_is_joined_picture_by_picture(tmp_path: Path, name: str) ->
     assert film.numbers[:24] == [*range(24)]
     if name != "portrait":  # whose squares are too small there
         assert film.numbers[24:] == [*range(24)]
-    red = DISPLAYED.get(name, (320, 180))
-    middle = film.images[30].getpixel((160, 40))
-    assert middle == pytest.approx((200, 60, 50), abs=8), red
+    assert film.images[30].getpixel((160, 40)) == pytest.approx(RED, abs=8)
 
 
 @pytest.mark.slow
@@ -80,7 +90,7 @@ def test_the_last_picture_of_an_odd_video_is_its_last(tmp_path: Path, name: str)
     picture = last(path)
     assert picture.size == DISPLAYED.get(name, (320, 180))
     assert number_in(picture) == 23
-    assert picture.getpixel((picture.width // 2, 20)) == pytest.approx((200, 60, 50), abs=8)
+    assert picture.getpixel((picture.width // 2, 20)) == pytest.approx(RED, abs=8)
     sheet = contact_sheet(path, 3)
     assert (sheet.width, sheet.height) == picture.size
     assert sheet.times == pytest.approx((0, 11.5 / 24, 23 / 24), abs=0.03)
@@ -91,8 +101,8 @@ def test_rotation_is_applied(tmp_path: Path, degrees: int) -> None:
     """Clockwise, as the header of the file says, in the picture and in the film."""
 
     def corner(number: int, size: tuple[int, int]) -> Image.Image:
-        image = Image.new("RGB", size, (200, 60, 50))
-        image.paste((50, 80, 190), (0, 0, size[0] // 2, size[1] // 2))
+        image = Image.new("RGB", size, RED)
+        image.paste(BLUE, (0, 0, size[0] // 2, size[1] // 2))
         return image
 
     path = turned(make(tmp_path / "turned.mp4", picture=corner), degrees)
