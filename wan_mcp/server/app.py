@@ -61,7 +61,7 @@ def create_server(
 
     server = MCPServer(
         "wan-mcp",
-        title="Wan image to video",
+        title="Wan 2.5 video",
         version=__version__,
         instructions=INSTRUCTIONS,
         website_url="https://evolink.ai",
