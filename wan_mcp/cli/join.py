@@ -34,7 +34,8 @@ async def join(settings: Settings, task_ids: Sequence[str], output: str | None) 
             try:
                 film = await joiner.join(arguments.task_ids, name, math.inf, show)
             except VideoError as error:
-                error.next_step = "wan-mcp tasks shows what became of each."
+                if error.task_id is not None:  # else its advice is about the files, and right here, too
+                    error.next_step = "wan-mcp tasks shows what became of each."
                 raise
             bar.show(100)
     for remark in film.remarks:

@@ -139,18 +139,19 @@ class VideoJoiner:
     async def _parts(self, task_ids: tuple[str, ...], folder: Path) -> list[Path]:
         """The files of all parts, in order. Where some have no video, one error names all of them."""
         found: dict[str, Path] = {}
-        missing: list[WanError] = []
+        missing: dict[str, WanError] = {}
         for task_id in dict.fromkeys(task_ids):
             try:
                 found[task_id] = await self._saver.local_file(task_id, folder)
             except LedgerError:
                 raise
             except WanError as error:
-                missing.append(VideoError(f"{task_id}: {error.message}", next_step=error.next_step))
+                missing[task_id] = error
         if missing:
+            said = " ".join(f"{task_id}: {error.message}" for task_id, error in missing.items())
+            steps = dict.fromkeys(error.next_step for error in missing.values() if error.next_step)
             raise VideoError(
-                f"Nothing was joined. {' '.join(error.message for error in missing)}",
-                next_step=" ".join(dict.fromkeys(filter(None, (error.next_step for error in missing)))),
+                f"Nothing was joined. {said}", next_step=" ".join(steps), task_id=next(iter(missing))
             )
         return [found[task_id] for task_id in task_ids]
 
