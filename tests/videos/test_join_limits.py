@@ -3,7 +3,7 @@
 import errno
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +104,15 @@ def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Threads take turns as soon as they can, not only after milliseconds: what is short is seen as well."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
 async def ticks_at_progress(paths: Sequence[Path], target: Path) -> list[int]:
     """How often an event loop had its turn until each report of a join in a thread."""
     ticks = 0
@@ -136,7 +145,7 @@ async def test_an_event_loop_goes_on_beside_an_encoded_join(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_an_event_loop_goes_on_while_the_index_is_moved(tmp_path: Path) -> None:
+async def test_an_event_loop_goes_on_while_the_index_is_moved(tmp_path: Path, eager_threads: None) -> None:
     """For that all of a film is written again, after the last report but one."""
     path = make(tmp_path / "1.mp4", count=16, size=(1280, 720), options={"crf": "1"}, picture=noise)
     told = await ticks_at_progress([path, path], tmp_path / "film.part")
