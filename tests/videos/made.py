@@ -91,7 +91,7 @@ def make(
 
 def as_frame(image: Image.Image, pixels: str, tags: dict[str, int]) -> av.VideoFrame:
     """As an encoder takes it: without tags, in the colours that players then assume."""
-    from av.video.reformatter import ColorRange, Colorspace
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
     frame: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
     is_601 = tags.get("colorspace", 1 if image.height >= 720 else 6) in (5, 6)
@@ -100,7 +100,7 @@ def as_frame(image: Image.Image, pixels: str, tags: dict[str, int]) -> av.VideoF
         src_color_range=ColorRange.JPEG,
         dst_colorspace=Colorspace.ITU601 if is_601 else Colorspace.ITU709,
         dst_color_range=ColorRange.JPEG if tags.get("color_range") == 2 else ColorRange.MPEG,
-        interpolation="BICUBIC",
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
     )
 
 
