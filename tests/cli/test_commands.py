@@ -18,10 +18,24 @@ from PIL import Image, ImageChops, ImageStat
 from tests.world import KEY, World, picture, render
 from wan_mcp import __version__
 from wan_mcp.cli.commands import commands
-from wan_mcp.cli.generate import SAME_AGAIN, absolute, generate, place, request_of
+from wan_mcp.cli.generate import SAME_AGAIN, generate, place
+from wan_mcp.cli.join import join
+from wan_mcp.cli.request import absolute, request_of
 from wan_mcp.errors import EvolinkError, VideoError
+from wan_mcp.ledger import Entry
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault, Sandbox, running
+from wan_mcp.sandbox.render import render as real_render
 from wan_mcp.settings import Settings
+
+
+async def entries(folder: Path) -> list[Entry]:
+    """The rows of a ledger, newest first."""
+    ledger = SqliteLedger(folder)
+    try:
+        return await ledger.entries()
+    finally:
+        await ledger.aclose()
 
 
 def run(*arguments: str, **environ: str) -> Result:
@@ -131,11 +145,24 @@ def test_a_bad_request_is_refused_on_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["A cat yawns."], "Give IMAGE and PROMPT, or --text and PROMPT alone, each in quotation marks."),
-        ([], "Give IMAGE and PROMPT, or --text and PROMPT alone"),
-        (["cat.png", "A", "cat"], "Give IMAGE and PROMPT, or --text and PROMPT alone"),
-        (["--text", "cat.png", "A cat yawns."], "Give IMAGE and PROMPT, or --text and PROMPT alone"),
-        (["--text"], "Give IMAGE and PROMPT, or --text and PROMPT alone"),
+        (
+            ["A cat yawns."],
+            "Give IMAGE and PROMPT, or PROMPT alone with --text or --from-task ID, each in quotation marks.",
+        ),
+        ([], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
+        (["cat.png", "A", "cat"], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
+        (["--text", "cat.png", "A cat yawns."], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
+        (["--text"], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
+        (["--from-task", "task-unified-1"], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
+        (
+            ["--text", "--from-task", "task-unified-1", "It goes on."],
+            "--text is for a video without a picture, --from-task for one that goes on from another.",
+        ),
+        (["--from-task", "cat.mp4", "It goes on."], "--from-task takes the id of a task"),
+        (
+            ["--from-task", "task-unified-1", "It goes on.", "--sandbox"],
+            "--from-task has nothing to go on from in the sandbox, which begins empty.",
+        ),
         (
             ["cat.png", "A cat yawns.", "--aspect-ratio", "1:1"],
             "--aspect-ratio is for --text: otherwise the picture decides the shape.",
@@ -247,6 +274,34 @@ class TestOverRealSockets:
                     update={"image_dirs": (tmp_path / "none",)}
                 )
                 assert (await generate(settings, request, tmp_path / "cat.mp4")).exists()
+
+    async def test_a_film_is_made_of_a_video_and_the_one_that_goes_on_from_it(self, tmp_path: Path) -> None:
+        """Each is known by its task's id, which the ledger has; what cannot be joined is named."""
+
+        def one_second(content: bytes, seconds: int, quality: str) -> bytes:
+            return real_render(content, 1, "480p")
+
+        (tmp_path / "cat.png").write_bytes(picture())
+        begun = request_of(str(tmp_path / "cat.png"), "The cat yawns.")
+        with anyio.fail_after(60):
+            async with running(Sandbox(seconds=0.2, key=KEY, render=one_second)) as url:
+                settings = self.settings(url, tmp_path)
+                await generate(settings, begun, f"{tmp_path}/a.mp4")
+                [first] = [entry.task for entry in await entries(tmp_path / "data") if entry.task]
+                on = request_of(None, "It goes on.", from_task=first.id)
+                await generate(settings, on, f"{tmp_path}/b.mp4")
+                second, _ = await entries(tmp_path / "data")
+                assert second.task is not None
+                assert (second.parent, second.part) == (first.id, 2)
+                film = await join(settings, [first.id, second.task.id], f"{tmp_path}/film.mp4")
+                with pytest.raises(VideoError) as refused:
+                    await join(settings, [first.id, "task-unified-1600000000-none"], f"{tmp_path}/no.mp4")
+        with av.open(film) as video:
+            assert sum(1 for _ in video.decode(video=0)) == 48
+        assert "task-unified-1600000000-none" in refused.value.message
+        assert refused.value.next_step == "wan-mcp tasks shows what became of each."
+        left = [path.name async for path in anyio.Path(tmp_path).glob("*.mp4")]
+        assert sorted(left) == ["a.mp4", "b.mp4", "film.mp4"]
 
     async def test_a_failed_generation_is_an_error_here(self, tmp_path: Path) -> None:
         """The reason is said, and that it was not charged."""

@@ -11,6 +11,7 @@ from tests.clock import EPOCH, now
 from tests.generation.gateway import generate, make_elsewhere
 from tests.world import World
 from wan_mcp.cli import generate as command
+from wan_mcp.cli.request import request_of
 from wan_mcp.errors import NotFound, NotKnownYet
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
@@ -149,7 +150,7 @@ async def test_the_command_waits_for_a_new_task_and_gives_up_an_unknown_one(
     """It says so, and does not read again and again."""
     monkeypatch.setattr(command, "Runtime", world.runtime)
     world.sandbox.faults.add(Fault("task", "status", times=times, status=404))
-    request = command.request_of(ADDRESS, "The cat yawns.")
+    request = request_of(ADDRESS, "The cat yawns.")
     settings = Settings.load(world.environ)
     if times is None:
         with pytest.raises(NotFound, match="404"):

@@ -63,6 +63,7 @@ def demo(image: str | None, story: bool, prompt: str | None, seconds: float, out
 @commands.command()
 @click.argument("words", nargs=-1, metavar="[IMAGE] PROMPT")
 @click.option("--text", is_flag=True, help="Make it from PROMPT alone, without a picture.")
+@click.option("--from-task", metavar="ID", default=None, help="Go on from the last frame of a task's video.")
 @click.option("--duration", type=click.Choice(["5", "10"]), default=None, help="Seconds of video.")
 @click.option("--quality", type=click.Choice(["480p", "720p", "1080p"]), default=None)
 @click.option("--aspect-ratio", metavar="W:H", default=None, help="Shape of a video from text, as in 9:16.")
@@ -80,6 +81,7 @@ def demo(image: str | None, story: bool, prompt: str | None, seconds: float, out
 def generate(
     words: tuple[str, ...],
     text: bool,
+    from_task: str | None,
     duration: str | None,
     quality: str | None,
     aspect_ratio: str | None,
@@ -90,25 +92,30 @@ def generate(
 ) -> None:
     """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS.
 
-    With --text, PROMPT alone is enough: wan-mcp generate --text "A cat yawns."
+    With --text, or --from-task ID, PROMPT alone is enough: wan-mcp generate --text "A cat yawns."
 
     Says the price first, and asks in a terminal. Prints the path of the video.
     """
     from wan_mcp.cli import generate as command
+    from wan_mcp.cli import request as line
     from wan_mcp.cli.sandbox import settings as settings_of_a_sandbox
 
-    if len(words) != (1 if text else 2):
-        raise click.UsageError("Give IMAGE and PROMPT, or --text and PROMPT alone, each in quotation marks.")
-    if aspect_ratio and not text:
-        raise click.UsageError("--aspect-ratio is for --text: otherwise the picture decides the shape.")
-    image, prompt = None if text else words[0], words[-1]
+    if wrong := line.contradiction(len(words), text, from_task, aspect_ratio, sandbox):
+        raise click.UsageError(wrong)
+    image, prompt = None if len(words) == 1 else words[0], words[-1]
     payment = command.Payment(
         sandbox, ask=command.question if _is_terminal() and not (yes or sandbox) else None
     )
 
     async def work() -> Path:
-        request = command.request_of(
-            image, prompt, duration=duration, quality=quality, aspect_ratio=aspect_ratio, take=take
+        request = line.request_of(
+            image,
+            prompt,
+            from_task=from_task,
+            duration=duration,
+            quality=quality,
+            aspect_ratio=aspect_ratio,
+            take=take,
         )
         if not sandbox:
             return await command.generate(Settings.load(), request, output, payment)

@@ -13,56 +13,20 @@ from anyio.abc import TaskGroup
 
 from wan_mcp.cli.folders import why_not_writable
 from wan_mcp.cli.screen import Bar, clock, progress, tell
-from wan_mcp.errors import EvolinkError, NotSent, PictureError, VideoError, WanError
+from wan_mcp.errors import EvolinkError, NotSent, PictureUnavailable, VideoError, WanError
 from wan_mcp.evolink import prices
+from wan_mcp.evolink.values import is_task_id
 from wan_mcp.generation.outcomes import ASK_AGAIN, to_change
-from wan_mcp.generation.request import GenerationRequest, Request, TextGenerationRequest
+from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.images import Picture, sources
-from wan_mcp.images.names import spellings, unquoted
+from wan_mcp.images import Picture
 from wan_mcp.ledger import Intent
 from wan_mcp.settings import Settings
-from wan_mcp.validation import parse, plain_schema
 
 WAIT_SECONDS = 45.0
 SAME_AGAIN = "The same command, or your MCP client, goes on with it without paying again."
-
-
-def request_of(image: str | None, prompt: str, **options: str | int | None) -> Request:
-    """What the command line requests.
-
-    Args:
-        image: the picture; None for a video from text.
-        prompt: what should happen.
-        options: what else was given, by the names of the request's fields; None counts as not given.
-
-    Raises:
-        InvalidRequest: with everything that is wrong, in words.
-    """
-    given = {"prompt": prompt, **options}
-    if image is None:
-        return parse("generate", TextGenerationRequest, plain_schema(TextGenerationRequest), given)
-    given["image_urls"] = absolute(image)
-    return parse("generate", GenerationRequest, plain_schema(GenerationRequest), given)
-
-
-def absolute(image: str) -> str:
-    """A path from here as an absolute one; whatever else can be meant as it is."""
-    if os.path.exists(image):  # noqa: PTH110  false for what no path can be
-        return str(Path(image).absolute())
-    try:
-        kind = sources.kind(image)
-    except PictureError:  # said where pictures are read
-        return image
-    bare = unquoted(image)
-    meant = spellings(image, windows=os.name == "nt")
-    if any(one.startswith("~") or Path(one).is_absolute() for one in meant):
-        return image
-    if kind != "file" or not bare or bare.lower().startswith("file:"):
-        return image
-    return str(Path(bare.removeprefix("@")).absolute())
 
 
 def place(output: str | Path | None, name: str | None = None) -> tuple[Path, str | None]:
@@ -161,6 +125,8 @@ async def generate(
         tell(_interrupted(snapshot, payment), err=True)
         raise
     except WanError as error:
+        if isinstance(error, PictureUnavailable) and is_task_id(request.picture or ""):
+            error.next_step = "wan-mcp tasks shows what became of it."
         error.next_step = error.next_step.replace(ASK_AGAIN, f"Run it again in a minute. {SAME_AGAIN}")
         raise
 

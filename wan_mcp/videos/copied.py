@@ -27,20 +27,24 @@ class CopiedPictures:
         self._unit = unit if unit.denominator >= _FINE else _TIME_BASE
         self._stream.time_base = self._unit
         self._free: int | None = None
-        self._shift = Fraction(0)
+        self._shift = 0
+        self._scale: Fraction | int = 1
 
     def begin(self, part: Part, at: Fraction) -> None:
-        self._shift = at - part.timing.start
+        scale = (part.pictures.time_base or _TIME_BASE) / self._unit
+        self._scale = (
+            scale.numerator if scale.denominator == 1 else scale
+        )  # whole numbers are ten times faster
+        self._shift = round((at - part.timing.start) / self._unit)
 
     def add(self, packet: Packet[Any]) -> None:
         if packet.pts is None or packet.dts is None:  # the empty packet at the end
             return
-        shift, scale = self._shift / self._unit, packet.time_base / self._unit
-        dts = round(packet.dts * scale + shift)
+        dts = round(packet.dts * self._scale) + self._shift
         # A part whose pictures are reordered begins before the last packet of one where they are not.
         packet.dts = dts if self._free is None else max(dts, self._free)
-        packet.pts = max(round(packet.pts * scale + shift), packet.dts)
-        packet.duration = round((packet.duration or 0) * scale)
+        packet.pts = max(round(packet.pts * self._scale) + self._shift, packet.dts)
+        packet.duration = round((packet.duration or 0) * self._scale)
         packet.time_base = self._unit
         self._free = packet.dts + 1
         packet.stream = self._stream

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_mcp.videos.parts import Part
 from wan_mcp.videos.pictures import BT709, displayed_size, is_full_range, matrix, pixel_aspect
-from wan_mcp.videos.pyav import decoded
+from wan_mcp.videos.pyav import decoded, no_picture
 from wan_mcp.videos.timing import time_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _RATES = tuple(map(Fraction, (24, 25, 30, 50, 60)))
 """Pictures a second of a film whose first part has no constant rate."""
 _MAX_RATE = 120
-_OPTIONS = {"preset": "veryfast", "crf": "17"}
+OPTIONS = {"preset": "veryfast", "crf": "17"}
 """What the eye cannot tell from the original, in less time than the preset of libx264 itself takes."""
 _LIMITED_RANGE = 1
 _TURNS = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}
@@ -38,8 +38,9 @@ class EncodedPictures:
     def __init__(self, output: OutputContainer, first: Part) -> None:
         self._output = output
         self._rate = film_rate(first)
-        self._size = first.size[0] // 2 * 2 or 2, first.size[1] // 2 * 2 or 2
-        self._stream = stream = output.add_stream("libx264", rate=self._rate, options=_OPTIONS)
+        width, height = _displayed_size(first)
+        self._size = max(width // 2 * 2, 2), max(height // 2 * 2, 2)
+        self._stream = stream = output.add_stream("libx264", rate=self._rate, options=OPTIONS)
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
@@ -65,6 +66,8 @@ class EncodedPictures:
             self._frame = frame
 
     def end(self) -> None:
+        if self._frame is None:
+            raise no_picture(self._part.name)
         self._show(until=self._stop)
         self._frame = None
 
@@ -86,6 +89,14 @@ class EncodedPictures:
         self._next = until
 
 
+def _displayed_size(part: Part) -> tuple[int, int]:
+    for packet in part.packets(to_decode=True):
+        if packet.stream_index == part.pictures.index:
+            for frame in decoded(packet, part.note_damage):
+                return displayed_size(frame, pixel_aspect(part.pictures))
+    raise no_picture(part.name)
+
+
 class _Fitting:
     """Turns frames of one kind upright, scales them into the film and lays them on black."""
 
@@ -93,7 +104,7 @@ class _Fitting:
         self._kind = _kind(frame)
         width, height = displayed_size(frame, aspect)
         is_same = (width, height) == (frame.width, frame.height) == size and frame.format.name == "yuv420p"
-        has_colours = frame.colorspace == BT709 and frame.color_range == _LIMITED_RANGE
+        has_colours = matrix(frame) == "bt709" and not is_full_range(frame)
         self._graph = None if is_same and has_colours and not frame.rotation else _graph(frame, aspect, size)
 
     def takes(self, frame: VideoFrame) -> bool:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from wan_mcp.images.fitting import saved
 from wan_mcp.videos.pictures import image_of, pixel_aspect
-from wan_mcp.videos.pyav import decoded, no_picture, opened, packets, pictures_of, sound_of
+from wan_mcp.videos.pyav import decoded, no_picture, on_all_cores, opened, packets, pictures_of, sound_of
 from wan_mcp.videos.sheet import SIDE, drawn
-from wan_mcp.videos.timing import Timing, rewind, time_of, timing_of
+from wan_mcp.videos.timing import Timing, time_of, timing_of
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -42,7 +42,7 @@ def last_frame(path: Path) -> bytes:
     """
     for is_at_end in (True, False):
         with opened(path, _NAME) as container:
-            stream = pictures_of(container, _NAME)
+            stream = on_all_cores(pictures_of(container, _NAME))
             if is_at_end:
                 _seek_last_key_frame(container, stream)
             if frames := deque(good_frames(container, stream), maxlen=_LAST):
@@ -76,14 +76,14 @@ def contact_sheet(path: Path, count: int) -> Sheet:
     from PIL import Image
 
     with opened(path, _NAME) as container:
-        stream, sound = pictures_of(container, _NAME), sound_of(container)
-        timing, aspect = timing_of(container, stream, sound, _NAME), pixel_aspect(stream)
-        rewind(container, stream, timing)
-        pictures: list[Image.Image] = []
-        times: list[float] = []
-        size = (0, 0)
+        timing = timing_of(container, pictures_of(container, _NAME), sound_of(container), _NAME)
+    pictures: list[Image.Image] = []
+    times: list[float] = []
+    size = (0, 0)
+    with opened(path, _NAME) as container:
+        stream = on_all_cores(pictures_of(container, _NAME))
         for time, frame in _spread(good_frames(container, stream), timing, count):
-            picture = image_of(frame, aspect)
+            picture = image_of(frame, pixel_aspect(stream))
             size = picture.size
             picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
             pictures.append(picture)

@@ -118,16 +118,17 @@ def _write(
     on_progress: Callable[[float], None],
     is_stopped: Callable[[], bool],
 ) -> None:
-    total, at, told = sum(part.timing.length for part in parts), Fraction(0), 0.0
+    total, at, told = float(sum(part.timing.length for part in parts)), Fraction(0), 0.0
     to_decode = not all(isinstance(track, CopiedPictures | CopiedSound) for track in tracks)
     for part in parts:
+        before, unit = float(at - part.timing.start), float(part.pictures.time_base or 0)
         for track in tracks:
             track.begin(part, at)
         for packet in part.packets(to_decode=to_decode):
             _check(is_stopped)
             is_picture = packet.stream_index == part.pictures.index
             if is_picture and packet.pts is not None:
-                done = float((at + packet.pts * packet.time_base - part.timing.start) / total)
+                done = (before + packet.pts * unit) / total
                 if told + _STEP <= done < 1:
                     told = done
                     on_progress(done)

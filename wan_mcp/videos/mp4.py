@@ -27,6 +27,8 @@ class Movie:
     height: int | None = None
     brand: bytes | None = None
     """Four letters for the kind of file."""
+    is_turned: bool = False
+    """Whether a track is to be shown turned or mirrored."""
     is_whole: bool = False
     """False where it is recognisably cut."""
 
@@ -78,7 +80,7 @@ class _Samples:
 def read(file: BinaryIO) -> Movie:
     """Read what a file says; one that is damaged says less, and is no error."""
     size = file.seek(0, 2)
-    seconds, sides, brand = None, [(0, 0)], None
+    seconds, sides, brand, is_turned = None, [(0, 0)], None, False
     tops: list[_Box] = []
     samples = _Samples()
     for box in islice(_boxes(file, 0, size), MAX_BOXES):
@@ -91,10 +93,13 @@ def read(file: BinaryIO) -> Movie:
                 seconds = _duration(_content(file, box))
             elif box.kind == b"tkhd":
                 sides.append(_dimensions(_content(file, box)))
+                is_turned |= _is_turned(_content(file, box))
             elif box.kind in (b"stsz", b"trex", b"tfhd", b"trun"):
                 samples.add(box.kind, _content(file, box))
     width, height = max(sides)
-    return Movie(seconds, width or None, height or None, brand, _is_whole(tops, size, samples.total))
+    return Movie(
+        seconds, width or None, height or None, brand, is_turned, _is_whole(tops, size, samples.total)
+    )
 
 
 def _is_whole(tops: list[_Box], size: int, listed: int) -> bool:
@@ -143,3 +148,9 @@ def _dimensions(content: bytes) -> tuple[int, int]:
     """Pixels, from a track header of either version; a sound track has none."""
     width, height = struct.unpack_from(">II", content, 88 if content[:1] == b"\x01" else 76)
     return width >> 16, height >> 16
+
+
+def _is_turned(content: bytes) -> bool:
+    """Whether the matrix of a track header does more than to move the picture."""
+    matrix = struct.unpack_from(">9i", content, 52 if content[:1] == b"\x01" else 40)
+    return (matrix[0] <= 0 or matrix[4] <= 0 or matrix[1] != 0 or matrix[3] != 0) and any(matrix)

@@ -8,9 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wan_mcp.videos.pictures import displayed_size, pixel_aspect
-from wan_mcp.videos.pyav import decoded, no_picture, opened, packets, pictures_of, sound_of
-from wan_mcp.videos.timing import Timing, rewind, timing_of
+from wan_mcp.videos import mp4
+from wan_mcp.videos.pictures import pixel_aspect
+from wan_mcp.videos.pyav import decoded, on_all_cores, opened, packets, pictures_of, sound_of
+from wan_mcp.videos.timing import Timing, timing_of
 
 if TYPE_CHECKING:
     from av import Packet
@@ -38,10 +39,12 @@ class Part:
     pictures: VideoStream
     sound: AudioStream | None
     timing: Timing
-    size: tuple[int, int]
-    """Width and height as displayed."""
-    rotation: int
     is_damaged: bool = field(default=False)
+
+    @property
+    def is_mp4(self) -> bool:
+        """Or MOV, which is of the same kind."""
+        return self.container.format.name.startswith("mov")
 
     def note_damage(self) -> None:
         self.is_damaged = True
@@ -50,15 +53,17 @@ class Part:
         """All packets of its pictures and its sound, from the first one.
 
         Args:
-            to_decode: whether they are to be decoded. Then the file is opened again, because after a seek
-                some decoders leave out the beginning of the sound.
+            to_decode: whether they are to be decoded. Then the file is opened again: after a seek, some
+                decoders leave out the beginning of the sound. So are files in which seeking is not exact.
         """
-        if to_decode:
+        if to_decode or not self.is_mp4:
             with opened(self.path, self.name) as container:
                 sound = None if self.sound is None else sound_of(container)
-                yield from self._packets(container, pictures_of(container, self.name), sound)
+                pictures = on_all_cores(pictures_of(container, self.name))
+                yield from self._packets(container, pictures, sound)
         else:
-            rewind(self.container, self.pictures, self.timing)
+            start = round(self.timing.start / (self.pictures.time_base or 1))
+            self.container.seek(start, stream=self.pictures)
             yield from self._packets(self.container, self.pictures, self.sound)
 
     def _packets(
@@ -72,31 +77,29 @@ def part_of(name: str, path: Path, container: InputContainer) -> Part:
     """Find out what a part is.
 
     Raises:
-        VideoError: when none of its pictures can be decoded.
+        VideoError: when it has no pictures.
     """
     stream, sound = pictures_of(container, name), sound_of(container)
     timing = timing_of(container, stream, sound, name)
     sound = None if timing.sound is None else sound
-    part = Part(name, path, container, stream, sound, timing, (0, 0), 0, timing.is_damaged)
-    for packet in part.packets(to_decode=False):
-        if packet.stream_index == stream.index:
-            for frame in decoded(packet, part.note_damage):
-                part.size = displayed_size(frame, pixel_aspect(stream))
-                part.rotation = frame.rotation
-                return part
-    raise no_picture(name)
+    return Part(name, path, container, stream, sound, timing, timing.is_damaged)
 
 
 def have_same_pictures(parts: Sequence[Part]) -> bool:
-    """Whether the pictures of all parts can be copied into one MP4 file as they are."""
+    """Whether the pictures of all parts can be copied into one MP4 file as they are.
+
+    Damaged parts cannot: browsers stop at the first packet that they cannot read.
+    """
     first = parts[0]
     return all(
-        part.timing.is_orderly
-        and part.rotation == 0
-        and part.container.format.name.startswith("mov")
+        part.timing.is_constant
+        and part.timing.is_orderly
+        and part.is_mp4
         and part.pictures.codec_context.codec.canonical_name in _COPIED_PICTURES
         and _pictures(part) == _pictures(first)
         and abs(part.timing.rate / first.timing.rate - 1) <= _SAME_RATE
+        and not _is_turned(part)
+        and _is_intact(part)
         for part in parts
     )
 
@@ -104,6 +107,24 @@ def have_same_pictures(parts: Sequence[Part]) -> bool:
 def have_same_sound(parts: Sequence[Part]) -> bool:
     """Whether the sound of all parts can be copied into one MP4 file as it is."""
     return all(_is_full(part) and _sound(part) == _sound(parts[0]) for part in parts)
+
+
+def _is_turned(part: Part) -> bool:
+    with part.path.open("rb") as file:
+        return mp4.read(file).is_turned
+
+
+def _is_intact(part: Part) -> bool:
+    """Whether a decoder can read all packets.
+
+    It skips what they show, so that this takes hardly any time.
+    """
+    context = part.pictures.codec_context
+    context.skip_frame = "ALL"
+    for packet in part.packets(to_decode=False):
+        if packet.stream_index == part.pictures.index:
+            decoded(packet, part.note_damage)
+    return not part.is_damaged
 
 
 def _is_full(part: Part) -> bool:

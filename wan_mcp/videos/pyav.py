@@ -60,7 +60,7 @@ def opened(path: Path, name: str) -> Iterator[InputContainer]:
 
 
 def pictures_of(container: InputContainer, name: str) -> VideoStream:
-    """The stream with the pictures, to be decoded on all cores.
+    """The stream with the pictures.
 
     Raises:
         VideoError: when there is none.
@@ -68,8 +68,13 @@ def pictures_of(container: InputContainer, name: str) -> VideoStream:
     stream = container.streams.best("video")
     if stream is None or stream.codec_context is None:
         raise no_picture(name)
-    stream.codec_context.thread_type = "AUTO"
     return stream  # type: ignore[return-value]  # which PyAV types as any stream
+
+
+def on_all_cores(stream: VideoStream) -> VideoStream:
+    """To decode more than a few pictures; it must be said before the first one."""
+    stream.thread_type = "AUTO"
+    return stream
 
 
 def no_picture(name: str) -> VideoError:

@@ -95,11 +95,6 @@ def time_of(frame: Frame) -> Fraction | None:
     return frame.pts * frame.time_base
 
 
-def rewind(container: InputContainer, stream: VideoStream, timing: Timing) -> None:
-    """Back to the first picture of a file that was read to its end."""
-    container.seek(round(timing.start / (stream.time_base or 1)), stream=stream)
-
-
 def _rate(times: list[int], unit: Fraction, stream: VideoStream) -> tuple[Fraction, bool]:
     """Pictures a second, and whether they are always as many."""
     said = stream.average_rate or _USUAL_RATE
