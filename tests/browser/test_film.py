@@ -75,9 +75,9 @@ async def test_a_film_plays_over_its_seams(
 ) -> None:
     """From its beginning to its end without a gap; around each seam it shows what PyAV finds there."""
     film = tmp_path / "film.mp4"
-    assert join(parts(tmp_path), film, lambda share: None, lambda: False).lossless is lossless
     media.content = film.read_bytes
     async with browsing() as browser:
+        assert join(parts(tmp_path), film, lambda share: None, lambda: False).lossless is lossless
         context = await browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]})
         await media.serve(context)
         page = await context.new_page()
