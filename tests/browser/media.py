@@ -1,6 +1,7 @@
 """The hosts of the videos, as far as the browser can tell."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.browser import states
@@ -22,6 +23,8 @@ class Media:
         self.silent: set[str] = set()
         """Addresses that never answer."""
         self.requests: Counter[str] = Counter()
+        self.content: Callable[[], bytes] = states.video
+        """Makes the video."""
 
     async def serve(self, context: "BrowserContext") -> None:
         await context.route("https://results.evolink.ai/**", self._answer)
@@ -34,7 +37,7 @@ class Media:
         if self.requests[link] <= self.broken.get(link, 0):
             await route.fulfill(status=404)
             return
-        video = states.video()
+        video = self.content()
         first = int(route.request.headers.get("range", "bytes=0-")[6:].split("-")[0])
         extent = f"bytes {first}-{len(video) - 1}/{len(video)}"
         headers = {"Content-Type": "video/mp4", "Accept-Ranges": "bytes", "Content-Range": extent}

@@ -15,6 +15,8 @@ from typing import Any
 MAX_CALLS = 12
 """Of one run; a conversation that does not end is a failure."""
 
+PICTURE = re.compile(r"data:image/(?P<kind>\w+);base64,(?P<content>[\w+/=]+)")
+
 Call = tuple[str, dict[str, Any]]
 Script = Generator[list[Call] | str, list[str], str]
 """What the model does with the user's words: calls, of which it gets the answers; then what it says.
@@ -30,7 +32,7 @@ class Model:
         self.url = ""
         self.offered: set[str] = set()
         self.seen: list[str] = []
-        """Every answer of a tool, as the agent showed it."""
+        """Every answer of a tool, as the agent showed it; pictures as ``data:`` addresses."""
         self.calls: list[Call] = []
         self.transcript: list[str] = []
         self._script: Script | None = None
@@ -48,7 +50,7 @@ class Model:
             self._advance(None)
         elif len(seen) > self._known:
             self.seen += seen[self._known :]
-            self.transcript += (f"ANSWER {answer}" for answer in seen[self._known :])
+            self.transcript += (f"ANSWER {PICTURE.sub('(a picture)', new)}" for new in seen[self._known :])
             self._advance(seen[self._known :])
         self._known = len(seen)
         return self._turn or ""
@@ -220,8 +222,14 @@ class Responses:
 
 
 def _flat(content: Any) -> str:
-    """The text of a tool's answer, however an agent packs it."""
-    return content if isinstance(content, str) else "\n".join(block.get("text", "") for block in content)
+    """The text of a tool's answer, however an agent packs it; pictures as ``data:`` addresses."""
+    return content if isinstance(content, str) else "\n".join(map(_line, content))
+
+
+def _line(block: dict[str, Any]) -> str:
+    if block["type"] == "image":
+        return f"data:{block['source']['media_type']};base64,{block['source']['data']}"
+    return str(block.get("text") or block.get("image_url", ""))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How alike two pictures are: SSIM, as Wang and others define it, in windows of 7 x 7 pixels of the luma."""
+"""How alike two pictures are to the eye: SSIM, as Wang and others define it, on luma."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,36 +6,28 @@ from typing import Any
 from PIL import Image, ImageMath
 
 WINDOW = 7
-"""Windows of this side do not lie on the blocks of a video codec."""
+"""Pixels of a window's side: the windows lie across the blocks of a video codec."""
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def ssim(one: Image.Image, other: Image.Image) -> float:
-    """1 for equal pictures, near 0 for pictures that have nothing in common."""
+    """1 for equal pictures, about 0 for those that have nothing in common."""
     assert one.size == other.size
-    x, y = (image.convert("L").convert("F") for image in (one, other))
-    mx, my, mxx, myy, mxy = (
-        image.reduce(WINDOW)
-        for image in (x, y, _of(_product, x, x), _of(_product, y, y), _of(_product, x, y))
-    )
-    windows = _of(_similarity, mx, my, mxx, myy, mxy)
-    return float(windows.reduce(windows.size).getpixel((0, 0)))  # type: ignore[arg-type]  # mode F has one value
+    x, y = one.convert("L").convert("F"), other.convert("L").convert("F")
+    products = [_each_pixel(lambda a, b: a * b, *pair) for pair in ((x, x), (y, y), (x, y))]
+    windows = _each_pixel(_similarity, *(image.reduce(WINDOW) for image in (x, y, *products)))
+    mean: Any = windows.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    return float(mean)
 
 
-def _of(formula: Callable[..., Any], *images: Image.Image) -> Image.Image:
-    """A picture that is reckoned pixel by pixel."""
-    named = {f"v{number}": image for number, image in enumerate(images)}
-    made: Image.Image = ImageMath.lambda_eval(
-        lambda values: formula(*(values[name] for name in named)), **named
-    )
+def _each_pixel(formula: Callable[..., Any], *images: Image.Image) -> Image.Image:
+    """The picture whose pixels a formula makes of those of other pictures."""
+    named = {f"picture_{number}": image for number, image in enumerate(images)}
+    made: Image.Image = ImageMath.lambda_eval(lambda values: formula(*map(values.get, named)), **named)
     return made
 
 
-def _product(x: Any, y: Any) -> Any:
-    return x * y
-
-
-def _similarity(mx: Any, my: Any, mxx: Any, myy: Any, mxy: Any) -> Any:
-    """From the means of x, y, x², y² and xy in a window."""
-    variances, covariance = mxx - mx * mx + myy - my * my, mxy - mx * my
-    return (2 * mx * my + C1) * (2 * covariance + C2) / ((mx * mx + my * my + C1) * (variances + C2))
+def _similarity(x: Any, y: Any, xx: Any, yy: Any, xy: Any) -> Any:
+    """That of a window, from its means of x, y, x², y² and xy."""
+    variances, covariance = xx - x * x + yy - y * y, xy - x * y
+    return (2 * x * y + C1) * (2 * covariance + C2) / ((x * x + y * y + C1) * (variances + C2))

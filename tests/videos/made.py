@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import av
@@ -91,7 +92,7 @@ def make(
 
 def as_frame(image: Image.Image, pixels: str, tags: dict[str, int]) -> av.VideoFrame:
     """As an encoder takes it: without tags, in the colours that players then assume."""
-    from av.video.reformatter import ColorRange, Colorspace
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
     frame: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
     is_601 = tags.get("colorspace", 1 if image.height >= 720 else 6) in (5, 6)
@@ -100,7 +101,7 @@ def as_frame(image: Image.Image, pixels: str, tags: dict[str, int]) -> av.VideoF
         src_color_range=ColorRange.JPEG,
         dst_colorspace=Colorspace.ITU601 if is_601 else Colorspace.ITU709,
         dst_color_range=ColorRange.JPEG if tags.get("color_range") == 2 else ColorRange.MPEG,
-        interpolation="BICUBIC",
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
     )
 
 
@@ -205,3 +206,21 @@ def psnr(one: Image.Image, other: Image.Image) -> float:
 def mean(image: Image.Image) -> tuple[float, ...]:
     """The mean colour."""
     return tuple(ImageStat.Stat(image.convert("RGB")).mean)
+
+
+def textured(size: tuple[int, int]) -> Image.Image:
+    """As hard to encode as a photo: soft shapes, texture, grain, thin lines and letters; always the same."""
+    random = Random(1)
+
+    def noise(scale: int) -> Image.Image:
+        width, height = size[0] // scale, size[1] // scale
+        return Image.frombytes("L", (width, height), random.randbytes(width * height)).resize(size)
+
+    shapes = Image.blend(Image.linear_gradient("L").resize(size), noise(60), 0.5)
+    luma = Image.blend(Image.blend(shapes, noise(4), 0.25), noise(1), 0.1)
+    pen = ImageDraw.Draw(luma)
+    for y in range(20, size[1], 80):
+        for x in range(20, size[0], 160):
+            pen.text((x, y), f"{x} x {y}", fill=255)
+            pen.line((x, y + 20, x + 90, y + 35), fill=0)
+    return Image.merge("RGB", (luma, luma, shapes))

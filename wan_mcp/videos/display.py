@@ -16,6 +16,11 @@ HD_LINES = 720
 """Players take untagged pictures of so many lines for BT.709, and smaller ones for BT.601."""
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
 """The names that libav's scaler has for the matrices of H.273."""
+_NUMBERS = {"bt709": 1, "fcc": 4, "bt601": 5, "smpte240m": 7, "bt2020": 9}
+"""And the numbers that it has for them."""
+_EXACT = 0x40000 | 0x2000
+"""Libav's flags for exact rounding and full chroma. Without them each picture is a little darker than its
+frame, and a chain of videos that continue each other gets dark."""
 _TURNS = {90: 2, 180: 3, 270: 4}
 """Pillow's numbers of the turns by an angle, against the clock."""
 
@@ -46,18 +51,16 @@ def is_full_range(frame: VideoFrame) -> bool:
 
 def image_of(frame: VideoFrame, aspect: Fraction) -> Image.Image:
     """A picture for Pillow."""
-    from av.video.reformatter import ColorRange, Colorspace, Interpolation
+    from av.video.reformatter import ColorRange, Interpolation
     from PIL.Image import Transpose
 
-    codes = {"bt709": Colorspace.ITU709, "fcc": Colorspace.FCC, "bt601": Colorspace.ITU601}
-    codes |= {"smpte240m": Colorspace.SMPTE240M, "bt2020": Colorspace.BT2020}
     shown = frame.reformat(
         width=max(round(frame.width * aspect), 1),
         format="rgb24",
-        src_colorspace=codes[matrix(frame)],
+        src_colorspace=_NUMBERS[matrix(frame)],
         src_color_range=ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG,
         dst_color_range=ColorRange.JPEG,
-        interpolation=Interpolation.BICUBIC,
+        interpolation=Interpolation.BICUBIC | _EXACT,
     )
     image: Image.Image = shown.to_image()  # type: ignore[no-untyped-call]  # PyAV gives it no types
     turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)

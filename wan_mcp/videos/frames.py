@@ -133,10 +133,12 @@ def _ignore() -> None:
 
 
 def _best(frames: Sequence[VideoFrame]) -> VideoFrame:
-    """The last one, or the sharpest of those before where that is clearly sharper."""
+    """The last one, unless another is clearly sharper; then the one before it, and so on."""
     sharpness = [_sharpness(frame) for frame in frames]
-    best = max(range(len(frames)), key=sharpness.__getitem__)
-    return frames[best] if sharpness[best] > _CLEARLY * sharpness[-1] else frames[-1]
+    enough = max(sharpness) / _CLEARLY
+    return next(
+        frame for frame, sharp in zip(reversed(frames), reversed(sharpness), strict=True) if sharp >= enough
+    )
 
 
 def _sharpness(frame: VideoFrame) -> float:

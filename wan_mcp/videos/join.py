@@ -10,10 +10,11 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wan_mcp.errors import VideoError
 from wan_mcp.videos.copied import CopiedPictures, CopiedSound
 from wan_mcp.videos.encoded import EncodedPictures
 from wan_mcp.videos.parts import Part, have_same_pictures, have_same_sound, part_of
-from wan_mcp.videos.pyav import opened
+from wan_mcp.videos.pyav import GET_AGAIN, opened
 from wan_mcp.videos.sound import EncodedSound
 
 if TYPE_CHECKING:
@@ -57,10 +58,17 @@ class _Track(Protocol):
 class _Target(FileIO):
     """Writes everything or raises. Another raw file may write less when the disk becomes full."""
 
+    error: OSError | None = None
+    """Why it could not be written: what libav does after an error ends in an error without a reason."""
+
     def write(self, content: Any, /) -> int:
         left = memoryview(content)
-        while left:
-            left = left[super().write(left) :]
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+            raise
         return len(content)
 
 
@@ -96,9 +104,16 @@ def join(
             parts.append(part_of(name, path, stack.enter_context(opened(path, name))))
         file = stack.enter_context(_Target(target, "w"))
         options = {"movflags": "+faststart"}
-        with av.open(file, "w", format="mp4", options=options, buffer_size=_BUFFER) as output:
-            tracks = list(_tracks(output, parts))
-            _write(parts, tracks, on_progress, is_stopped)
+        try:
+            with av.open(file, "w", format="mp4", options=options, buffer_size=_BUFFER) as output:
+                tracks = list(_tracks(output, parts))
+                _write(parts, tracks, on_progress, is_stopped)
+        except av.FFmpegError as error:
+            if file.error is not None:
+                raise file.error from None
+            raise VideoError(
+                f"The videos cannot be joined ({error.strerror}).", next_step=GET_AGAIN
+            ) from error
     on_progress(1.0)
     damaged = [part.name for part in parts if part.is_damaged]
     remarks = tuple(f"{name} is damaged: its pictures may jump or stand still." for name in damaged)
