@@ -60,7 +60,7 @@ def alike(folder: Path) -> list[Path]:
 
 
 def different(folder: Path) -> list[Path]:
-    """One that lies, one that stands, and a larger one."""
+    """A landscape, a portrait, and a larger landscape."""
     paths: list[Path] = []
     for size, quality in (((1280, 720), "480p"), ((720, 1280), "480p"), ((1280, 720), "720p")):
         path = folder / f"{len(paths)}.mp4"

@@ -43,14 +43,14 @@ def serve() -> None:
 
 @commands.command()
 @click.argument("image", required=False)
-@click.option("--story", is_flag=True, help="Make a film of three parts, each from the last frame before.")
-@click.option("--prompt", default=None, help="What should happen in the video; in a story in each part.")
+@click.option("--story", is_flag=True, help="Make a film of three parts; each continues the one before.")
+@click.option("--prompt", default=None, help="What should happen in the video, or in each part of a story.")
 @click.option(
     "--seconds",
     type=SECONDS,
     default=8.0,
     show_default=True,
-    help="How long the imitated generation takes; in a story that of each part.",
+    help="How long the imitated generation takes, or that of each part of a story.",
 )
 @click.option("--output", type=click.Path(), default=None, help="Where the video goes.")
 def demo(image: str | None, story: bool, prompt: str | None, seconds: float, output: str | None) -> None:
@@ -63,7 +63,7 @@ def demo(image: str | None, story: bool, prompt: str | None, seconds: float, out
 @commands.command()
 @click.argument("words", nargs=-1, metavar="[IMAGE] PROMPT")
 @click.option("--text", is_flag=True, help="Make it from PROMPT alone, without a picture.")
-@click.option("--from-task", metavar="ID", default=None, help="Go on from the last frame of a task's video.")
+@click.option("--from-task", metavar="ID", default=None, help="Continue a task's video from its last frame.")
 @click.option("--duration", type=click.Choice(["5", "10"]), default=None, help="Seconds of video.")
 @click.option("--quality", type=click.Choice(["480p", "720p", "1080p"]), default=None)
 @click.option("--aspect-ratio", metavar="W:H", default=None, help="Shape of a video from text, as in 9:16.")

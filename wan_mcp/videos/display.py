@@ -17,7 +17,7 @@ HD_LINES = 720
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
 """The names that libav's scaler has for the matrices of H.273."""
 _NUMBERS = {"bt709": 1, "fcc": 4, "bt601": 5, "smpte240m": 7, "bt2020": 9}
-"""And the numbers that it has for them."""
+"""The numbers that the scaler has for these names."""
 _EXACT = 0x40000 | 0x2000
 """Libav's flags for exact rounding and full chroma. Without them each picture is a little darker than its
 frame, and a chain of videos that continue each other gets dark."""

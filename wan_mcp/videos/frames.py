@@ -133,7 +133,7 @@ def _ignore() -> None:
 
 
 def _best(frames: Sequence[VideoFrame]) -> VideoFrame:
-    """The last one, unless another is clearly sharper; then the one before it, and so on."""
+    """The last one of those than which none is clearly sharper."""
     sharpness = [_sharpness(frame) for frame in frames]
     enough = max(sharpness) / _CLEARLY
     return next(
