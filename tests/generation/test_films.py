@@ -141,7 +141,7 @@ async def test_a_part_without_a_video_is_named(world: World, client: Client) -> 
     [
         (["task-unified-1"], "task_ids must hold 2 to 20 entries, but there is one."),
         ([f"task-unified-{number}" for number in range(21)], "2 to 20 entries, but there are 21."),
-        (["task-unified-1", "film.mp4"], "task_ids is not an Evolink task id"),
+        (["task-unified-1", "film.mp4"], "task_ids takes ids of Evolink tasks"),
         ([], "task_ids must hold 2 to 20 entries, but there are none."),
     ],
 )

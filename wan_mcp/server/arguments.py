@@ -10,7 +10,7 @@ from wan_mcp.ledger import EntryStatus
 
 def _task_id(value: str) -> str:
     if not is_task_id(value):
-        raise ValueError("is not an Evolink task id; those look like task-unified-1757169743-7cvnl5zw")
+        raise ValueError("takes ids of Evolink tasks, which look like task-unified-1757169743-7cvnl5zw")
     return value
 
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 _FINE = 10_000
+"""Units a second in which the times of any part can be told."""
 _TIME_BASE = Fraction(1, 90_000)
-"""Where a part counts in units so coarse that another part's times cannot be told in them."""
+"""The film's unit where the first part has a coarser one."""
 
 
 class CopiedPictures:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from PIL import Image
 
-BT709, UNSPECIFIED, FULL_RANGE = 1, 2, 2
-"""Numbers that H.273 gives to a matrix and to none; and libav to a range."""
+BT709, FULL_RANGE = 1, 2
+"""The number of a matrix in H.273, and that of a range in libav."""
 HD_LINES = 720
 """Players take untagged pictures of so many lines for BT.709, and smaller ones for BT.601."""
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
@@ -30,14 +30,10 @@ def pixel_aspect(stream: VideoStream) -> Fraction:
     return stream.sample_aspect_ratio or Fraction(1)
 
 
-def is_on_its_side(frame: VideoFrame) -> bool:
-    return frame.rotation % 180 != 0
-
-
 def displayed_size(frame: VideoFrame, aspect: Fraction) -> tuple[int, int]:
     """Width and height as a player shows them."""
     size = max(round(frame.width * aspect), 1), frame.height
-    return size[::-1] if is_on_its_side(frame) else size
+    return size[::-1] if frame.rotation % 180 else size
 
 
 def matrix(frame: VideoFrame) -> str:

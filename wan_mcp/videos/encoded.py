@@ -19,13 +19,13 @@ _RATES = tuple(map(Fraction, (24, 25, 30, 50, 60)))
 """Pictures a second of a film whose first part has no constant rate."""
 _MAX_RATE = 120
 OPTIONS = {"preset": "veryfast", "crf": "17"}
-"""What the eye cannot tell from the original, in less time than the preset of libx264 itself takes."""
+"""The eye sees no difference from the original, and it takes less time than libx264's default preset."""
 _LIMITED_RANGE = 1
 _TURNS = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}
 
 
-def film_rate(first: Part) -> Fraction:
-    """Its own, where that is constant."""
+def _film_rate(first: Part) -> Fraction:
+    """Pictures a second: those of the first part where they are constant, else the nearest usual rate."""
     rate = first.timing.rate
     if first.timing.is_constant and rate <= _MAX_RATE:
         return rate
@@ -37,7 +37,7 @@ class EncodedPictures:
 
     def __init__(self, output: OutputContainer, first: Part) -> None:
         self._output = output
-        self._rate = film_rate(first)
+        self._rate = _film_rate(first)
         width, height = _displayed_size(first)
         self._size = max(width // 2 * 2, 2), max(height // 2 * 2, 2)
         self._stream = stream = output.add_stream("libx264", rate=self._rate, options=OPTIONS)

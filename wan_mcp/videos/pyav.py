@@ -72,7 +72,7 @@ def pictures_of(container: InputContainer, name: str) -> VideoStream:
 
 
 def on_all_cores(stream: VideoStream) -> VideoStream:
-    """To decode more than a few pictures; it must be said before the first one."""
+    """Decode on all cores, which is faster for more than a few frames; to be set before the first one."""
     stream.thread_type = "AUTO"
     return stream
 

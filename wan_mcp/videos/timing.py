@@ -29,9 +29,9 @@ class Timing:
     start: Fraction
     """When the first picture is shown."""
     last: Fraction
-    """When the last one is."""
+    """When the last picture is shown."""
     end: Fraction
-    """Until when it is."""
+    """Until when the last picture is shown."""
     rate: Fraction
     """Pictures a second."""
     is_constant: bool
