@@ -18,7 +18,8 @@ from PIL import Image, ImageChops, ImageStat
 from tests.world import KEY, World, picture, render, render_one_second
 from wan_mcp import __version__
 from wan_mcp.cli.commands import commands
-from wan_mcp.cli.generate import SAME_AGAIN, generate, place
+from wan_mcp.cli.folders import place
+from wan_mcp.cli.generate import SAME_AGAIN, generate
 from wan_mcp.cli.join import join
 from wan_mcp.cli.request import absolute, request_of
 from wan_mcp.errors import EvolinkError, VideoError

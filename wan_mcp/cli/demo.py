@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
-from wan_mcp.cli.generate import place
+from wan_mcp.cli.folders import place
 from wan_mcp.cli.request import absolute
 from wan_mcp.cli.sandbox import check_video_library, environment
 from wan_mcp.cli.screen import progress, tell

@@ -1,11 +1,31 @@
-"""Whether folders can be used, found out without leaving anything behind."""
+"""Where a video goes, and whether folders can be used, found out without leaving anything behind."""
 
 import os
 import tempfile
 from pathlib import Path
 
+from wan_mcp.errors import VideoError
+
 NETWORK = {"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
 """File systems on other machines, as Linux names them."""
+
+
+def place(output: str | Path | None, name: str | None = None) -> tuple[Path, str | None]:
+    """Folder and name for a video: as given, else here and under ``name``. A slash at the end means a folder.
+
+    Raises:
+        VideoError: when nothing can be put into that folder; said before anything is paid.
+    """
+    target = Path.cwd() if output is None else Path(output).expanduser().absolute()
+    is_folder = target.is_dir() or str(output).endswith(("/", os.sep))
+    folder, name = (target, name) if is_folder else (target.parent, target.name)
+    reason = why_not_writable(folder)
+    if reason is not None:
+        raise VideoError(
+            f"The video could not be saved in {folder} ({reason}), so nothing was begun.",
+            next_step="Name another place with --output.",
+        )
+    return folder, name
 
 
 def why_not_readable(folder: Path) -> str | None:
@@ -34,8 +54,8 @@ def network_file_system(folder: Path) -> str | None:
         rows = [line.split() for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()]
     except OSError:
         return None
-    place = folder.resolve()
+    real = folder.resolve()
     mounts = [(Path(row[1].replace("\\040", " ")), row[2].removeprefix("fuse.")) for row in rows]
-    holding = [(len(mount.parts), kind) for mount, kind in mounts if place.is_relative_to(mount)]
+    holding = [(len(mount.parts), kind) for mount, kind in mounts if real.is_relative_to(mount)]
     kind = max(holding, default=(0, ""))[1]
     return kind if kind in NETWORK or kind.startswith(("sshfs", "s3fs", "rclone")) else None

@@ -1,6 +1,5 @@
 """``wan-mcp generate``: the whole job from a terminal, without MCP."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import anyio
 import click
 from anyio.abc import TaskGroup
 
-from wan_mcp.cli.folders import why_not_writable
+from wan_mcp.cli.folders import place
 from wan_mcp.cli.screen import Bar, clock, progress, tell
 from wan_mcp.errors import EvolinkError, NotSent, PictureUnavailable, VideoError, WanError
 from wan_mcp.evolink import prices
@@ -27,24 +26,6 @@ from wan_mcp.settings import Settings
 
 WAIT_SECONDS = 45.0
 SAME_AGAIN = "The same command, or your MCP client, goes on with it without paying again."
-
-
-def place(output: str | Path | None, name: str | None = None) -> tuple[Path, str | None]:
-    """Folder and name for a video: as given, else here and under ``name``. A slash at the end means a folder.
-
-    Raises:
-        VideoError: when nothing can be put into that folder; said before anything is paid.
-    """
-    target = Path.cwd() if output is None else Path(output).expanduser().absolute()
-    is_folder = target.is_dir() or str(output).endswith(("/", os.sep))
-    folder, name = (target, name) if is_folder else (target.parent, target.name)
-    reason = why_not_writable(folder)
-    if reason is not None:
-        raise VideoError(
-            f"The video could not be saved in {folder} ({reason}), so nothing was begun.",
-            next_step="Name another place with --output.",
-        )
-    return folder, name
 
 
 @dataclass

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from wan_mcp.cli.generate import place
+from wan_mcp.cli.folders import place
 from wan_mcp.cli.screen import progress, tell
 from wan_mcp.errors import VideoError
 from wan_mcp.generation.runtime import Runtime
