@@ -83,7 +83,7 @@ async def open_card(page: "Page", arguments: dict[str, Any]) -> "FrameLocator":
 
 async def test_the_card_follows_a_task_in_the_inspector_and_plays_its_video(tmp_path: Path) -> None:
     """From the call to moving pictures, under the policy that the Inspector makes of the server's domains."""
-    async with scene(tmp_path, render_video, seconds=8) as at, inspector(at) as page:
+    async with scene(tmp_path, render_video, seconds=16) as at, inspector(at) as page:
         card = await open_card(page, at.request)
         await card.get_by_role("progressbar").wait_for()
         await card.get_by_role("heading", name="Making the video").wait_for()
