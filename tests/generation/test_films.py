@@ -162,15 +162,19 @@ async def test_a_part_without_a_video_is_named(world: World, client: Client) -> 
     [
         (["task-unified-1"], "task_ids must hold 2 to 20 entries, but there is one."),
         ([f"task-unified-{number}" for number in range(21)], "2 to 20 entries, but there are 21."),
-        (["task-unified-1", "film.mp4"], "task_ids is not an Evolink task id"),
+        (["task-unified-1", "film.mp4"], "entry 2 of task_ids is not an Evolink task id"),
+        (["task-unified-1", ""], "entry 2 of task_ids must not be empty."),
+        (["task-unified-1", "task-" + "x" * 124], "entry 2 of task_ids has 129 characters, but at most 128"),
+        (["task-unified-1", 7], "entry 2 of task_ids must be text."),
         ([], "task_ids must hold 2 to 20 entries, but there are none."),
     ],
 )
-async def test_wrong_lists_are_refused_in_words(client: Client, given: list[str], said: str) -> None:
+async def test_wrong_lists_are_refused_in_words(client: Client, given: list[object], said: str) -> None:
     """Before anything is read."""
     result = await call(client, "join_videos", task_ids=given)
     assert result.is_error
     assert said in text(result)
+    assert text(result).endswith("Nothing was sent or charged.")
 
 
 async def test_the_same_join_twice_at_once_makes_one_file(world: World, client: Client) -> None:
