@@ -100,7 +100,9 @@ def generate(
     from wan_mcp.cli import request as line
     from wan_mcp.cli.sandbox import settings as settings_of_a_sandbox
 
-    if wrong := line.contradiction(len(words), text, from_task, aspect_ratio, sandbox):
+    if wrong := line.contradiction(
+        len(list(filter(str.strip, words))), text, from_task, aspect_ratio, sandbox
+    ):
         raise click.UsageError(wrong)
     image, prompt = None if len(words) == 1 else words[0], words[-1]
     payment = command.Payment(

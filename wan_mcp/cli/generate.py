@@ -1,6 +1,7 @@
 """``wan-mcp generate``: the whole job from a terminal, without MCP."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -27,6 +28,27 @@ from wan_mcp.settings import Settings
 
 WAIT_SECONDS = 45.0
 SAME_AGAIN = "The same command, or your MCP client, goes on with it without paying again."
+FOR_A_PERSON = {
+    ASK_AGAIN: f"Run it again in a minute. {SAME_AGAIN}",
+    "list_tasks": "wan-mcp tasks",
+    "get_task": "your MCP client",
+    "take: ": "--take ",
+}
+"""What is said to a model, and what a person in a terminal is told instead."""
+_TOOLS = re.compile(r"\b(generate_video|wait_for_task|get_task|list_tasks|save_video)")
+
+
+def say_to_a_person(error: WanError, instead: str = "") -> None:
+    """Change the advice of an error to that for a person, who has commands and no tools.
+
+    Args:
+        error: the error.
+        instead: what to say, if anything, where there is no advice or it names a tool.
+    """
+    if instead and (not error.next_step or _TOOLS.search(error.next_step)):
+        error.next_step = instead
+    for said, meant in FOR_A_PERSON.items():
+        error.next_step = error.next_step.replace(said, meant)
 
 
 def place(output: str | Path | None, name: str | None = None) -> tuple[Path, str | None]:
@@ -125,9 +147,8 @@ async def generate(
         tell(_interrupted(snapshot, payment), err=True)
         raise
     except WanError as error:
-        if isinstance(error, PictureUnavailable) and is_task_id(request.picture or ""):
-            error.next_step = "wan-mcp tasks shows what became of it."
-        error.next_step = error.next_step.replace(ASK_AGAIN, f"Run it again in a minute. {SAME_AGAIN}")
+        continues = isinstance(error, PictureUnavailable) and is_task_id(request.picture or "")
+        say_to_a_person(error, "wan-mcp tasks shows what became of it." if continues else "")
         raise
 
 
@@ -226,13 +247,14 @@ async def _saved(service: VideoService, snapshot: TaskSnapshot, name: str | None
 
 def _failed(snapshot: TaskSnapshot) -> EvolinkError:
     task = snapshot.task
+    ended = "failed" if task.status == "failed" else "was cancelled"
     if task.error is None or task.error.retryable:
         next_step = "Run it again in a minute or two."
     else:
         changed = to_change(from_text=snapshot.from_text)
         next_step = f"The same would probably fail again: change {changed} first."
     return EvolinkError(
-        f"The generation {task.status} ({task.error or 'no reason given'}). It was not charged.",
+        f"The generation {ended} ({task.error or 'no reason given'}). It was not charged.",
         next_step=next_step,
         task_id=task.id,
     )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from wan_mcp.cli.generate import place
+from wan_mcp.cli.generate import place, say_to_a_person
 from wan_mcp.cli.screen import progress, tell
 from wan_mcp.errors import VideoError
 from wan_mcp.generation.runtime import Runtime
@@ -34,7 +34,7 @@ async def join(settings: Settings, task_ids: Sequence[str], output: str | None) 
             try:
                 film = await joiner.join(arguments.task_ids, name, math.inf, show)
             except VideoError as error:
-                error.next_step = "wan-mcp tasks shows what became of each."
+                say_to_a_person(error, "wan-mcp tasks shows what became of each.")
                 raise
             bar.show(100)
     for remark in film.remarks:
