@@ -113,6 +113,17 @@ async def test_the_saved_file_is_enough(world: World, client: Client) -> None:
     assert second["continues"] == first
 
 
+async def test_a_video_in_the_place_of_its_tasks_id_is_refused_with_what_to_give(
+    world: World, client: Client
+) -> None:
+    """Its path and its link are what an answer shows of it."""
+    saved = await answer(client, "save_video", task_id=await made(client))
+    for shown in (saved["saved_to"], saved["results"][0]):
+        said = await refused(client, world, shown)
+        assert "is an MP4 or QuickTime video" in said
+        assert "To continue a video of a task, give that task's id" in said
+
+
 async def test_a_file_that_is_another_one_by_now_does_not_count(world: World, client: Client) -> None:
     """The video is fetched anew while its link works; later it is gone."""
     first = await made(client)
