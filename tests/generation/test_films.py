@@ -22,6 +22,7 @@ from wan_mcp.errors import StillUnderWay
 from wan_mcp.generation import joining
 from wan_mcp.sandbox import Fault
 from wan_mcp.sandbox.render import render
+from wan_mcp.videos import pyav
 from wan_mcp.videos.join import Joined, Stopped, join
 
 pytestmark = pytest.mark.anyio
@@ -155,6 +156,18 @@ async def test_a_part_without_a_video_is_named(world: World, client: Client) -> 
     assert f"Call wait_for_task with task_id {running} first." in text(result)
     assert text(result).endswith("Nothing was charged.")
     assert left(world) == []
+
+
+async def test_pyav_is_loaded_in_a_thread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first import takes some tenths of a second, in which other calls go on."""
+    threads: list[int] = []
+    monkeypatch.setattr(pyav, "check_installed", lambda purpose: threads.append(threading.get_ident()))
+    task_id = await made(client)
+    await call(client, "preview_video", task_id=task_id)
+    await call(client, "join_videos", task_ids=[task_id, task_id])
+    await call(client, "generate_video", prompt="on", image_urls=[task_id])
+    assert len(threads) == 3
+    assert threading.get_ident() not in threads
 
 
 @pytest.mark.parametrize(
