@@ -39,7 +39,7 @@ _TOOLS = re.compile(r"\b(generate_video|wait_for_task|get_task|list_tasks|save_v
 
 
 def say_to_a_person(error: WanError, instead: str = "") -> None:
-    """Change the advice of an error to that for a person, who has commands and no tools.
+    """Change the words of an error to those for a person, who has commands and no tools with arguments.
 
     Args:
         error: the error.
@@ -47,6 +47,7 @@ def say_to_a_person(error: WanError, instead: str = "") -> None:
     """
     if instead and (not error.next_step or _TOOLS.search(error.next_step)):
         error.next_step = instead
+    error.message = error.message.removeprefix("image_urls: ")
     for said, meant in FOR_A_PERSON.items():
         error.next_step = error.next_step.replace(said, meant)
 
