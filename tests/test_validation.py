@@ -66,7 +66,7 @@ def test_what_a_client_mangled_is_read_as_meant(given: dict[str, Any], field: st
         ({"prompt": "a\x1b[31mb"}, "prompt must not hold control characters"),
         ({"prompt": "a\ud800b"}, "prompt must be text"),
         ({"image_urls": [PICTURE, PICTURE]}, "image_urls must hold exactly one entry, but there are 2"),
-        ({"image_urls": [7]}, "image_urls must hold nothing but text"),
+        ({"image_urls": [7]}, "image_urls must be text"),
         ({"image_urls": {"url": PICTURE}}, "image_urls must be a list"),
         (
             {"image_urls": ["cat.png"]},
@@ -112,7 +112,8 @@ def test_without_a_picture_the_refusal_says_what_can_be_done_instead(given: Any)
     assert refusal(image_urls=given) == (
         "generate_video was not called, because its arguments are wrong. image_urls is required: this makes "
         "videos from a picture; generate_video_from_text makes them from text alone. For a picture, ask the "
-        "user (a path on this machine, or a web address), or make one with another tool."
+        "user (a path on this machine, or a web address), or make one with another tool. To "
+        "continue a video, give its task's id."
     )
 
 

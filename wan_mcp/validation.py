@@ -25,7 +25,8 @@ RENAMED = {"new_take": "take: 2"}
 NEEDED = {
     "image_urls": (
         "this makes videos from a picture; generate_video_from_text makes them from text alone. For a "
-        "picture, ask the user (a path on this machine, or a web address), or make one with another tool."
+        "picture, ask the user (a path on this machine, or a web address), or make one with another tool. "
+        "To continue a video, give its task's id."
     )
 }
 """What to say of a required argument without which there is nothing to be made."""
@@ -34,6 +35,8 @@ ELSEWHERE = {
     "aspect_ratio": "The picture decides its video's shape; generate_video_from_text takes aspect_ratio.",
 }
 """What to say of an argument that only another tool has."""
+MADE_BY = {"wan2.5-image-to-video": "generate_video", "wan2.5-text-to-video": "generate_video_from_text"}
+"""Models, and the only tool that takes each."""
 _INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?\Z")
 _TYPES = {
     "string": "text",
@@ -62,7 +65,7 @@ def parse(name: str, model: type[Arguments], schema: dict[str, Any], given: dict
         key: _corrected(value, properties.get(key, {})) for key, value in given.items() if value is not None
     }
     for key in NEEDED.keys() & corrected.keys():
-        if corrected[key] in ("", [], [""]):
+        if corrected[key] in ("", [], [""], [None]):
             del corrected[key]
     unknown = {key: _meant(key, list(properties)) for key in corrected if key not in properties}
     problems = [_unknown(name, unknown, list(properties))] if unknown else []
@@ -87,9 +90,15 @@ def problems_of(
     error: ValidationError, schema: dict[str, Any], given: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
     """The name of each field that is wrong, and what is wrong with it as a sentence without its value."""
-    details = error.errors(include_url=False, include_input=False)
-    named = [(str(detail["loc"][0]), detail) for detail in details]
-    return [(name, f"{name} {_problem(detail, schema['properties'][name], given)}") for name, detail in named]
+    found = []
+    for detail in error.errors(include_url=False, include_input=False):
+        name, *entry = detail["loc"]
+        subject, spec, value = name, schema["properties"][name], given.get(str(name), ())
+        for index in map(int, entry):  # of a list
+            subject = f"entry {index + 1} of {name}" if spec.get("maxItems") != 1 else name
+            spec, value = spec["items"], value[index]
+        found.append((str(name), f"{subject} {_problem(detail, spec, value)}"))
+    return found
 
 
 def plain_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -167,9 +176,9 @@ def _unknown(tool: str, unknown: Mapping[str, str], known: list[str]) -> str:
     return f"{said}{' Its' if hints else '; its'} arguments are {listed(known, 'and')}."
 
 
-def _problem(detail: Any, spec: dict[str, Any], given: Mapping[str, Any]) -> str:
-    """One of pydantic's problems in words, to follow the name of the field."""
-    kind, value = detail["type"], given.get(str(detail["loc"][0]))
+def _problem(detail: Any, spec: dict[str, Any], value: Any) -> str:
+    """One of pydantic's problems in words, to follow the name of the field, or what to call its entry."""
+    kind = detail["type"]
     if kind == "missing":
         return f"is required: {NEEDED.get(detail['loc'][0]) or spec.get('description', '')}"
     if kind == "value_error":
@@ -181,10 +190,9 @@ def _problem(detail: Any, spec: dict[str, Any], given: Mapping[str, Any]) -> str
     if kind.startswith(("greater_than", "less_than")):
         bounds = [f"{words} {spec[key]:g}" for key, words in _BOUNDS.items() if key in spec]
         return f"must be {listed(bounds, 'and')}{_got(value)}."
-    if len(detail["loc"]) > 1:
-        return f"must hold nothing but {_TYPES.get(spec['items'].get('type'), 'valid entries')}."
     if "enum" in spec:
-        return f"must be {listed([str(choice) for choice in spec['enum']], 'or')}{_got(value)}."
+        elsewhere = f" {MADE_BY[str(value)]} takes the other one." if str(value) in MADE_BY else ""
+        return f"must be {listed([str(choice) for choice in spec['enum']], 'or')}{_got(value)}.{elsewhere}"
     return f"must be {_TYPES.get(spec.get('type', ''), 'valid')}."
 
 

@@ -17,12 +17,15 @@ from PIL import Image, ImageChops, ImageStat
 
 from tests.world import KEY, World, picture, render, render_one_second
 from wan_mcp import __version__
+from wan_mcp.cli.advice import SAME_AGAIN, say_to_a_person
 from wan_mcp.cli.commands import commands
 from wan_mcp.cli.folders import place
-from wan_mcp.cli.generate import SAME_AGAIN, generate
+from wan_mcp.cli.generate import generate
 from wan_mcp.cli.join import join
 from wan_mcp.cli.request import absolute, request_of
-from wan_mcp.errors import EvolinkError, VideoError
+from wan_mcp.errors import EvolinkError, PictureUnavailable, VideoError
+from wan_mcp.evolink import Task
+from wan_mcp.generation import outcomes
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault, Sandbox, running
@@ -137,9 +140,9 @@ def test_where_nothing_can_be_saved_nothing_is_requested(tmp_path: Path) -> None
 
 def test_a_bad_request_is_refused_on_the_command_line(tmp_path: Path) -> None:
     """All problems at once, exit code 1, nothing sent."""
-    result = run("generate", str(tmp_path / "cat.png"), " ", EVOLINK_API_KEY=KEY)
+    result = run("generate", str(tmp_path / "cat.png"), "x" * 1001, EVOLINK_API_KEY=KEY)
     assert result.exit_code == 1
-    assert "prompt must not be empty" in result.output
+    assert "prompt has 1,001 characters, but at most 1,000 are allowed" in result.output
 
 
 @pytest.mark.parametrize(
@@ -153,6 +156,8 @@ def test_a_bad_request_is_refused_on_the_command_line(tmp_path: Path) -> None:
         (["cat.png", "A", "cat"], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
         (["--text", "cat.png", "A cat yawns."], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
         (["--text"], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
+        (["--text", ""], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
+        (["", "A cat yawns."], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
         (["--from-task", "task-unified-1"], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
         (
             ["--text", "--from-task", "task-unified-1", "It goes on."],
@@ -188,6 +193,20 @@ def test_a_shape_that_there_is_not_is_refused(options: list[str], said: str) -> 
     result = run("generate", "--text", "A cat yawns.", *options, EVOLINK_API_KEY=KEY)
     assert result.exit_code == 1
     assert said in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("instead", ["", "wan-mcp tasks shows it."])
+def test_no_error_tells_a_person_to_call_a_tool(instead: str) -> None:
+    """Whatever is said to a model about a request that may be paid."""
+    some = Task(id="task-unified-1", status="pending")
+    for error in (
+        outcomes.unknown("The connection broke."),
+        outcomes.undecided("The connection broke.", [some], take=2, old=False),
+        outcomes.under_way("", sent=True),
+    ):
+        say_to_a_person(error, instead)
+        assert error.next_step
+        assert not re.search(r"tool|_task|take: ", error.next_step)
 
 
 @pytest.mark.parametrize("seconds", ["-1", "0", "1e9", "soon"])
@@ -299,6 +318,17 @@ class TestOverRealSockets:
         assert refused.value.next_step == "wan-mcp tasks shows what became of each."
         left = [path.name async for path in anyio.Path(tmp_path).glob("*.mp4")]
         assert sorted(left) == ["a.mp4", "b.mp4", "film.mp4"]
+
+    async def test_advice_that_a_person_can_follow_stays(self, tmp_path: Path) -> None:
+        """A wrong key is no matter of the task that is to be continued."""
+        request = request_of(None, "It goes on.", from_task="task-unified-1600000000-none")
+        faults = [Fault("task", "status", status=401, code="unauthorized")]
+        with anyio.fail_after(30):
+            async with running(Sandbox(key=KEY, faults=faults)) as url:
+                with pytest.raises(PictureUnavailable) as refused:
+                    await generate(self.settings(url, tmp_path), request, None)
+        assert refused.value.message.startswith("task task-unified-1600000000-none cannot be continued.")
+        assert refused.value.next_step.startswith("Check EVOLINK_API_KEY")
 
     async def test_a_failed_generation_is_an_error_here(self, tmp_path: Path) -> None:
         """The reason is said, and that it was not charged."""

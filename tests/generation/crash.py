@@ -4,9 +4,10 @@
 
 Run by hand, on Linux or macOS: ``python tests/generation/crash.py --kills 2000 --seed 7 --form list``.
 Many customers work at the same time, each with an account, a ledger and requests of its own. A process gets
-a request and is killed (SIGKILL) about when it pays; another one gets the same request, and is killed too or
-not, until there is an answer. At the end the records of the accounts are compared with the ledgers and with
-the answers.
+a request and is killed (SIGKILL) about when it pays; another one gets the same request, and is killed too
+or not, until there is an answer. A request is for a video from a picture, from text, or from the last frame
+of an earlier video. At the end the records of the accounts are compared with the ledgers and with the
+answers.
 
 An account is a sandbox in one of four forms: it honours the idempotency key or not, and offers the list of
 tasks or not. Most of the processes are forked, with a `VideoService` and nothing else in them; some are
@@ -17,6 +18,7 @@ waiting that the rules of paying once ask for is shortened by one factor for all
 
 import argparse
 import functools
+import hashlib
 import heapq
 import itertools
 import json
@@ -44,12 +46,16 @@ import anyio
 import httpx2
 
 from wan_mcp.errors import WanError
-from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.evolink import Task
+from wan_mcp.generation.outcomes import FROM_PICTURE, FROM_TEXT
+from wan_mcp.generation.request import GenerationRequest, TextGenerationRequest
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import Services
+from wan_mcp.ledger import Saved
 from wan_mcp.ledger.policy import Delays
-from wan_mcp.ledger.sqlite.store import FILE_NAME
+from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 from wan_mcp.sandbox import Fault, Sandbox, running
+from wan_mcp.sandbox.render import render
 from wan_mcp.settings import Settings
 
 KEY = "sk-sandbox"
@@ -80,6 +86,10 @@ SEVERAL = 0.1
 """The share of requests that are made together with others."""
 TAKES = 0.15
 """The share of requests of which there are two takes."""
+KINDS = ("picture", "picture", "text", "task")
+"""What a video is made from."""
+PARENT = "task-unified-1700000000-parent00"
+"""A task of each ledger, whose video is saved."""
 POLL = 0.015
 CROWD = 8
 UNDECIDED = "because it could be paid twice"
@@ -151,6 +161,7 @@ class Wanted:
 
     prompt: str
     take: int = 1
+    kind: str = "picture"
 
 
 @dataclass
@@ -174,8 +185,26 @@ class Account:
             "WAN_MCP_LOG_LEVEL": "ERROR",
         }
 
-    def request(self, wanted: Wanted) -> dict[str, Any]:
-        return {"prompt": wanted.prompt, "image_urls": [self.picture], "take": wanted.take}
+    async def record_parent(self, video: Path) -> None:
+        """Give the ledger a task whose video is saved."""
+        ledger = SqliteLedger(self.folder)
+        try:
+            owner = ledger.for_owner(Settings.load(self.environ).gateway, KEY)
+            await owner.observe(Task(id=PARENT, status="completed"), time.time())
+            content = await anyio.Path(video).read_bytes()
+            await owner.mark_saved(
+                PARENT, Saved(str(video), len(content), hashlib.sha256(content).hexdigest())
+            )
+        finally:
+            await ledger.aclose()
+
+    def call(self, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+        """A tool and its arguments."""
+        arguments = {"prompt": wanted.prompt, "take": wanted.take}
+        if wanted.kind == "text":
+            return FROM_TEXT, arguments
+        shown = PARENT if wanted.kind == "task" else self.picture
+        return FROM_PICTURE, arguments | {"image_urls": [shown]}
 
     def entry(self, wanted: Wanted) -> tuple[float | None, str | None]:
         """When a request was last about to be sent, and its task, as the ledger has it.
@@ -236,7 +265,12 @@ def bank(forms: list[str], folder: Path) -> Iterator[Bank]:
         assert process.stdout is not None
         addresses, pictures = json.loads(process.stdout.readline())
         folders = [folder / f"ledger{count}" for count in range(len(forms))]
-        yield Bank(process, list(map(Account, addresses, pictures, folders)))
+        found = Bank(process, list(map(Account, addresses, pictures, folders)))
+        video = folder / "parent.mp4"
+        video.write_bytes(render(_picture(), 1, "480p"))
+        for account in found.accounts:
+            anyio.run(account.record_parent, video)
+        yield found
     finally:
         process.kill()
         process.wait()
@@ -334,7 +368,9 @@ async def _generate(account: Account, wanted: Wanted, doom: Doom | None, shift: 
         delays=Delays().scaled(FACTOR),
     )
     async with runtime:
-        request = GenerationRequest.model_validate(account.request(wanted))
+        tool, arguments = account.call(wanted)
+        model = TextGenerationRequest if tool == FROM_TEXT else GenerationRequest
+        request = model.model_validate(arguments)
         snapshot = await Services(runtime).own().generate(request, PATIENCE - 5)
         assert snapshot.submitted is not None
         return " ".join((snapshot.task.id, *snapshot.submitted.also_paid))
@@ -392,9 +428,9 @@ class Server(Asked):
     def is_ready(self) -> bool:
         return bool(self.lines())
 
-    def ask(self, request: dict[str, Any]) -> None:
+    def ask(self, tool: str, arguments: dict[str, Any]) -> None:
         self._send(method="notifications/initialized")
-        self._send(id=1, method="tools/call", params={"name": "generate_video", "arguments": request})
+        self._send(id=1, method="tools/call", params={"name": tool, "arguments": arguments})
         self.began = time.time()
 
     def answer(self) -> str | None:
@@ -508,13 +544,13 @@ def customer(run: Run, account: Account, name: str) -> Steps:
     for number in itertools.count():
         if run.is_enough:
             return
-        prompt = f"{name}.{number}"
+        prompt, kind = f"{name}.{number}", random.choice(KINDS)
         if random.random() < TAKES:
-            requests = [Wanted(prompt, take) for take in (1, 2)]
+            requests = [Wanted(prompt, take, kind) for take in (1, 2)]
         elif random.random() < SEVERAL:
-            requests = [Wanted(f"{prompt}.{letter}") for letter in "abc"]
+            requests = [Wanted(f"{prompt}.{letter}", kind=random.choice(KINDS)) for letter in "abc"]
         else:
-            requests = [Wanted(prompt)]
+            requests = [Wanted(prompt, kind=kind)]
         for wanted in requests:
             run.requests += 1
             run.wanted[wanted.prompt] += 1
@@ -561,7 +597,7 @@ def _asked(run: Run, account: Account, wanted: Wanted) -> Generator[float, None,
 def _served(account: Account, wanted: Wanted) -> Generator[float, None, Server]:
     server = Server(account)
     yield from until(lambda: server.is_ready or server.has_ended)
-    server.ask(account.request(wanted))
+    server.ask(*account.call(wanted))
     return server
 
 

@@ -91,6 +91,17 @@ async def test_the_saved_file_is_enough(world: World, client: Client) -> None:
     assert second["continues"] == first
 
 
+async def test_a_video_in_the_place_of_its_tasks_id_is_refused_with_what_to_give(
+    world: World, client: Client
+) -> None:
+    """Its path and its link are what an answer shows of it."""
+    saved = await answer(client, "save_video", task_id=await made(client))
+    for shown in (saved["saved_to"], saved["results"][0]):
+        said = await refused(client, world, shown)
+        assert "is an MP4 or QuickTime video" in said
+        assert "To continue a video of a task, give that task's id" in said
+
+
 async def test_a_file_that_is_another_one_by_now_does_not_count(world: World, client: Client) -> None:
     """The video is fetched anew while its link works; later it is gone."""
     first = await made(client)
@@ -111,7 +122,9 @@ async def test_what_cannot_be_continued_is_refused_in_words(world: World, client
     world.sandbox.faults.add(Fault("submit", "fail", code="service_error"))
     failed = (await answer(client, "generate_video", prompt="fail", image_urls=[ADDRESS]))["id"]
     await anyio.sleep(100)
-    assert f"task {failed} cannot be continued. The task failed" in await refused(client, world, failed)
+    said = await refused(client, world, failed)
+    assert f"task {failed} cannot be continued. The task failed, so there is no video." in said
+    assert f"get_task with task_id {failed} says why, and what to do." in said
     unknown = "task-unified-1600000000-unknown1"
     assert f"task {unknown} cannot be continued." in await refused(client, world, unknown)
     link = world.sandbox.uploads.add("cat.png", picture()).body("https://files.evolink.ai")["file_url"]
@@ -120,7 +133,24 @@ async def test_what_cannot_be_continued_is_refused_in_words(world: World, client
     assert "a PNG picture" in await refused(client, world, image)
     await anyio.sleep(DAY)
     world.sandbox.faults.clear()
-    assert "The video is gone" in await refused(client, world, image)
+    said = await refused(client, world, image)
+    assert "The video is gone; generate_video with another take makes a new one, which costs" in said
+    assert "Ask the user first." in said
+
+
+async def test_a_video_that_cannot_be_fetched_just_now_is_no_matter_of_another_tool(
+    world: World, client: Client
+) -> None:
+    """Its host may only be down: the same call is what to try again, whichever it was."""
+    first = await made(client)
+    world.sandbox.faults.add(Fault("result", "status", status=503, times=None))
+    said = [
+        await refused(client, world, first),
+        text(await call(client, "preview_video", task_id=first)),
+        text(await call(client, "join_videos", task_ids=[first, first])),
+    ]
+    assert all("Try again later; nothing is lost while the link works." in one for one in said)
+    assert not any("save_video" in one for one in said)
 
 
 async def test_a_long_chain_is_worth_a_hint(world: World, client: Client) -> None:

@@ -21,6 +21,7 @@ from tests.world import World, render_one_second
 from wan_mcp.errors import StillUnderWay
 from wan_mcp.generation import joining
 from wan_mcp.sandbox import Fault
+from wan_mcp.videos import pyav
 from wan_mcp.videos.join import Joined, Stopped, join
 
 pytestmark = pytest.mark.anyio
@@ -136,20 +137,36 @@ async def test_a_part_without_a_video_is_named(world: World, client: Client) -> 
     assert left(world) == []
 
 
+async def test_pyav_is_loaded_in_a_thread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first import takes some tenths of a second, in which other calls go on."""
+    threads: list[int] = []
+    monkeypatch.setattr(pyav, "check_installed", lambda purpose: threads.append(threading.get_ident()))
+    task_id = await made(client)
+    await call(client, "preview_video", task_id=task_id)
+    await call(client, "join_videos", task_ids=[task_id, task_id])
+    await call(client, "generate_video", prompt="on", image_urls=[task_id])
+    assert len(threads) == 3
+    assert threading.get_ident() not in threads
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (["task-unified-1"], "task_ids must hold 2 to 20 entries, but there is one."),
         ([f"task-unified-{number}" for number in range(21)], "2 to 20 entries, but there are 21."),
-        (["task-unified-1", "film.mp4"], "task_ids takes ids of Evolink tasks"),
+        (["task-unified-1", "film.mp4"], "entry 2 of task_ids takes ids of Evolink tasks"),
+        (["task-unified-1", ""], "entry 2 of task_ids must not be empty."),
+        (["task-unified-1", "task-" + "x" * 124], "entry 2 of task_ids has 129 characters, but at most 128"),
+        (["task-unified-1", 7], "entry 2 of task_ids must be text."),
         ([], "task_ids must hold 2 to 20 entries, but there are none."),
     ],
 )
-async def test_wrong_lists_are_refused_in_words(client: Client, given: list[str], said: str) -> None:
+async def test_wrong_lists_are_refused_in_words(client: Client, given: list[object], said: str) -> None:
     """Before anything is read."""
     result = await call(client, "join_videos", task_ids=given)
     assert result.is_error
     assert said in text(result)
+    assert text(result).endswith("Nothing was sent or charged.")
 
 
 async def test_the_same_join_twice_at_once_makes_one_file(world: World, client: Client) -> None:

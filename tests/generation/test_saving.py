@@ -400,9 +400,9 @@ async def test_a_program_that_ends_leaves_no_half_file(world: World) -> None:
     ("body", "said", "advice"),
     [
         ({"status": "processing", "results": []}, "the task is processing", "wait_for_task"),
-        ({"status": "failed", "error": {"code": "x", "message": "y"}}, "The task failed", ""),
-        ({"status": "cancelled"}, "The task cancelled", ""),
-        ({"status": "completed", "results": []}, "There is no video yet", "wait_for_task"),
+        ({"status": "failed", "error": {"code": "x", "message": "y"}}, "The task failed", "get_task"),
+        ({"status": "cancelled"}, "The task was cancelled", "get_task"),
+        ({"status": "completed", "results": []}, "its link is not available yet", "wait_for_task"),
     ],
 )
 async def test_without_a_video_there_is_nothing_to_save(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,15 @@ from tests.ledger.rows import (
 )
 from tests.world import KEY
 from wan_mcp.errors import LedgerError
-from wan_mcp.ledger import Claim, Image, OwnerLedger, Post
+from wan_mcp.ledger import Claim, Fingerprints, Image, OwnerLedger, Post
 
 pytestmark = pytest.mark.anyio
+
+KINDS = pytest.mark.parametrize(
+    "facts",
+    [{}, {"fingerprints": Fingerprints("of the words"), "from_text": True, "image": None}],
+    ids=["picture", "text"],
+)
 
 
 async def test_a_row_without_an_answer_is_unknown_and_one_never_sent_is_gone(ledger: OwnerLedger) -> None:
@@ -158,26 +165,30 @@ async def test_a_recovery_ends_when_the_task_is_another_requests(ledger: OwnerLe
     assert (await ledger.claim(intent("cat"), rules(EPOCH + 5))).kind == "resume"
 
 
+@KINDS
 async def test_a_found_task_that_an_equal_request_is_answered_with_stays_where_it_is(
-    ledger: OwnerLedger,
+    ledger: OwnerLedger, facts: dict[str, Any]
 ) -> None:
     """The gateway deduplicates: what was found in the list was right, and only one was paid."""
-    lost = await lose(ledger)
+    lost = await lose(ledger, **facts)
     found = await answered(ledger, lost.number, task(), EPOCH + 60, recovered=True)
-    again = await posted(ledger, now=EPOCH + 2 * HOUR)
+    again = await posted(ledger, now=EPOCH + 2 * HOUR, **facts)
     assert await ledger.mark_answered(again.number, task(), EPOCH + 2 * HOUR) == found
     assert await ledger.entries() == [found]
 
 
-async def test_a_recovery_that_ends_beside_an_open_equal_request_is_closed(ledger: OwnerLedger) -> None:
+@KINDS
+async def test_a_recovery_that_ends_beside_an_open_equal_request_is_closed(
+    ledger: OwnerLedger, facts: dict[str, Any]
+) -> None:
     """Of equal requests only one is open: the later one, which asks for the same."""
-    lost = await lose(ledger)
+    lost = await lose(ledger, **facts)
     await answered(ledger, lost.number, task("dog"), EPOCH + 60, recovered=True)
-    later = await lose(ledger, now=EPOCH + 2 * HOUR)
+    later = await lose(ledger, now=EPOCH + 2 * HOUR, **facts)
     dog = await make(ledger, "dog", EPOCH + 2 * HOUR)
     assert await ledger.rivals() == [later]
     assert await ledger.find("task-unified-dog") == dog
-    assert await ledger.claim(intent(), rules(EPOCH + 2 * HOUR)) == Claim("resume", later)
+    assert await ledger.claim(intent(**facts), rules(EPOCH + 2 * HOUR)) == Claim("resume", later)
 
 
 async def test_the_open_rows_are_of_all_owners_at_the_same_gateway(

@@ -88,8 +88,16 @@ async def test_a_chain_can_begin_with_words(tmp_path: Path) -> None:
             {"prompt": PROMPT, "aspect_ratio": "16/9"},
             "aspect_ratio must be 16:9, 9:16, 1:1, 4:3 or 3:4",
         ),
-        (TOOL, {"prompt": PROMPT, "model": MODELS[0]}, "model must be wan2.5-text-to-video"),
-        ("generate_video", ARGUMENTS | {"model": MODELS[1]}, "model must be wan2.5-image-to-video"),
+        (
+            TOOL,
+            {"prompt": PROMPT, "model": MODELS[0]},
+            "model must be wan2.5-text-to-video. generate_video takes the other one.",
+        ),
+        (
+            "generate_video",
+            ARGUMENTS | {"model": MODELS[1]},
+            "model must be wan2.5-image-to-video. generate_video_from_text takes the other one.",
+        ),
         (
             "generate_video",
             ARGUMENTS | {"aspect_ratio": "9:16"},
@@ -111,7 +119,7 @@ async def test_bad_arguments_are_refused_and_name_the_right_tool(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("empty", [None, [], "", [""]], ids=repr)
+@pytest.mark.parametrize("empty", [None, [], "", [""], [None]], ids=repr)
 async def test_an_empty_picture_is_none(world: World, empty: Any) -> None:
     """Some clients fill in each argument that they know."""
     async with world.client() as client:

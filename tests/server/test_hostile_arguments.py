@@ -32,6 +32,8 @@ NEARLY = st.sampled_from(
             "https://a.example/x.png",
             ["https://a.example/x.png"],
             "task-unified-1-a",
+            ["task-unified-1-a", ""],
+            ["task-unified-1-a", "task-" + "x" * 2000],
             "/etc/passwd",
             "~/x.png",
         ),

@@ -100,7 +100,7 @@ def generate(
     from wan_mcp.cli.request import contradiction, request_of
     from wan_mcp.cli.sandbox import settings as settings_of_a_sandbox
 
-    if wrong := contradiction(len(words), text, from_task, aspect_ratio, sandbox):
+    if wrong := contradiction(len(list(filter(str.strip, words))), text, from_task, aspect_ratio, sandbox):
         raise click.UsageError(wrong)
     image, prompt = None if len(words) == 1 else words[0], words[-1]
     payment = command.Payment(

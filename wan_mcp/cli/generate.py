@@ -10,12 +10,13 @@ import anyio
 import click
 from anyio.abc import TaskGroup
 
+from wan_mcp.cli.advice import SAME_AGAIN, say_to_a_person
 from wan_mcp.cli.folders import place
 from wan_mcp.cli.screen import Bar, clock, progress, tell
 from wan_mcp.errors import EvolinkError, NotSent, PictureUnavailable, VideoError, WanError
 from wan_mcp.evolink import prices
 from wan_mcp.evolink.values import is_task_id
-from wan_mcp.generation.outcomes import ASK_AGAIN, to_change
+from wan_mcp.generation.outcomes import to_change
 from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
@@ -25,7 +26,6 @@ from wan_mcp.ledger import Intent
 from wan_mcp.settings import Settings
 
 WAIT_SECONDS = 45.0
-SAME_AGAIN = "The same command, or your MCP client, goes on with it without paying again."
 
 
 @dataclass
@@ -106,9 +106,8 @@ async def generate(
         tell(_interrupted(snapshot, payment), err=True)
         raise
     except WanError as error:
-        if isinstance(error, PictureUnavailable) and is_task_id(request.picture or ""):
-            error.next_step = "wan-mcp tasks shows what became of it."
-        error.next_step = error.next_step.replace(ASK_AGAIN, f"Run it again in a minute. {SAME_AGAIN}")
+        continues = isinstance(error, PictureUnavailable) and is_task_id(request.picture or "")
+        say_to_a_person(error, "wan-mcp tasks shows what became of it." if continues else "")
         raise
 
 
@@ -207,13 +206,14 @@ async def _saved(service: VideoService, snapshot: TaskSnapshot, name: str | None
 
 def _failed(snapshot: TaskSnapshot) -> EvolinkError:
     task = snapshot.task
+    ended = "failed" if task.status == "failed" else "was cancelled"
     if task.error is None or task.error.retryable:
         next_step = "Run it again in a minute or two."
     else:
         changed = to_change(from_text=snapshot.from_text)
         next_step = f"The same would probably fail again: change {changed} first."
     return EvolinkError(
-        f"The generation {task.status} ({task.error or 'no reason given'}). It was not charged.",
+        f"The generation {ended} ({task.error or 'no reason given'}). It was not charged.",
         next_step=next_step,
         task_id=task.id,
     )

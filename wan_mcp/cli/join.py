@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from wan_mcp.cli.advice import say_to_a_person
 from wan_mcp.cli.folders import place
 from wan_mcp.cli.screen import progress, tell
 from wan_mcp.errors import VideoError
@@ -34,8 +35,7 @@ async def join(settings: Settings, task_ids: Sequence[str], output: str | None) 
             try:
                 film = await joiner.join(arguments.task_ids, name, math.inf, show)
             except VideoError as error:
-                if error.task_id is not None:  # else its advice is about the files, and right here, too
-                    error.next_step = "wan-mcp tasks shows what became of each."
+                say_to_a_person(error, "wan-mcp tasks shows what became of each.")
                 raise
             bar.show(100)
     for remark in film.remarks:

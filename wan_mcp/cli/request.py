@@ -17,7 +17,7 @@ def contradiction(
     """What does not go together on the command line; None where all does.
 
     Args:
-        words: how many arguments there are beside the options.
+        words: how many arguments that are not empty there are beside the options.
         text: whether the video is to be made from text alone.
         from_task: the task from whose last frame to go on.
         aspect_ratio: the shape of the video.

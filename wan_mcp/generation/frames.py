@@ -46,7 +46,7 @@ class FrameReader:
             VideoError: when there is no video, or it cannot be fetched or decoded.
             EvolinkError: when the task can neither be read nor is known.
         """
-        pyav.check_installed("Continuing a video")
+        await anyio.to_thread.run_sync(pyav.check_installed, "Continuing a video")
         return await self._of_video(task_id, frames.last_frame)
 
     async def preview(self, task_id: str, count: int, patience: float) -> Preview:
@@ -63,7 +63,7 @@ class FrameReader:
             VideoError: when there is no video, or it cannot be fetched or decoded.
             EvolinkError: when the task can neither be read nor is known.
         """
-        pyav.check_installed("A preview")
+        await anyio.to_thread.run_sync(pyav.check_installed, "A preview")
         with anyio.move_on_after(patience):
             sheet = await self._of_video(task_id, lambda path: frames.contact_sheet(path, count))
             entry = None

@@ -89,7 +89,7 @@ class VideoJoiner:
             SettingsError: when PyAV is not installed.
             VideoError: when a part has no video, or the film cannot be made or written.
         """
-        pyav.check_installed("Joining videos")
+        await anyio.to_thread.run_sync(pyav.check_installed, "Joining videos")
         key = (name, *task_ids)
         if key not in self._jobs:
             if len(self._jobs) >= MAX_JOBS:

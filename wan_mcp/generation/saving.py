@@ -182,9 +182,14 @@ def _links(snapshot: TaskSnapshot) -> tuple[str, ...]:
     if task.status == "completed" and task.results:
         return task.results
     if task.status in ("failed", "cancelled"):
-        raise VideoError(f"The task {task.status}, so there is no video.", task_id=task.id)
+        raise VideoError(
+            f"The task {'failed' if task.status == 'failed' else 'was cancelled'}, so there is no video.",
+            next_step=f"get_task with task_id {task.id} says why, and what to do.",
+            task_id=task.id,
+        )
+    state = f"the task is {task.status}" if task.status != "completed" else "its link is not available yet"
     raise VideoError(
-        f"There is no video yet: the task is {task.status}.",
+        f"There is no video yet: {state}.",
         next_step=f"Call wait_for_task with task_id {task.id} first.",
         task_id=task.id,
     )
@@ -194,11 +199,11 @@ def _failed(snapshot: TaskSnapshot, failures: list[LinkFailed]) -> LinkFailed:
     """What became of all links. Suggest paying again only once they have expired: a host may only be down."""
     is_dead = all(isinstance(failure, LinkDead) for failure in failures)
     life = snapshot.link_life
-    advice = f"The video is gone; {outcomes.another_take(snapshot.entry)}"
+    advice = f"The video is gone; {outcomes.another_take(snapshot.entry)} Ask the user first."
     if life is not None and life > 0:
-        advice = "It should still work: call save_video again in a few minutes."
+        advice = "It should still work: try again in a few minutes."
     elif life is None and not is_dead:
-        advice = "Call save_video again later."
+        advice = "Try again later."
     # Once the links have expired, another attempt does not help.
     steps = [] if snapshot.has_expired else [failure.next_step for failure in failures]
     said = " ".join(dict.fromkeys(failure.message for failure in failures))

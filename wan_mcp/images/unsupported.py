@@ -3,7 +3,7 @@
 from wan_mcp.errors import PictureError
 
 _SAVE = "Save it as JPEG or PNG, and give that."
-_STILL = "Give a picture, for example a still of the video."
+_STILL = "To continue a video of a task, give that task's id; else give a picture, such as a still of it."
 _PAGE = "Give the address of the picture itself, not of a page that shows it."
 
 _SIGNATURES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (

@@ -29,7 +29,7 @@ MAX_SECONDS = 900.0
 """Seconds for one download in all."""
 MAX_PAUSE = 30.0
 """Seconds between two attempts at most, also where the host asks for more."""
-AGAIN = "Call save_video again; nothing is lost while the link works."
+AGAIN = "Try again later; nothing is lost while the link works."
 SPARE = 16 * 1024**2
 """Bytes that must stay free on the disk."""
 

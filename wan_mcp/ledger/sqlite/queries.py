@@ -20,6 +20,11 @@ UPLOAD_MARGIN = 3600.0
 """Seconds before its expiry from which an upload is no longer used: the generation has to fetch it."""
 UPLOADS_KEPT = 30 * 24 * 3600.0
 """Seconds after its expiry for which the row of an upload is kept."""
+EQUAL = (
+    "(other.content = entries.content OR other.address = entries.address OR (entries.content IS NULL"
+    " AND entries.address IS NULL AND other.reference = entries.reference))"
+)
+"""Whether two rows are of the same request: ``Fingerprints.same``, in SQL."""
 
 
 def by_number(database: sqlite3.Connection, number: int) -> Entry:
@@ -122,18 +127,16 @@ def answer(
 
     If the user removed the row, or another process gave it another task, the task is recorded by itself.
     """
-    row = database.execute(
-        "SELECT task_id, content, address FROM entries WHERE number = ?", (number,)
-    ).fetchone()
+    row = database.execute("SELECT task_id FROM entries WHERE number = ?", (number,)).fetchone()
     if row is None or row["task_id"] not in (None, task.id):
         return _record_paid_task(database, owner, task, now)
     database.execute(
         "DELETE FROM entries WHERE owner = ? AND task_id = ? AND idempotency_key IS NULL", (owner, task.id)
     )
     known = database.execute(
-        "SELECT number, recovered, content = ? OR address = ? AS equal FROM entries"
-        " WHERE owner = ? AND task_id = ? AND number <> ?",
-        (row["content"], row["address"], owner, task.id, number),
+        f"SELECT other.number, other.recovered, {EQUAL} AS equal FROM entries, entries AS other"
+        " WHERE entries.number = ? AND other.owner = ? AND other.task_id = ? AND other.number <> ?",
+        (number, owner, task.id, number),
     ).fetchone()
     if known and not recovered and known["recovered"] and not known["equal"]:
         # The answer proves whose task it is; the list had only made it likely.
@@ -189,8 +192,7 @@ def _take_task_away(database: sqlite3.Connection, number: int) -> None:
         "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0,"
         " saved = NULL, completed_at = NULL, took = NULL, known_at = NULL, answered_at = NULL,"
         " closed = EXISTS (SELECT 1 FROM entries AS other WHERE other.owner = entries.owner"
-        " AND other.number <> entries.number AND other.task_id IS NULL AND other.closed = 0"
-        " AND (other.content = entries.content OR other.address = entries.address))"
+        f" AND other.number <> entries.number AND other.task_id IS NULL AND other.closed = 0 AND {EQUAL})"
         " WHERE number = ?",
         (number,),
     )
