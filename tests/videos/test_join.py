@@ -1,6 +1,7 @@
 """Joined videos: every picture in its place, the sound under its part, the length the sum."""
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,12 @@ def test_a_join_stops_when_it_is_told(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         join([part, part], tmp_path / "film.part", told.append, lambda: bool(told))
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("after", [500, 1900], ids=["pictures", "silence"])
+def test_a_join_stops_within_a_picture_that_is_shown_for_long(tmp_path: Path, after: int) -> None:
+    """A minute of it takes many places in the film, and as much silence, but no more packets."""
+    first, still = make(tmp_path / "1.mp4", tone=440), make(tmp_path / "2.mp4", count=2, times=[0, 60_000])
+    asked = count()
+    with pytest.raises(Stopped):
+        join([first, still], tmp_path / "film.part", lambda share: None, lambda: next(asked) > after)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,26 +98,28 @@ def join(
         file = stack.enter_context(_Target(target, "w"))
         options = {"movflags": "+faststart"}
         with av.open(file, "w", format="mp4", options=options, buffer_size=_BUFFER) as output:
-            tracks = list(_tracks(output, parts))
-            _write(parts, tracks, on_progress, is_stopped)
+            check = partial(_check, is_stopped)
+            tracks = list(_tracks(output, parts, check))
+            _write(parts, tracks, on_progress, check)
     on_progress(1.0)
     damaged = [part.name for part in parts if part.is_damaged]
     remarks = tuple(f"{name} is damaged: its pictures may jump or stand still." for name in damaged)
     return Joined(isinstance(tracks[0], CopiedPictures), remarks)
 
 
-def _tracks(output: OutputContainer, parts: Sequence[Part]) -> Iterator[_Track]:
+def _tracks(output: OutputContainer, parts: Sequence[Part], check: Callable[[], None]) -> Iterator[_Track]:
     """One for the pictures, and one for the sound if any part has some."""
-    yield CopiedPictures(output, parts[0]) if have_same_pictures(parts) else EncodedPictures(output, parts[0])
+    copied = have_same_pictures(parts)
+    yield CopiedPictures(output, parts[0]) if copied else EncodedPictures(output, parts[0], check)
     if any(part.sound for part in parts):
-        yield CopiedSound(output, parts[0]) if have_same_sound(parts) else EncodedSound(output)
+        yield CopiedSound(output, parts[0]) if have_same_sound(parts) else EncodedSound(output, check)
 
 
 def _write(
     parts: Sequence[Part],
     tracks: Sequence[_Track],
     on_progress: Callable[[float], None],
-    is_stopped: Callable[[], bool],
+    check: Callable[[], None],
 ) -> None:
     total, at, told = float(sum(part.timing.length for part in parts)), Fraction(0), 0.0
     to_decode = not all(isinstance(track, CopiedPictures | CopiedSound) for track in tracks)
@@ -125,7 +128,7 @@ def _write(
         for track in tracks:
             track.begin(part, at)
         for packet in part.packets(to_decode=to_decode):
-            _check(is_stopped)
+            check()
             is_picture = packet.stream_index == part.pictures.index
             if is_picture and packet.pts is not None:
                 done = (before + packet.pts * unit) / total
