@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.videos.made import BLUE, GREEN, make, psnr, watched
 from wan_mcp.errors import VideoError
@@ -79,3 +80,17 @@ def test_a_join_stops_within_a_picture_that_is_shown_for_long(tmp_path: Path, af
     asked = count()
     with pytest.raises(Stopped):
         join([first, still], tmp_path / "film.part", lambda share: None, lambda: next(asked) > after)
+
+
+def test_a_film_that_cannot_be_written_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """In the middle of the film, too, where what fails is closing it."""
+    resource = pytest.importorskip("resource")
+    part = make(tmp_path / "1.mp4", picture=lambda number, size: Image.effect_noise(size, 90).convert("RGB"))
+    assert part.stat().st_size > 300_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            joined(tmp_path, part, part)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

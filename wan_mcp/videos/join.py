@@ -58,10 +58,17 @@ class _Track(Protocol):
 class _Target(FileIO):
     """Writes everything or raises. Another raw file may write less when the disk becomes full."""
 
+    error: OSError | None = None
+    """Why it could not be written. PyAV, which then fails to close the film, hides it."""
+
     def write(self, content: Any, /) -> int:
         left = memoryview(content)
-        while left:
-            left = left[super().write(left) :]
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+            raise
         return len(content)
 
 
@@ -97,10 +104,13 @@ def join(
             parts.append(part_of(name, path, stack.enter_context(opened(path, name))))
         file = stack.enter_context(_Target(target, "w"))
         options = {"movflags": "+faststart"}
-        with av.open(file, "w", format="mp4", options=options, buffer_size=_BUFFER) as output:
-            check = partial(_check, is_stopped)
-            tracks = list(_tracks(output, parts, check))
-            _write(parts, tracks, on_progress, check)
+        check = partial(_check, is_stopped)
+        try:
+            with av.open(file, "w", format="mp4", options=options, buffer_size=_BUFFER) as output:
+                tracks = list(_tracks(output, parts, check))
+                _write(parts, tracks, on_progress, check)
+        except av.FFmpegError as error:
+            raise file.error or error from None
     on_progress(1.0)
     damaged = [part.name for part in parts if part.is_damaged]
     remarks = tuple(f"{name} is damaged: its pictures may jump or stand still." for name in damaged)
