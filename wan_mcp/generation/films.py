@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from wan_mcp.errors import LedgerError, StillUnderWay
 from wan_mcp.generation.saving import VideoSaver
-from wan_mcp.ledger import Entry, OwnerLedger
+from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.videos import frames, pyav
 
 T = TypeVar("T")
@@ -25,6 +25,8 @@ class Preview:
     sheet: frames.Sheet
     entry: Entry | None
     """The ledger's row of the task, where there is one."""
+    path: str | None
+    """The saved file, where it is there."""
 
 
 class Films:
@@ -48,7 +50,7 @@ class Films:
             EvolinkError: when the task can neither be read nor is known.
         """
         pyav.check_installed("Continuing a video")
-        return await self._of_video(task_id, frames.last_frame)
+        return (await self._of_video(task_id, frames.last_frame))[0]
 
     async def preview(self, task_id: str, count: int, patience: float) -> Preview:
         """A contact sheet of so many frames of a task's video.
@@ -66,18 +68,19 @@ class Films:
         """
         pyav.check_installed("A preview")
         with anyio.move_on_after(patience):
-            sheet = await self._of_video(task_id, lambda path: frames.contact_sheet(path, count))
+            sheet, saved = await self._of_video(task_id, lambda path: frames.contact_sheet(path, count))
             entry = None
             with suppress(LedgerError):  # the frames are what counts
                 entry = await self._ledger.find(task_id)
-            return Preview(sheet, entry)
+            is_kept = entry is not None and entry.saved == saved
+            return Preview(sheet, entry, saved.path if is_kept else None)
         raise StillUnderWay(
             f"The video could not be fetched and decoded within {patience:g} seconds.",
             next_step=f"Call save_video with task_id {task_id}, then preview_video again.",
         )
 
-    async def _of_video(self, task_id: str, work: Callable[[Path], T]) -> T:
+    async def _of_video(self, task_id: str, work: Callable[[Path], T]) -> tuple[T, Saved]:
         # A thread that is given up may still have the file open.
         with TemporaryDirectory(prefix="wan-mcp-", ignore_cleanup_errors=True) as folder:
             saved = await self._saver.at_hand(task_id, Path(folder))
-            return await anyio.to_thread.run_sync(work, Path(saved.path), abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(work, Path(saved.path), abandon_on_cancel=True), saved

@@ -69,7 +69,7 @@ def _preview_text(task_id: str, preview: Preview) -> str:
     lines = [f"Frames of the video of {task_id}, at {moments} s. The video: {facts}."]
     if entry is not None and entry.prompt:
         lines.append(f'Compare them with the prompt: "{entry.prompt}"')
-    place = f"the video is saved at {entry.saved.path}" if entry and entry.saved else "the video is ready"
+    place = f"the video is saved at {preview.path}" if preview.path else "the video is ready"
     lines.append(f"If it is as wished, tell the user: {place}. {_not_as_wished(entry)} {FREE}")
     return "\n".join(lines)
 
