@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-GET_AGAIN = "Save the video again while its link works, or use another one."
+USE_ANOTHER = "It is as Evolink delivered it, so that saving it again does not help: use another one."
 
 
 def check_installed(purpose: str) -> None:
@@ -54,7 +54,7 @@ def opened(path: Path, name: str) -> Iterator[InputContainer]:
         container = av.open(path.absolute())
     except (av.FFmpegError, OSError) as error:
         why = error.strerror or "its format is unknown"
-        raise VideoError(f"{name} cannot be read as a video ({why}).", next_step=GET_AGAIN) from None
+        raise VideoError(f"{name} cannot be read as a video ({why}).", next_step=USE_ANOTHER) from None
     with container:
         yield container
 
@@ -78,7 +78,7 @@ def on_all_cores(stream: VideoStream) -> VideoStream:
 
 
 def no_picture(name: str) -> VideoError:
-    return VideoError(f"{name} has no picture that can be decoded.", next_step=GET_AGAIN)
+    return VideoError(f"{name} has no picture that can be decoded.", next_step=USE_ANOTHER)
 
 
 def sound_of(container: InputContainer) -> AudioStream | None:
