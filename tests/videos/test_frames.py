@@ -43,3 +43,11 @@ def test_what_is_no_video_is_refused_in_words(tmp_path: Path, content: bytes) ->
         last_frame(path)
     with pytest.raises(VideoError, match=r"^The video cannot be read as a video \(.+\)\.$"):
         contact_sheet(path, 4)
+
+
+def test_a_white_picture_can_be_told_from_no_picture(tmp_path: Path) -> None:
+    """A film may begin or end in white."""
+    white = make(tmp_path / "film.mp4", picture=lambda number, size: Image.new("RGB", size, "white"))
+    sheet = image(contact_sheet(white, 2).content, "JPEG").convert("L")
+    assert sheet.getpixel((0, 0)) == pytest.approx(192, abs=8)
+    assert sheet.getpixel((sheet.width // 4, sheet.height // 3)) == pytest.approx(255, abs=10)
