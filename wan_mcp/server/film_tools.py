@@ -10,6 +10,7 @@ from wan_mcp.generation.service import VideoService
 from wan_mcp.server import timeouts
 from wan_mcp.server.arguments import JoinArguments, PreviewArguments
 from wan_mcp.server.films import film_result, preview_result
+from wan_mcp.server.text import risen
 
 
 async def preview_video(
@@ -27,7 +28,7 @@ async def join_videos(
 
     async def on_share(share: float) -> None:
         nonlocal shown
-        shown = max(100 * share, shown + 0.001)  # the protocol wants it to rise with every notification
+        shown = risen(shown, 100 * share)
         with suppress(Exception):  # the join goes on even if the client is gone
             await context.report_progress(shown, 100, f"joining: {100 * share:.0f} %")
 
