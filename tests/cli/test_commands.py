@@ -1,5 +1,6 @@
 """The commands for people: what they print, leave behind and exit with."""
 
+import errno
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from wan_mcp.cli.generate import SAME_AGAIN, generate, place
 from wan_mcp.cli.join import join
 from wan_mcp.cli.request import absolute, request_of
 from wan_mcp.errors import EvolinkError, VideoError
+from wan_mcp.generation import joining
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault, Sandbox, running
@@ -275,11 +277,16 @@ class TestOverRealSockets:
                 )
                 assert (await generate(settings, request, tmp_path / "cat.mp4")).exists()
 
-    async def test_a_film_is_made_of_a_video_and_the_one_that_goes_on_from_it(self, tmp_path: Path) -> None:
+    async def test_a_film_is_made_of_a_video_and_the_one_that_goes_on_from_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Each is known by its task's id, which the ledger has; what cannot be joined is named."""
 
         def one_second(content: bytes, seconds: int, quality: str) -> bytes:
             return real_render(content, 1, "480p")
+
+        def full(*arguments: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
         (tmp_path / "cat.png").write_bytes(picture())
         begun = request_of(str(tmp_path / "cat.png"), "The cat yawns.")
@@ -296,10 +303,14 @@ class TestOverRealSockets:
                 film = await join(settings, [first.id, second.task.id], f"{tmp_path}/film.mp4")
                 with pytest.raises(VideoError) as refused:
                     await join(settings, [first.id, "task-unified-1600000000-none"], f"{tmp_path}/no.mp4")
+                monkeypatch.setattr(joining, "join_files", full)
+                with pytest.raises(VideoError, match=r"the disk is full\)\.$") as unwritten:
+                    await join(settings, [first.id, first.id], f"{tmp_path}/no.mp4")
         with av.open(film) as video:
             assert sum(1 for _ in video.decode(video=0)) == 48
         assert "task-unified-1600000000-none" in refused.value.message
         assert refused.value.next_step == "wan-mcp tasks shows what became of each."
+        assert unwritten.value.next_step == "Free some room, or name another place with --output."
         left = [path.name async for path in anyio.Path(tmp_path).glob("*.mp4")]
         assert sorted(left) == ["a.mp4", "b.mp4", "film.mp4"]
 

@@ -34,7 +34,9 @@ async def join(settings: Settings, task_ids: Sequence[str], output: str | None) 
             try:
                 film = await joiner.join(arguments.task_ids, name, math.inf, show)
             except VideoError as error:
-                error.next_step = "wan-mcp tasks shows what became of each."
+                is_disk = isinstance(error.__cause__, OSError)
+                advice = "Free some room, or name another place with --output."
+                error.next_step = advice if is_disk else "wan-mcp tasks shows what became of each."
                 raise
             bar.show(100)
     for remark in film.remarks:
