@@ -76,6 +76,16 @@ async def test_a_preview_names_the_saved_file(world: World, client: Client) -> N
     assert f"the video is saved at {saved}" in text(result)
 
 
+async def test_a_preview_names_no_file_that_is_gone(world: World, client: Client) -> None:
+    """The frames come through the link then."""
+    task_id = await made(client)
+    saved = (await answer(client, "save_video", task_id=task_id))["saved_to"]
+    await anyio.Path(saved).unlink()
+    result = await call(client, "preview_video", task_id=task_id)
+    assert "tell the user: the video is ready." in text(result)
+    assert saved not in text(result)
+
+
 async def test_what_cannot_be_looked_at_is_said_in_words(world: World, client: Client) -> None:
     """A task that runs, and one whose video is gone."""
     running = (await answer(client, "generate_video", prompt="go", image_urls=[ADDRESS]))["id"]
@@ -191,6 +201,7 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.has_begun, self.may_go_on, self.has_ended = (threading.Event() for _ in range(3))
         self.times = 0
+        self.heeds_stop = True
         monkeypatch.setattr(joining, "join_files", self.join)
         make = joining.VideoJoiner._make
 
@@ -211,7 +222,7 @@ class Held:
         on_progress(0.4)
         self.has_begun.set()
         while not self.may_go_on.wait(0.01):
-            if is_stopped():
+            if self.heeds_stop and is_stopped():
                 raise Stopped
         return join(paths, target, on_progress, is_stopped)
 
@@ -258,6 +269,29 @@ async def test_a_server_that_stops_leaves_no_half_film(world: World, monkeypatch
             await service.joiner.join(tasks, None, 0.05, on_share)
         await anyio.to_thread.run_sync(held.has_begun.wait, 10)
         assert len(left(world)) == 1
+    assert await anyio.to_thread.run_sync(held.has_ended.wait, 10)
+    assert left(world) == []
+
+
+async def test_a_server_that_stops_does_not_leave_it_to_the_thread(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a signal the process ends at once, and the thread with it, wherever that is."""
+    held = Held(monkeypatch)
+    held.heeds_stop = False
+
+    async def on_share(share: float) -> None:
+        """Nobody looks."""
+
+    async with world.client() as client:
+        tasks = [await made(client), await made(client, prompt="b")]
+    async with world.service() as service:
+        with pytest.raises(StillUnderWay):
+            await service.joiner.join(tasks, None, 0.05, on_share)
+        await anyio.to_thread.run_sync(held.has_begun.wait, 10)
+        assert len(left(world)) == 1
+    assert (held.has_ended.is_set(), left(world)) == (False, [])
+    held.may_go_on.set()
     assert await anyio.to_thread.run_sync(held.has_ended.wait, 10)
     assert left(world) == []
 

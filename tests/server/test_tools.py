@@ -12,6 +12,7 @@ from tests.calls import ARGUMENTS, ERAS, answer, call, text
 from tests.clock import now
 from tests.world import KEY, World, picture
 from wan_mcp.sandbox import Fault
+from wan_mcp.server.text import risen
 
 pytestmark = pytest.mark.anyio
 
@@ -187,6 +188,14 @@ async def test_waiting_reports_progress_that_only_rises(world: World, mode: str)
     assert values == sorted(set(values))
     assert values[-1] <= 100
     assert any("processing" in message and "s left" in message for _, _, message in seen)
+
+
+def test_progress_rises_and_stays_below_its_total() -> None:
+    """Whatever is known meanwhile: nothing new, less than before, or that all is done but the rest."""
+    shown = 0.0
+    values = [shown := risen(shown, percent) for percent in (0, 0, 50, 40, 100, 100, 100)]
+    assert values == sorted(set(values))
+    assert values[-1] < 100
 
 
 async def test_a_wait_ends_by_itself_and_says_how_to_go_on(world: World) -> None:

@@ -139,3 +139,11 @@ def test_a_sheet_of_noise_is_small(tmp_path: Path, size: tuple[int, int], count:
     assert len(sheet.content) <= 100_000
     assert len(sheet.times) == count
     assert max(image(sheet.content, "JPEG").size) >= 390
+
+
+def test_a_white_picture_can_be_told_from_no_picture(tmp_path: Path) -> None:
+    """A film may begin or end in white."""
+    white = make(tmp_path / "film.mp4", picture=lambda number, size: Image.new("RGB", size, "white"))
+    sheet = image(contact_sheet(white, 2).content, "JPEG").convert("L")
+    assert sheet.getpixel((0, 0)) == pytest.approx(192, abs=8)
+    assert sheet.getpixel((sheet.width // 4, sheet.height // 3)) == pytest.approx(255, abs=10)

@@ -1,9 +1,11 @@
 """Joined videos: every picture in its place, the sound under its part, the length the sum."""
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.videos.made import BLUE, GREEN, make, psnr, watched
 from wan_mcp.errors import VideoError
@@ -69,3 +71,26 @@ def test_a_join_stops_when_it_is_told(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         join([part, part], tmp_path / "film.part", told.append, lambda: bool(told))
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("after", [500, 1900], ids=["pictures", "silence"])
+def test_a_join_stops_within_a_picture_that_is_shown_for_long(tmp_path: Path, after: int) -> None:
+    """A minute of it takes many places in the film, and as much silence, but no more packets."""
+    first, still = make(tmp_path / "1.mp4", tone=440), make(tmp_path / "2.mp4", count=2, times=[0, 60_000])
+    asked = count()
+    with pytest.raises(Stopped):
+        join([first, still], tmp_path / "film.part", lambda share: None, lambda: next(asked) > after)
+
+
+def test_a_film_that_cannot_be_written_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """In the middle of the film, too, where what fails is closing it."""
+    resource = pytest.importorskip("resource")
+    part = make(tmp_path / "1.mp4", picture=lambda number, size: Image.effect_noise(size, 90).convert("RGB"))
+    assert part.stat().st_size > 300_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            joined(tmp_path, part, part)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

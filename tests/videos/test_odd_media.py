@@ -182,3 +182,13 @@ def test_one_picture_is_enough(tmp_path: Path) -> None:
     assert contact_sheet(path, 9).times == (0,)
     joined(tmp_path, path, path)
     assert watched(tmp_path / "film.part").numbers == [0, 0]
+
+
+def test_a_list_of_files_is_no_video(tmp_path: Path) -> None:
+    """Else the last picture of another file of the user's would be uploaded."""
+    make(tmp_path / "private.mp4")
+    path = tmp_path / "list.mp4"
+    path.write_bytes(b"ffconcat version 1.0\n#\x01\nfile private.mp4\n")
+    for read in (last_frame, lambda path: contact_sheet(path, 4)):
+        with pytest.raises(VideoError, match=r"cannot be read as a video \(its format is unknown\)\.$"):
+            read(path)

@@ -11,6 +11,8 @@ FOR_A_PERSON = {
     "list_tasks": "wan-mcp tasks",
     "get_task": "your MCP client",
     "take: ": "--take ",
+    "set WAN_MCP_OUTPUT_DIR to another disk": "name another place with --output",
+    "Set WAN_MCP_OUTPUT_DIR to a folder that can be written": "Name another place with --output",
 }
 """What is said to a model, and what a person in a terminal is told instead."""
 _TOOLS = re.compile(r"\b(generate_video|wait_for_task|get_task|list_tasks|save_video)")

@@ -24,6 +24,8 @@ class Preview:
     sheet: frames.Sheet
     entry: Entry | None
     """The ledger's row of the task, where there is one."""
+    path: Path | None
+    """The saved file, where there is one."""
 
 
 class FrameReader:
@@ -47,7 +49,7 @@ class FrameReader:
             EvolinkError: when the task can neither be read nor is known.
         """
         await anyio.to_thread.run_sync(pyav.check_installed, "Continuing a video")
-        return await self._of_video(task_id, frames.last_frame)
+        return (await self._of_video(task_id, frames.last_frame))[0]
 
     async def preview(self, task_id: str, count: int, patience: float) -> Preview:
         """A contact sheet of so many frames of a task's video.
@@ -65,17 +67,19 @@ class FrameReader:
         """
         await anyio.to_thread.run_sync(pyav.check_installed, "A preview")
         with anyio.move_on_after(patience):
-            sheet = await self._of_video(task_id, lambda path: frames.contact_sheet(path, count))
+            sheet, saved = await self._of_video(task_id, lambda path: frames.contact_sheet(path, count))
             entry = None
             with suppress(LedgerError):  # the frames are what counts
                 entry = await self._ledger.find(task_id)
-            return Preview(sheet, entry)
+            return Preview(sheet, entry, saved)
         raise StillUnderWay(
             f"The video could not be fetched and decoded within {patience:g} seconds.",
             next_step=f"Call save_video with task_id {task_id}, then preview_video again.",
         )
 
-    async def _of_video(self, task_id: str, work: Callable[[Path], T]) -> T:
+    async def _of_video(self, task_id: str, work: Callable[[Path], T]) -> tuple[T, Path | None]:
+        """What ``work`` makes of a task's video, and the saved file, unless it had to be downloaded."""
         with files.temporary_folder() as folder:
             path = await self._saver.local_file(task_id, folder)
-            return await anyio.to_thread.run_sync(work, path, abandon_on_cancel=True)
+            made = await anyio.to_thread.run_sync(work, path, abandon_on_cancel=True)
+            return made, None if path.parent == folder else path

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,9 +132,14 @@ class VideoJoiner:
         stem = filenames.safe_stem(name or await self._default_name(task_ids[0]))
         with files.temporary_folder() as folder:
             paths = await self._parts(task_ids, folder)
-            joined, saved = await anyio.to_thread.run_sync(
-                self._make, job, paths, stem, abandon_on_cancel=True
-            )
+            partial = files.partial_path(self._folder)
+            try:
+                joined, saved = await anyio.to_thread.run_sync(
+                    self._make, job, paths, partial, stem, abandon_on_cancel=True
+                )
+            finally:
+                job.is_stopped = True
+                _remove(partial)  # a thread that is given up may not live to do it
         return Film(saved, task_ids, joined.lossless, joined.remarks)
 
     async def _parts(self, task_ids: tuple[str, ...], folder: Path) -> list[Path]:
@@ -155,10 +161,9 @@ class VideoJoiner:
             )
         return [found[task_id] for task_id in task_ids]
 
-    def _make(self, job: _Job, paths: list[Path], stem: str) -> tuple[Joined, Saved]:
+    def _make(self, job: _Job, paths: list[Path], partial: Path, stem: str) -> tuple[Joined, Saved]:
         with files.disk_errors(self._folder):
             files.prepare(self._folder)
-            partial = files.partial_path(self._folder)
             try:
                 joined = join_files(paths, partial, job.progress, lambda: job.is_stopped)
                 with partial.open("rb") as file:
@@ -166,8 +171,13 @@ class VideoJoiner:
                 assert video is not None, "a film that was just written is whole"
                 return joined, files.keep(partial, video, self._folder, stem)
             finally:
-                partial.unlink(missing_ok=True)
+                _remove(partial)
 
     async def _default_name(self, task_id: str) -> str:
         entry = await self._ledger.find(task_id)
         return f"{filenames.of_prompt(entry.prompt if entry else '') or task_id}-joined"
+
+
+def _remove(partial: Path) -> None:
+    with suppress(OSError):  # it is still open, on Windows: then whoever closes it removes it
+        partial.unlink(missing_ok=True)

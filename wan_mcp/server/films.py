@@ -17,7 +17,7 @@ from wan_mcp.ledger import Entry
 from wan_mcp.server import timeouts
 from wan_mcp.server.arguments import JoinArguments, PreviewArguments
 from wan_mcp.server.results import FileView, file_link, file_view
-from wan_mcp.server.text import NOT_CHARGED
+from wan_mcp.server.text import NOT_CHARGED, risen
 
 
 class FilmView(BaseModel):
@@ -48,7 +48,7 @@ async def join_videos(
 
     async def on_share(share: float) -> None:
         nonlocal shown
-        shown = max(100 * share, shown + 0.001)  # the protocol wants it to rise with every notification
+        shown = risen(shown, 100 * share)
         with suppress(Exception):  # the join goes on even if the client is gone
             await context.report_progress(shown, 100, f"joining: {100 * share:.0f} %")
 
@@ -94,7 +94,7 @@ def _preview_text(task_id: str, preview: Preview) -> str:
     lines = [f"Frames of the video of {task_id}, at {moments} s. The video: {facts}."]
     if entry is not None and entry.prompt:
         lines.append(f'Compare them with the prompt: "{entry.prompt}"')
-    place = f"the video is saved at {entry.saved.path}" if entry and entry.saved else "the video is ready"
+    place = f"the video is saved at {preview.path}" if preview.path else "the video is ready"
     lines.append(f"If it is as wished, tell the user: {place}. {_not_as_wished(entry)} {NOT_CHARGED}")
     return "\n".join(lines)
 

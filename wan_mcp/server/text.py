@@ -192,6 +192,11 @@ def _while_running(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
     return " ".join(said)
 
 
+def risen(shown: float, percent: float) -> float:
+    """The progress to show next: it rises each time, as the protocol wants it, and stays below its total."""
+    return max(min(percent, 99.0), shown + (100 - shown) / 10_000)
+
+
 def progress_text(snapshot: TaskSnapshot | None) -> str:
     """One line about a task that is waited for."""
     if snapshot is None:

@@ -32,7 +32,7 @@ from wan_mcp.server.results import (
     list_result,
     task_result,
 )
-from wan_mcp.server.text import PRICE, TEXT_PRICE, progress_text
+from wan_mcp.server.text import PRICE, TEXT_PRICE, progress_text, risen
 from wan_mcp.server.tool import Definition
 
 
@@ -59,7 +59,7 @@ async def wait_for_task(
     async def on_progress(snapshot: TaskSnapshot | None) -> None:
         nonlocal shown
         percent = (snapshot.task.progress or 0) if snapshot else 0
-        shown = max(percent, shown + 0.01)  # the protocol wants it to rise with every notification
+        shown = risen(shown, percent)
         await context.report_progress(shown, 100, progress_text(snapshot))
 
     limits = timeouts.wait_limits(context, service.settings)

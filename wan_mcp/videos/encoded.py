@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +34,14 @@ def _film_rate(first: Part) -> Fraction:
 
 
 class EncodedPictures:
-    """Each part has the places between its beginning and its end; a picture that is late is shown longer."""
+    """Each part has the places between its beginning and its end; a picture that is late is shown longer.
 
-    def __init__(self, output: OutputContainer, first: Part) -> None:
+    Before each place, ``check`` may end the work by what it raises.
+    """
+
+    def __init__(self, output: OutputContainer, first: Part, check: Callable[[], None]) -> None:
         self._output = output
+        self._check = check
         self._rate = _film_rate(first)
         width, height = _displayed_size(first)
         self._size = max(width // 2 * 2, 2), max(height // 2 * 2, 2)
@@ -84,6 +89,7 @@ class EncodedPictures:
         fitted.pict_type = 0  # else the encoder would take over which ones were key frames
         fitted.time_base = 1 / self._rate
         for place in range(self._next, until):
+            self._check()  # one picture may be shown for hours
             fitted.pts = place
             self._output.mux(self._stream.encode(fitted))
         self._next = until

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +15,7 @@ from wan_mcp.errors import VideoError
 from wan_mcp.videos.copied import CopiedPictures, CopiedSound
 from wan_mcp.videos.encoded import EncodedPictures
 from wan_mcp.videos.parts import Part, have_same_pictures, have_same_sound, part_of
-from wan_mcp.videos.pyav import GET_AGAIN, opened
+from wan_mcp.videos.pyav import opened
 from wan_mcp.videos.sound import EncodedSound
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class _Target(FileIO):
     """Writes everything or raises. Another raw file may write less when the disk becomes full."""
 
     error: OSError | None = None
-    """Why it could not be written: what libav does after an error ends in an error without a reason."""
+    """Why it could not be written. PyAV, which then fails to close the film, hides it."""
 
     def write(self, content: Any, /) -> int:
         left = memoryview(content)
@@ -104,15 +105,17 @@ def join(
             parts.append(part_of(name, path, stack.enter_context(opened(path, name))))
         file = stack.enter_context(_Target(target, "w"))
         options = {"movflags": "+faststart"}
+        check = partial(_check, is_stopped)
         try:
             with av.open(file, "w", format="mp4", options=options, buffer_size=_BUFFER) as output:
-                tracks = list(_tracks(output, parts))
-                _write(parts, tracks, on_progress, is_stopped)
+                tracks = list(_tracks(output, parts, check))
+                _write(parts, tracks, on_progress, check)
         except av.FFmpegError as error:
             if file.error is not None:
                 raise file.error from None
             raise VideoError(
-                f"The videos cannot be joined ({error.strerror}).", next_step=GET_AGAIN
+                f"The videos cannot be joined ({error.strerror}).",
+                next_step="Join fewer of them, to find out which one it is.",
             ) from error
     on_progress(1.0)
     damaged = [part.name for part in parts if part.is_damaged]
@@ -120,18 +123,19 @@ def join(
     return Joined(isinstance(tracks[0], CopiedPictures), remarks)
 
 
-def _tracks(output: OutputContainer, parts: Sequence[Part]) -> Iterator[_Track]:
+def _tracks(output: OutputContainer, parts: Sequence[Part], check: Callable[[], None]) -> Iterator[_Track]:
     """One for the pictures, and one for the sound if any part has some."""
-    yield CopiedPictures(output, parts[0]) if have_same_pictures(parts) else EncodedPictures(output, parts[0])
+    copied = have_same_pictures(parts)
+    yield CopiedPictures(output, parts[0]) if copied else EncodedPictures(output, parts[0], check)
     if any(part.sound for part in parts):
-        yield CopiedSound(output, parts[0]) if have_same_sound(parts) else EncodedSound(output)
+        yield CopiedSound(output, parts[0]) if have_same_sound(parts) else EncodedSound(output, check)
 
 
 def _write(
     parts: Sequence[Part],
     tracks: Sequence[_Track],
     on_progress: Callable[[float], None],
-    is_stopped: Callable[[], bool],
+    check: Callable[[], None],
 ) -> None:
     total, at, told = float(sum(part.timing.length for part in parts)), Fraction(0), 0.0
     to_decode = not all(isinstance(track, CopiedPictures | CopiedSound) for track in tracks)
@@ -140,7 +144,7 @@ def _write(
         for track in tracks:
             track.begin(part, at)
         for packet in part.packets(to_decode=to_decode):
-            _check(is_stopped)
+            check()
             is_picture = packet.stream_index == part.pictures.index
             if is_picture and packet.pts is not None:
                 done = (before + packet.pts * unit) / total

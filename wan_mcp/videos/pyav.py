@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-GET_AGAIN = "Save the video again while its link works, or use another one."
+_FORMATS = "mov,matroska,avi,flv,ogg,mpeg,mpegvideo,mpegts,asf"
+"""Of libav. It has others that are lists of further files, which would be read as well."""
+USE_ANOTHER = "It is as Evolink delivered it, so that saving it again does not help: use another one."
 
 
 def check_installed(purpose: str) -> None:
@@ -51,10 +53,11 @@ def opened(path: Path, name: str) -> Iterator[InputContainer]:
     import av
 
     try:
-        container = av.open(path.absolute())
+        container = av.open(path.absolute(), options={"format_whitelist": _FORMATS})
     except (av.FFmpegError, OSError) as error:
-        why = error.strerror or "its format is unknown"
-        raise VideoError(f"{name} cannot be read as a video ({why}).", next_step=GET_AGAIN) from None
+        is_known = error.strerror and not isinstance(error, av.ArgumentError)
+        why = error.strerror if is_known else "its format is unknown"
+        raise VideoError(f"{name} cannot be read as a video ({why}).", next_step=USE_ANOTHER) from None
     with container:
         yield container
 
@@ -78,7 +81,7 @@ def on_all_cores(stream: VideoStream) -> VideoStream:
 
 
 def no_picture(name: str) -> VideoError:
-    return VideoError(f"{name} has no picture that can be decoded.", next_step=GET_AGAIN)
+    return VideoError(f"{name} has no picture that can be decoded.", next_step=USE_ANOTHER)
 
 
 def sound_of(container: InputContainer) -> AudioStream | None:

@@ -43,7 +43,7 @@ def _sheet(pictures: Sequence[Image.Image], labels: Sequence[str], side: int) ->
     scale = min((side / columns - _GAP) / width, (side / rows - _GAP - _LABEL) / height, 1)
     width, height = max(round(width * scale), 1), max(round(height * scale), 1)
     size = columns * (width + _GAP) + _GAP, rows * (height + _LABEL + _GAP) + _GAP
-    sheet = Image.new("RGB", size, "white")
+    sheet = Image.new("RGB", size, "silver")  # on white, a white picture would look like none
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_LABEL - 4)
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         row, column = divmod(number, columns)

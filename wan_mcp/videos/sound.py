@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ _BITS = 192_000
 class EncodedSound:
     """Each part has exactly the samples between its beginning and its end."""
 
-    def __init__(self, output: OutputContainer) -> None:
+    def __init__(self, output: OutputContainer, check: Callable[[], None]) -> None:
         self._output = output
+        self._check = check
         self._stream = output.add_stream("aac", rate=_RATE, layout=_LAYOUT, bit_rate=_BITS)
         self._next = self._stop = 0
         self._part: Part | None = None
@@ -71,6 +73,7 @@ class EncodedSound:
 
     def _encode(self, graph: Graph) -> None:
         while True:
+            self._check()  # silence may last for hours
             try:
                 frame: AudioFrame = graph.pull()  # type: ignore[assignment]  # a graph of sound gives sound
             except (BlockingIOError, EOFError):  # it wants more, or there is no more
