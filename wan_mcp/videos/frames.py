@@ -27,7 +27,7 @@ _LAST = 3
 _CLEARLY = 1.5
 """How much sharper an earlier one must be. Between pictures of one video that differ by noise or by their
 compression alone, the measure differs by less than a fifth; blur that is visible at all halves it."""
-_COMPARED_SIDE = 640
+_COMPARED_SIDE = 480
 """Pixels of a side at which the sharpness of pictures is compared: enough for blur that can be seen."""
 
 
