@@ -1,5 +1,6 @@
 """What a server does by itself after its start: it prepares for the first calls, and sends nothing."""
 
+import sys
 from pathlib import Path
 
 import anyio
@@ -22,6 +23,14 @@ async def test_the_ledger_is_opened_a_moment_after_the_start(world: World) -> No
         await anyio.sleep(2)
         assert ledger(world).exists()
         assert world.records.calls == []
+
+
+@pytest.mark.slow
+async def test_what_pictures_and_videos_need_is_not_loaded_at_the_start() -> None:
+    """It would take longer than all the rest; calls that need it load it."""
+    program = "import sys, wan_mcp.server.stdio; print({'av', 'PIL'} & sys.modules.keys())"
+    made = await anyio.run_process([sys.executable, "-c", program])
+    assert made.stdout == b"set()\n"
 
 
 async def test_without_a_key_nothing_is_prepared(world: World) -> None:
