@@ -190,7 +190,8 @@ def test_an_error_is_wrapped_at_words(columns: int, tmp_path: Path) -> None:
     """As everything else."""
     terminal = Terminal(columns, "generate", "none.jpg", PROMPT, folder=tmp_path, EVOLINK_API_KEY="sk-a")
     assert terminal.end() == 1
-    assert terminal.lines[0].startswith("Error: ")
+    assert terminal.lines[0].startswith("Error:")
+    assert terminal.text.endswith(" does not exist. Check the spelling of the path.")
 
 
 def test_the_doctor_can_be_read(columns: int, folder: Path, api: dict[str, str]) -> None:
