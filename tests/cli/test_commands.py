@@ -215,6 +215,14 @@ def test_a_duration_that_is_none_is_refused(seconds: str) -> None:
     assert run("demo", "--seconds", seconds).exit_code == 2
 
 
+def test_an_empty_word_is_no_picture() -> None:
+    """As where a script's variable is not set: what counts is the prompt that is there."""
+    result = run("generate", "--text", "", "A cat " * 200, EVOLINK_API_KEY=KEY)
+    assert result.exit_code == 1
+    assert "prompt has 1,199 characters, but at most 1,000 are allowed." in result.output
+    assert "image_urls" not in result.output
+
+
 def test_an_empty_ledger_is_said_to_be_empty(tmp_path: Path) -> None:
     """No table without rows."""
     result = run("tasks", WAN_MCP_DATA_DIR=str(tmp_path))

@@ -255,9 +255,8 @@ async def test_a_long_join_goes_on_and_is_told_to_an_equal_call(
     assert left(world) == ["the-cat-yawns-joined.mp4"]
 
 
-async def test_a_server_that_stops_leaves_no_half_film(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that works on it is told to stop, and removes what it has written."""
-    held = Held(monkeypatch)
+async def stop_while_joining(world: World, held: Held) -> None:
+    """A server ends while it writes a film."""
 
     async def on_share(share: float) -> None:
         """Nobody looks."""
@@ -269,6 +268,12 @@ async def test_a_server_that_stops_leaves_no_half_film(world: World, monkeypatch
             await service.joiner.join(tasks, None, 0.05, on_share)
         await anyio.to_thread.run_sync(held.has_begun.wait, 10)
         assert len(left(world)) == 1
+
+
+async def test_a_server_that_stops_leaves_no_half_film(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that works on it is told to stop, and removes what it has written."""
+    held = Held(monkeypatch)
+    await stop_while_joining(world, held)
     assert await anyio.to_thread.run_sync(held.has_ended.wait, 10)
     assert left(world) == []
 
@@ -279,17 +284,7 @@ async def test_a_server_that_stops_does_not_leave_it_to_the_thread(
     """After a signal the process ends at once, and the thread with it, wherever that is."""
     held = Held(monkeypatch)
     held.heeds_stop = False
-
-    async def on_share(share: float) -> None:
-        """Nobody looks."""
-
-    async with world.client() as client:
-        tasks = [await made(client), await made(client, prompt="b")]
-    async with world.service() as service:
-        with pytest.raises(StillUnderWay):
-            await service.joiner.join(tasks, None, 0.05, on_share)
-        await anyio.to_thread.run_sync(held.has_begun.wait, 10)
-        assert len(left(world)) == 1
+    await stop_while_joining(world, held)
     assert (held.has_ended.is_set(), left(world)) == (False, [])
     held.may_go_on.set()
     assert await anyio.to_thread.run_sync(held.has_ended.wait, 10)

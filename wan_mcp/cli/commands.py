@@ -82,13 +82,11 @@ def generate(
     words: tuple[str, ...],
     text: bool,
     from_task: str | None,
-    duration: str | None,
-    quality: str | None,
     aspect_ratio: str | None,
-    take: int,
     output: str | None,
     yes: bool,
     sandbox: bool,
+    **options: str | int | None,
 ) -> None:
     """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS.
 
@@ -100,23 +98,16 @@ def generate(
     from wan_mcp.cli.request import contradiction, request_of
     from wan_mcp.cli.sandbox import settings as settings_of_a_sandbox
 
-    if wrong := contradiction(len(list(filter(str.strip, words))), text, from_task, aspect_ratio, sandbox):
+    given = [word for word in words if word.strip()]
+    if wrong := contradiction(len(given), text, from_task, aspect_ratio, sandbox):
         raise click.UsageError(wrong)
-    image, prompt = None if len(words) == 1 else words[0], words[-1]
+    image, prompt = None if len(given) == 1 else given[0], given[-1]
     payment = command.Payment(
         sandbox, ask=command.question if _is_terminal() and not (yes or sandbox) else None
     )
 
     async def work() -> Path:
-        request = request_of(
-            image,
-            prompt,
-            from_task=from_task,
-            duration=duration,
-            quality=quality,
-            aspect_ratio=aspect_ratio,
-            take=take,
-        )
+        request = request_of(image, prompt, from_task=from_task, aspect_ratio=aspect_ratio, **options)
         if not sandbox:
             return await command.generate(Settings.load(), request, output, payment)
         async with settings_of_a_sandbox() as settings:
