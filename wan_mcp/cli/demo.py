@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from wan_mcp.cli.folders import place
 from wan_mcp.cli.request import absolute
 from wan_mcp.cli.sandbox import check_video_library, environment
-from wan_mcp.cli.screen import progress, tell
+from wan_mcp.cli.screen import progress, tell, waiting
 from wan_mcp.errors import WanError
 
 PROMPTS = (
@@ -51,12 +52,12 @@ async def run(
     target, name = place(output, default_name)
     with tempfile.TemporaryDirectory() as folder:
         picture = absolute(image) if image else str(draw(Path(folder) / "sunset.png"))
-        tell("Starting the sandbox (an imitation of the Evolink API) and the MCP server ...")
-        async with (
-            running(Sandbox(seconds=seconds)) as url,
-            Client(_server(url, Path(folder), Path(picture).parent, target)) as client,
-        ):
-            names = ", ".join(tool.name for tool in (await client.list_tools()).tools)
+        async with AsyncExitStack() as stack:
+            with waiting("Starting the sandbox (an imitation of the Evolink API) and the MCP server ..."):
+                url = await stack.enter_async_context(running(Sandbox(seconds=seconds)))
+                server = _server(url, Path(folder), Path(picture).parent, target)
+                client = await stack.enter_async_context(Client(server))
+                names = ", ".join(tool.name for tool in (await client.list_tools()).tools)
             tell(f"Connected; the server offers {names}.\n")
             saved = await converse(client, picture, prompts, name or default_name)
     tell(f"The video: {saved}\nNo key was used, nothing was charged.")
@@ -107,8 +108,9 @@ async def _generate(client: Client, image: str, prompt: str) -> str:
 
 async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """One call, shown as the agent and the server see it."""
-    tell(f"agent  → {tool} {json.dumps(arguments, ensure_ascii=False)}", hanging="  ", bold=True)
+    call = f"agent  → {tool} {json.dumps(arguments, ensure_ascii=False)}"
     if tool == "wait_for_task":
+        tell(call, hanging="  ", bold=True)
         with progress("Waiting for the video", sys.stdout) as bar:
 
             async def show(progress: float, total: float | None, message: str | None) -> None:
@@ -116,7 +118,8 @@ async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str
 
             result = await client.call_tool(tool, arguments, progress_callback=show)
     else:
-        result = await client.call_tool(tool, arguments)
+        with waiting(call, hanging="  ", bold=True):
+            result = await client.call_tool(tool, arguments)
     assert isinstance(result, CallToolResult)
     text = "\n".join(filter(None, map(_shown, result.content)))
     tell("server ← " + text.replace("\n", "\n  ") + "\n", hanging="  ")
