@@ -95,6 +95,17 @@ _READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
 )
 _CHANGES = _READS.model_copy(update={"read_only_hint": False})
+"""Also of the tools that cost credits, which are not destructive.
+
+The protocol calls a tool destructive if it does more than add to what there is. A paid call adds a task: it
+deletes and overwrites nothing, and its repetition is not paid again. The directories of Anthropic and
+OpenAI want each hint to be set as the tool behaves; OpenAI's reference means data that is deleted or
+overwritten, its review also irreversible transactions.
+
+No client needs the hint in order to ask: Codex, VS Code, Claude and ChatGPT ask before a tool that is not
+read-only, unless the user has allowed it. With the hint, Claude Code would also ask in its auto mode, which
+users choose in order not to be asked. What limits spending is the price in the description, and the caps.
+"""
 _GENERATES = (
     "given back if it fails. "
     "Answers within seconds with a task id and does not wait: call wait_for_task next. "
