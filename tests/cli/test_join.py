@@ -42,6 +42,6 @@ async def test_a_full_disk_is_said_with_what_helps(world: World, monkeypatch: py
 
 async def test_one_task_is_no_film(world: World) -> None:
     """It is refused in the words of the tool, before anything is read."""
-    with pytest.raises(InvalidRequest, match=r"task_ids must hold 2 to 20 entries, but there is one\."):
+    with pytest.raises(InvalidRequest, match=r"task_ids must have 2 to 20 entries, not 1\."):
         await command.join(Settings.load(world.environ), ["task-unified-1"], None)
     assert world.records.calls == []
