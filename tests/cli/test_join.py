@@ -36,7 +36,7 @@ async def test_a_full_disk_is_said_with_what_helps(world: World, monkeypatch: py
     folder = Path(world.environ["WAN_MCP_OUTPUT_DIR"])
     with pytest.raises(VideoError, match="the disk is full") as refused:
         await command.join(Settings.load(world.environ), tasks, f"{folder}/")
-    assert refused.value.next_step == "Free some room, or name another place with --output."
+    assert refused.value.next_step == "Free some space on the disk, or name another place with --output."
     assert [path async for path in anyio.Path(folder).iterdir()] == []
 
 

@@ -304,7 +304,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(world: World, monkeypatch:
             patched.setattr(joining, "join_files", full)
             result = await call(client, "join_videos", task_ids=tasks)
         assert result.is_error
-        assert "(the disk is full). Free some room" in text(result)
+        assert "(the disk is full). Free some space" in text(result)
         assert left(world) == []
         assert (await answer(client, "join_videos", task_ids=tasks))["lossless"]
 

@@ -128,7 +128,7 @@ def _frames(image: ImageFile, kind: Format) -> str | None:
         return None
     if kind in ("tiff", "heic"):
         return "first of several pages" if kind == "tiff" else "main one of several pictures"
-    count = None if kind == "gif" else getattr(image, "n_frames", None)  # of a GIF, only its end tells
+    count = None if kind == "gif" else getattr(image, "n_frames", None)  # a GIF is read to its end to count
     return f"first frame of an animation of {count}" if count else "first frame of an animation"
 
 

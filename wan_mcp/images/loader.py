@@ -26,7 +26,7 @@ T = TypeVar("T")
 _AT_ONCE = 2
 """Pictures that are decoded at the same time at most: each may take much memory."""
 _THREADS = threading.BoundedSemaphore(_AT_ONCE)
-"""Counts also the threads whose callers were cancelled."""
+"""Also counts the threads whose callers were cancelled."""
 _RESOLVING = 10.0
 _LONGEST_PATH = 300
 _LONGEST_NAME = 100

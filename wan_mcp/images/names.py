@@ -14,9 +14,9 @@ _ENDINGS = {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}
 
 
 def spellings(text: str, *, windows: bool) -> list[str]:
-    """A path as it was given, and what a terminal, a file manager or a chat program may have made of it.
+    """A path as it was given, and as it may have been before a terminal or another program changed it.
 
-    That is, in this order: the backslashes of a path that was dragged into a terminal, quotation marks, ``@``
+    Undone, in this order: the backslashes of a path that was dragged into a terminal, quotation marks, ``@``
     in front, and ``$HOME``; no other variable.
     """
     undo: list[Callable[[str], str]] = [unquoted, lambda path: path.removeprefix("@")]
