@@ -98,6 +98,7 @@ class Task(_Answer):
         usage, info = values.mapping(payload.get("usage")), values.mapping(payload.get("task_info"))
         cost = values.mapping(usage.get("cost"))
         error = payload.get("error")
+        failure = error if isinstance(error, dict) else {"message": error}
         status = values.status(payload.get("status"))
         return cls(
             id=payload["id"],
@@ -109,12 +110,8 @@ class Task(_Answer):
             results=values.links(payload.get("results")) + values.links(payload.get("result_data")),
             credits_reserved=usage.get("credits_reserved"),
             credits_used=values.first_number(usage.get("credits_used"), cost.get("credits")),
-            error=_task_error(error) if status == "failed" else None,
+            error=TaskError.model_validate(failure) if status == "failed" else None,
         )
-
-
-def _task_error(value: object) -> TaskError:
-    return TaskError.model_validate(value if isinstance(value, dict) else {"message": value})
 
 
 class Listing(_Answer):

@@ -60,7 +60,7 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
     frames = _frames(image, kind)
     unchanged = target == full and orientation == 1 and not frames and not deep
     whole = unchanged and image.mode != "CMYK" and not image.has_transparency_data
-    ended = _ENDS.get(kind, b"") in content  # Pillow accepts a file that only lacks its end
+    ended = _ENDS.get(kind, b"") in content  # Pillow accepts a file that lacks only its end
     if has_address and whole and ended and kind in LINKED and len(content) <= MAX_BYTES:
         return Prepared(None, kind, *full)
 

@@ -189,7 +189,9 @@ class PictureLoader:
     async def _from_web(self, address: str) -> Picture:
         url = canonical(address)
         if not self._check:
-            await self._check_address(address)
+            # A name that is unknown here may be known to Evolink.
+            with anyio.move_on_after(_RESOLVING), suppress(FetchFailed):
+                await self._fetcher.check(address)
             notes = ("The picture was passed on unchecked.", *_notes(url))
             return Picture(place=_place(url), address=str(url), notes=notes, name=_bounded(url.host))
         content = await web.read(self._fetcher, str(url))
@@ -202,11 +204,6 @@ class PictureLoader:
             return replace(picture, address=str(url), notes=_notes(url), seen=content)
 
         return await self._in_thread(load)
-
-    async def _check_address(self, address: str) -> None:
-        """Refuse a private address. A name that is unknown here may be known to Evolink."""
-        with anyio.move_on_after(_RESOLVING), suppress(FetchFailed):
-            await self._fetcher.check(address)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         def run() -> T:

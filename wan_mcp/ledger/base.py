@@ -124,11 +124,11 @@ class OwnerLedger(Protocol):
         ...
 
     async def answered_guesses(self) -> list[Entry]:
-        """The rows whose guess was answered, and whose answer was not evaluated yet."""
+        """The rows whose repeat was answered, and whose answer was not evaluated yet."""
         ...
 
     async def end_guess(self, number: int) -> None:
-        """Record that this row's guess was evaluated."""
+        """Record that the answer to this row's repeat was evaluated."""
         ...
 
     async def drop_post(self, number: int, *, guessed: bool) -> Entry:

@@ -12,7 +12,7 @@ from wan_mcp.ledger.base import ClaimRules, Intent
 from wan_mcp.ledger.policy import DAY
 
 COUNTED_FOR = 2 * DAY
-"""Seconds after which a row cannot count towards the daily cap any more, even if it was sent again late."""
+"""Seconds after which a row can no longer count towards the daily cap, even if it was sent again late."""
 _RAISED = "the user can raise the cap and restart the server."
 TOLERANCE = 1e-6
 """A difference in credits that does not count, because sums of decimals are not exact."""

@@ -86,7 +86,7 @@ class Entry:
     saved: Saved | None
     """Where its video was saved."""
     missing: str | None = None
-    """The path of a saved video whose file is not there any more."""
+    """The path of a saved video whose file no longer exists."""
     parent: str | None = None
     """The task whose video's last frame is the picture; None for any other picture."""
     part: int = 1

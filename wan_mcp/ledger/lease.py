@@ -54,7 +54,7 @@ class Lease:
         return path.name
 
     def is_alive(self, holder: str | None, number: int) -> bool:
-        """Whether somebody may be working on a row.
+        """Whether a process may be working on a row.
 
         Args:
             holder: the name in the row.

@@ -15,11 +15,11 @@ from wan_mcp.ledger.entries import Entry, Post
 
 DAY = 24 * 3600.0
 REPEATED_FOR = 23 * 3600.0
-"""Seconds after its first POST in which a request is sent again: as long as the vendor keeps the key."""
+"""Seconds after its first POST in which a request may be sent again, as in the vendor's own client."""
 CREATED_BEFORE = 5.0
-"""Seconds before a POST in which its task can have been created: dates are whole seconds, clocks differ."""
+"""Seconds before a POST in which its task can be dated: dates are whole seconds, and clocks differ."""
 MAX_SKEW_CHANGE = 5.0
-"""Seconds by which the two clocks may have moved apart since a POST before its time means nothing."""
+"""Seconds by which the two clocks may move apart after a POST; beyond that, its time means nothing."""
 _TIME_IN_ID = re.compile(r"task-unified-(\d+)-")
 
 
@@ -50,7 +50,7 @@ class Delays:
 
     @property
     def listed_within(self) -> float:
-        """After a POST: when its task is in the list at the latest, if there is one."""
+        """Seconds after a POST by which its task is in the list, if there is one."""
         return self.searches[-1]
 
 

@@ -129,7 +129,10 @@ async def _fetch(link: str, download: _Download, stream: Stream, decoded: Path) 
 
 
 async def _receive(link: str, download: _Download, stream: Stream) -> bool:
-    """Attempt to get the file or the rest of it; whether the end was reached. To break off is no error."""
+    """Make one attempt to get the file, or the rest of it; returns whether the end was reached.
+
+    A transfer that breaks off is not an error here.
+    """
     headers = {"Accept": "video/mp4, video/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
     if is_rest := bool(download.received and download.tag):
         headers |= {"Range": f"bytes={download.received}-", "If-Range": download.tag or ""}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NAME = "The video"
 _LAST = 3
-"""Frames at the end of a video of which one is taken."""
+"""Frames at the end of a video, one of which is used."""
 _CLEARLY = 1.5
 """How much sharper an earlier one must be. Between pictures of one video that differ by noise or by their
 compression alone, the measure differs by less than a fifth; blur that is visible at all halves it."""

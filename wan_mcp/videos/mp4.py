@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 TOP = frozenset(
     b"ftyp styp moov mdat moof mfra free skip wide pnot pdin emsg sidx ssix prft uuid udta meta".split()
 )
-"""The boxes that stand at the top of a file; any of them may be its first one."""
+"""The boxes at the top level of a file; any of them may be the first one."""
 CONTAINERS = frozenset(b"moov trak mdia minf stbl mvex moof traf".split())
 MAX_DEPTH = 6
 MAX_BOXES = 100_000

@@ -79,7 +79,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # Set while other rows wait for what this row's guess shows.
         "ALTER TABLE entries ADD COLUMN guessing_at REAL",
         "ALTER TABLE entries ADD COLUMN answered_at REAL",
-        # A row that gets no answer any more: too old, or its answer was the task of another row.
+        # A row that will get no answer: it is too old, or its answer was the task of another row.
         "ALTER TABLE entries ADD COLUMN closed INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE entries ADD COLUMN same_as INTEGER",
         # Answered when no caller waited: the next equal request is told of the task.
