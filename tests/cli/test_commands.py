@@ -185,7 +185,7 @@ def test_what_does_not_go_together_is_refused(arguments: list[str], said: str) -
     ("options", "said"),
     [
         (["--aspect-ratio", "16/9"], "aspect_ratio must be 16:9, 9:16, 1:1, 4:3 or 3:4."),
-        (["--aspect-ratio", "3:4", "--quality", "480p"], "aspect_ratio 3:4 is not available at 480p: take"),
+        (["--aspect-ratio", "3:4", "--quality", "480p"], "aspect_ratio 3:4 is not available at 480p: use"),
     ],
 )
 def test_a_shape_that_there_is_not_is_refused(options: list[str], said: str) -> None:

@@ -63,7 +63,7 @@ async def test_a_dog_photo_from_an_iphone(talk: Chat) -> None:
     file = talk.video("the-dog-wags-its-tail.mp4")
     assert str(file) in read
     assert PRICE in read
-    assert "metadata removed, the location among it" in talk.model.seen[1]
+    assert "metadata removed, including the location" in talk.model.seen[1]
     width, height = assert_plays(file, 5)
     assert width < height
     assert (talk.calls, talk.paid) == (["generate_video", "generate_video", "wait_for_task"], 1)

@@ -162,13 +162,13 @@ async def test_pyav_is_loaded_in_a_thread(client: Client, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["task-unified-1"], "task_ids must hold 2 to 20 entries, but there is one."),
-        ([f"task-unified-{number}" for number in range(21)], "2 to 20 entries, but there are 21."),
+        (["task-unified-1"], "task_ids must have 2 to 20 entries, not 1."),
+        ([f"task-unified-{number}" for number in range(21)], "2 to 20 entries, not 21."),
         (["task-unified-1", "film.mp4"], "entry 2 of task_ids takes ids of Evolink tasks"),
         (["task-unified-1", ""], "entry 2 of task_ids must not be empty."),
         (["task-unified-1", "task-" + "x" * 124], "entry 2 of task_ids has 129 characters, but at most 128"),
         (["task-unified-1", 7], "entry 2 of task_ids must be text."),
-        ([], "task_ids must hold 2 to 20 entries, but there are none."),
+        ([], "task_ids must have 2 to 20 entries, not 0."),
     ],
 )
 async def test_wrong_lists_are_refused_in_words(client: Client, given: list[object], said: str) -> None:
@@ -304,7 +304,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(world: World, monkeypatch:
             patched.setattr(joining, "join_files", full)
             result = await call(client, "join_videos", task_ids=tasks)
         assert result.is_error
-        assert "(the disk is full). Free some room" in text(result)
+        assert "(the disk is full). Free some space" in text(result)
         assert left(world) == []
         assert (await answer(client, "join_videos", task_ids=tasks))["lossless"]
 

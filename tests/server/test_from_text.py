@@ -81,7 +81,7 @@ async def test_a_chain_can_begin_with_words(tmp_path: Path) -> None:
         (
             TOOL,
             {"prompt": PROMPT, "aspect_ratio": "4:3", "quality": "480p"},
-            "aspect_ratio 4:3 is not available at 480p: take 720p or 1080p, or 16:9, 9:16 or 1:1 at 480p.",
+            "aspect_ratio 4:3 is not available at 480p: use 720p or 1080p, or 16:9, 9:16 or 1:1 at 480p.",
         ),
         (
             TOOL,
@@ -91,19 +91,19 @@ async def test_a_chain_can_begin_with_words(tmp_path: Path) -> None:
         (
             TOOL,
             {"prompt": PROMPT, "model": MODELS[0]},
-            "model must be wan2.5-text-to-video. generate_video takes the other one.",
+            "model must be wan2.5-text-to-video. generate_video takes wan2.5-image-to-video.",
         ),
         (
             "generate_video",
             ARGUMENTS | {"model": MODELS[1]},
-            "model must be wan2.5-image-to-video. generate_video_from_text takes the other one.",
+            "model must be wan2.5-image-to-video. generate_video_from_text takes wan2.5-text-to-video.",
         ),
         (
             "generate_video",
             ARGUMENTS | {"aspect_ratio": "9:16"},
-            "The picture decides its video's shape; generate_video_from_text takes aspect_ratio.",
+            "A video has the shape of its picture; only generate_video_from_text takes aspect_ratio.",
         ),
-        ("generate_video", {"prompt": PROMPT}, "generate_video_from_text makes them from text alone."),
+        ("generate_video", {"prompt": PROMPT}, "generate_video_from_text makes one from text alone."),
     ],
 )
 async def test_bad_arguments_are_refused_and_name_the_right_tool(

@@ -55,7 +55,10 @@ async def test_answers_lists_and_the_balance_say_both(world: World, quality: str
             "key_quota_exhausted",
             "the user can raise it in the Evolink dashboard, https://evolink.ai/dashboard",
         ),
-        ("key_daily_quota_exhausted", "wait until tomorrow, or the user raises it in the Evolink dashboard"),
+        (
+            "key_daily_quota_exhausted",
+            "wait until tomorrow, or ask the user to raise it in the Evolink",
+        ),
         ("something_else", "in the Evolink dashboard, https://evolink.ai/dashboard"),
     ],
 )
