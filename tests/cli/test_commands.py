@@ -161,16 +161,16 @@ def test_a_bad_request_is_refused_on_the_command_line(tmp_path: Path) -> None:
         (["--from-task", "task-unified-1"], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
         (
             ["--text", "--from-task", "task-unified-1", "It goes on."],
-            "--text is for a video without a picture, --from-task for one that goes on from another.",
+            "--text makes a video without a picture, --from-task continues another video: give only one.",
         ),
         (["--from-task", "cat.mp4", "It goes on."], "--from-task takes the id of a task"),
         (
             ["--from-task", "task-unified-1", "It goes on.", "--sandbox"],
-            "--from-task has nothing to go on from in the sandbox, which begins empty.",
+            "--from-task does not go with --sandbox: the sandbox begins without tasks.",
         ),
         (
             ["cat.png", "A cat yawns.", "--aspect-ratio", "1:1"],
-            "--aspect-ratio is for --text: otherwise the picture decides the shape.",
+            "--aspect-ratio goes only with --text: otherwise the picture decides the shape.",
         ),
     ],
 )
@@ -250,7 +250,7 @@ async def test_the_ledger_is_printed_and_rows_are_forgotten(world: World) -> Non
     assert (await anyio.to_thread.run_sync(outside, "tasks", "--forget", task_id)).exit_code == 0
     again = await anyio.to_thread.run_sync(outside, "tasks", "--forget", task_id)
     assert again.exit_code == 1
-    assert "The ledger has no" in again.output
+    assert "The ledger has no row" in again.output
 
 
 def image(frame: av.VideoFrame) -> Image.Image:
@@ -323,7 +323,7 @@ class TestOverRealSockets:
         with av.open(film) as video:
             assert sum(1 for _ in video.decode(video=0)) == 48
         assert "task-unified-1600000000-none" in refused.value.message
-        assert refused.value.next_step == "wan-mcp tasks shows what became of each."
+        assert refused.value.next_step == "wan-mcp tasks shows what became of it."
         left = [path.name async for path in anyio.Path(tmp_path).glob("*.mp4")]
         assert sorted(left) == ["a.mp4", "b.mp4", "film.mp4"]
 
@@ -349,7 +349,7 @@ class TestOverRealSockets:
                     await generate(self.settings(url, tmp_path), request, None)
         said = "The generation failed (The generation failed: content_policy_violation). It was not charged."
         assert failed.value.message == said
-        advice = "The same would probably fail again: change the prompt or the picture first."
+        advice = "The same request would probably fail again: change the prompt or the picture first."
         assert failed.value.next_step == advice
 
     async def test_a_video_that_cannot_be_fetched_now_is_got_by_the_same_command(

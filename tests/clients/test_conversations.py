@@ -86,7 +86,7 @@ async def test_another_take(talk: Chat) -> None:
     before = len(talk.calls)
     again = await talk.say("Again, please.", requesting(talk.at.request), goes_on=True)
     assert str(talk.video("mist-drifts.mp4")) in again
-    assert "nothing was charged again. For another version set take to 2." in again
+    assert "nothing was charged again. For another version, set take to 2." in again
     assert (talk.calls[before:], talk.paid) == (["generate_video"], 1)
     read = await talk.say("Another take!", requesting(talk.at.request | {"take": 2}), goes_on=True)
     assert str(talk.video("mist-drifts-take-2.mp4")) in read
@@ -109,7 +109,7 @@ async def test_my_video_from_yesterday(talk: Chat) -> None:
     read = await talk.say("Where is my video from yesterday?", looking_up())
     assert f"No longer at {file}, link expired" in read
     assert PRICE in read
-    assert "is gone. Another take costs what that one did: ask the user first." in read
+    assert "is gone. Another take costs as much again: ask the user first." in read
     assert (talk.calls[before:], talk.paid) == (["list_tasks"] * 3, 1)
 
 

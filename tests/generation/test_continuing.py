@@ -124,7 +124,7 @@ async def test_what_cannot_be_continued_is_refused_in_words(world: World, client
     await anyio.sleep(100)
     said = await refused(client, world, failed)
     assert f"task {failed} cannot be continued. The task failed, so there is no video." in said
-    assert f"get_task with task_id {failed} says why, and what to do." in said
+    assert f"Call get_task with task_id {failed}: it says why, and what to do next." in said
     unknown = "task-unified-1600000000-unknown1"
     assert f"task {unknown} cannot be continued." in await refused(client, world, unknown)
     link = world.sandbox.uploads.add("cat.png", picture()).body("https://files.evolink.ai")["file_url"]

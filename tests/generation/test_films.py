@@ -121,13 +121,13 @@ async def test_videos_become_one_film(world: World, mode: str) -> None:
 
 
 async def test_different_videos_take_the_size_of_the_first(world: World, client: Client) -> None:
-    """And the answer says that they were encoded anew."""
+    """And the answer says that they were re-encoded."""
     small, large = await made(client), await made(client, quality="720p")
     result = await call(client, "join_videos", task_ids=[small, large], filename="film")
     film = result.structured_content
     assert film is not None
     assert (film["lossless"], film["file"]["width"], film["file"]["height"]) == (False, 740, 554)
-    assert "encoded anew because they differ" in text(result)
+    assert "re-encoded because they differ" in text(result)
     assert left(world) == ["film.mp4"]
 
 

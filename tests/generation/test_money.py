@@ -253,7 +253,7 @@ def said_by(outcome: TaskSnapshot | WanError) -> str:
         assert "forget" not in outcome.next_step
         assert "change the prompt" not in outcome.next_step
         assert "exactly the same arguments again" in outcome.next_step
-        return OFFERED if "take: 2 makes another video, which has to be paid" in outcome.next_step else OPEN
+        return OFFERED if "take: 2 makes another video, which costs" in outcome.next_step else OPEN
     words = cast(Any, task_result(outcome).content[0]).text
     if "charged twice" in words:
         return TWICE

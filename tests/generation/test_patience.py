@@ -28,7 +28,7 @@ async def test_a_call_is_answered_within_the_clients_patience_and_the_request_go
         began = now()
         said = await refusal(client)
         assert now() - began == 45
-        assert "Evolink's answer is not known yet" in said
+        assert "Evolink has not answered yet" in said
         assert "exactly the same arguments again in a minute" in said
         assert said.endswith("It is not known whether credits were charged.")
         found = await answer(client, "generate_video", **ARGUMENTS)

@@ -30,7 +30,7 @@ async def test_the_same_request_has_its_task_and_says_so(world: World) -> None:
     assert again.structured_content["status"] == "processing"
     assert "An equal request was made before" in text(again)
     assert "nothing was charged again" in text(again)
-    assert "For another version set take to 2." in text(again)
+    assert "For another version, set take to 2." in text(again)
     assert world.records.posts == len(world.records.paid) == 1
 
 

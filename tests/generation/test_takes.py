@@ -47,7 +47,7 @@ async def test_the_first_take_is_the_one_that_is_meant_without_a_number(world: W
         again = await call(client, "generate_video", **ARGUMENTS, take=2)
         shown = text(await call(client, "list_tasks"))
     assert "take 2" in text(second)
-    assert "For another version set take to 3." in text(again)
+    assert "For another version, set take to 3." in text(again)
     assert "take 2" in shown
 
 

@@ -112,7 +112,7 @@ async def test_a_link_is_shown_as_long_as_it_works_and_never_after(world: World)
         for fault in DEAD:
             world.sandbox.faults.add(fault)
         early = text(await call(client, "save_video", task_id=task_id))
-        assert "It should still work: try again in a few minutes." in early
+        assert "The link should still work: try again in a few minutes." in early
         await anyio.sleep(until(entry) + 0.5)
         for tool in ("get_task", "wait_for_task"):
             dead = await call(client, tool, task_id=task_id)
@@ -148,7 +148,7 @@ async def test_a_file_that_is_not_there_any_more_is_said_to_be(world: World) -> 
     [row] = gone.structured_content["tasks"]
     assert (row["missing"], row["link"]) == (str(path), "expired today 14:15 UTC")
     assert row.keys().isdisjoint({"saved_to", "results"})
-    assert text(gone).endswith("Another take costs what that one did: ask the user first.")
+    assert text(gone).endswith("Another take costs as much again: ask the user first.")
 
 
 def until(entry: Entry) -> float:

@@ -133,7 +133,7 @@ async def test_the_price_is_said_to_be_a_guess_before_anything_is_requested(worl
         tools = {tool.name: tool.description or "" for tool in (await client.list_tools()).tools}
         instructions = client.instructions or ""
     assert f"about 25.5 credits ($0.38) for 5 s at 720p ({TEXT_GUESSED})" in tools[TOOL]
-    assert f"from text {TEXT_GUESSED}" in instructions
+    assert f"for a video from text, {TEXT_GUESSED}" in instructions
     assert "guess" not in tools["generate_video"]
 
 
@@ -170,7 +170,7 @@ def test_another_take_says_that_the_price_of_a_video_from_text_is_a_guess() -> N
     said = outcomes.another_take(row)
     assert said == (
         "generate_video_from_text with another take makes a new one, which costs about 25.5 credits ($0.38) "
-        f"({TEXT_GUESSED})."
+        f"({TEXT_GUESSED}). Ask the user first."
     )
 
 

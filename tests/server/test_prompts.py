@@ -112,7 +112,7 @@ async def test_a_storyboard_without_a_picture_begins_with_words(world: World, im
     """The first part is made from text, and what it costs is called a guess."""
     async with world.client() as client:
         plan = await prompt(client, "storyboard", idea=IDEA, **image)
-    assert "First picture: none, the video begins with words alone\n" in plan
+    assert "First picture: none (the first part is made from text alone)\n" in plan
     assert "1. The first part: call generate_video_from_text" in plan
     assert f"480p half.\nFor the first part, it is {TEXT_GUESSED}.\n" in plan
     assert "The first part has no picture: describe what can be seen as well" in plan

@@ -172,9 +172,9 @@ CALL = (
     ' "params": {"name": "generate_video", "arguments": %s}}'
 )
 UNREADABLE: dict[str, tuple[str, int | str | None, int, str]] = {
-    "half a character": (CALL % r'{"prompt": "a cat \ud83d"}', 7, -32600, "half a character"),
-    "the other half": (CALL % r'{"prompt": "\ude00 a cat"}', 7, -32600, "half a character"),
-    "half in a name": (CALL % r'{"\ud83d": 1}', 7, -32600, "half a character"),
+    "half a character": (CALL % r'{"prompt": "a cat \ud83d"}', 7, -32600, "half of a character"),
+    "the other half": (CALL % r'{"prompt": "\ude00 a cat"}', 7, -32600, "half of a character"),
+    "half in a name": (CALL % r'{"\ud83d": 1}', 7, -32600, "half of a character"),
     "many digits": (CALL % ('{"duration": %s}' % ("1" * 5000)), 7, -32600, "too many digits"),
     "many digits, negative": (CALL % ('{"duration": -%s}' % ("1" * 5000)), 7, -32600, "too many digits"),
     "deep": (CALL % ("[" * 500 + "]" * 500), 7, -32600, "nested too deeply"),
@@ -185,7 +185,7 @@ UNREADABLE: dict[str, tuple[str, int | str | None, int, str]] = {
         -32600,
         "half",
     ),
-    "half an id": (r'{"jsonrpc": "2.0", "id": "\ud83d", "method": "ping"}', None, -32600, "half a character"),
+    "half an id": (r'{"jsonrpc": "2.0", "id": "\ud83d", "method": "ping"}', None, -32600, "half of"),
     "a long id": ('{"jsonrpc": "2.0", "id": %s, "method": "ping"}' % ("1" * 5000), None, -32600, "digits"),
     "no id": ('{"jsonrpc": "2.0", "id": null, "method": "ping"}', None, -32600, "not a valid JSON-RPC"),
     "half a number": ('{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', None, -32600, "not a valid"),

@@ -98,7 +98,7 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
         (snapshot("failed"), "probably fail again: change the prompt or the picture"),
         (
             snapshot("pending", submitted=Submitted(entry(take=3), repeated=True)),
-            "nothing was charged again. For another version set take to 4.",
+            "nothing was charged again. For another version, set take to 4.",
         ),
         (snapshot("pending", recovered=True), "was found in the account's list"),
         (
@@ -111,7 +111,7 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
             "task-unified-1-a to keep it on this machine.",
         ),
         (replace(DONE, expires_at=EPOCH + 1), f"{READY} (the link works until today 14:13 UTC)."),
-        (DEAD, f"{GONE} generate_video with another take makes a new one, which costs as much as the f"),
+        (DEAD, f"{GONE} generate_video with another take makes a new one, which costs as much again"),
         (
             replace(DEAD, entry=entry(take=1)),
             f"{GONE} generate_video with another take makes a new one, which costs about 25.5 credits "
@@ -173,7 +173,7 @@ def test_the_next_step_fits_what_is_known(known: TaskSnapshot, said: str) -> Non
         (
             replace(MINE, task=snapshot("processing").task, expires_at=None),
             "Call wait_for_task with task_id task-unified-1-a to wait for it. "
-            f"The server follows it anyway, and saves the video to {VIDEOS}.",
+            f"The server follows it in any case, and saves the video to {VIDEOS}.",
         ),
         (
             snapshot("processing"),
@@ -220,7 +220,7 @@ def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> Non
         (Credits(remaining=12.5, key_remaining=12.5), "The account has 12.5 credits ($0.18) left."),
         (
             Credits(remaining=-3, key_unlimited=True),
-            "The account has -3 credits (-$0.04) left. This key has no limit of its own.",
+            "The account has -3 credits (-$0.04) left. This key has no separate limit.",
         ),
         (
             Credits(remaining=5, key_remaining=2),
