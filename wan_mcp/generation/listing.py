@@ -1,4 +1,4 @@
-"""What a list of tasks says of each, for models and for people."""
+"""A list of tasks, for models and for people."""
 
 from typing import Annotated, Self
 
@@ -6,11 +6,11 @@ from pydantic import BaseModel, Field
 
 from wan_mcp.evolink.prices import cost_text, dollars
 from wan_mcp.evolink.values import iso, spoken
-from wan_mcp.generation.status import link_expiry, link_state
+from wan_mcp.generation.status import LINK_LIFE_TEXT, link_expiry, link_state
 from wan_mcp.ledger import Entry, EntryStatus
 
 PROMPT_SHOWN = 60
-"""Characters of a prompt: enough to tell one's own requests apart."""
+"""Characters of a prompt: enough to tell requests apart."""
 
 
 class TaskLine(BaseModel):
@@ -47,7 +47,7 @@ class TaskLine(BaseModel):
         """The line of a row.
 
         Args:
-            entry: the row, without a saved video that is not on the disk any more.
+            entry: the row, without a saved video whose file is gone.
             now: Unix seconds.
         """
         task = entry.task
@@ -85,7 +85,7 @@ class TaskLine(BaseModel):
 
     @property
     def is_gone(self) -> bool:
-        """Whether its video cannot be had any more."""
+        """Whether its video is lost: not saved, and its link has expired."""
         return self.link is not None and not self.results and self.saved_to is None
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ class TaskLine(BaseModel):
         prompt += f" from {self.picture}" if self.picture else " from text" if self.from_text else ""
         saved = f"saved: {self.saved_to}" if self.saved_to else ""
         saved = f"no longer at {self.missing}" if self.missing else saved
-        links = [f"link: {link} ({self.link or 'works for 24 hours'})" for link in self.results or ()]
+        links = [f"link: {link} ({self.link or LINK_LIFE_TEXT})" for link in self.results or ()]
         dead = f"link: {self.link}" if self.link and not self.results else ""
         head = f"{self.id or '(no id yet)'} {self.status}{percent}{error}, {self.asked}".removesuffix(", ")
         facts = ", ".join(filter(None, made))
