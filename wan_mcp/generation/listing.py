@@ -91,9 +91,7 @@ class TaskLine(BaseModel):
     def __str__(self) -> str:
         percent = f" {self.progress:g} %" if self.progress is not None else ""
         error = f" ({self.error})" if self.error else ""
-        made = [f"{self.duration} s" if self.duration else "", self.quality or ""]
-        made += [f"take {self.take}" if self.take else "", cost_text(self.credits)]
-        made.append(f"part {self.part}, continues {self.continues}" if self.continues else "")
+        cost = cost_text(self.credits)
         prompt = f'"{self.prompt}"' if self.prompt else "made elsewhere" if self.take is None else ""
         prompt += f" from {self.picture}" if self.picture else " from text" if self.from_text else ""
         saved = f"saved: {self.saved_to}" if self.saved_to else ""
@@ -101,8 +99,22 @@ class TaskLine(BaseModel):
         links = [f"link: {link} ({self.link or LINK_LIFE_TEXT})" for link in self.results or ()]
         dead = f"link: {self.link}" if self.link and not self.results else ""
         head = f"{self.id or '(no id yet)'} {self.status}{percent}{error}, {self.asked}".removesuffix(", ")
-        facts = ", ".join(filter(None, made))
+        facts = facts_text(self.duration, self.quality, self.take, cost, self.part, self.continues)
         return "\n  ".join(filter(None, [head, prompt, facts, saved, *links, dead]))
+
+
+def facts_text(
+    duration: int | None,
+    quality: str | None,
+    take: int | None,
+    cost: str,
+    part: int | None,
+    continues: str | None,
+) -> str:
+    """What was requested and what it costs, in a line; what is not known is left out."""
+    said = [f"{duration} s" if duration else "", quality or "", f"take {take}" if take else "", cost]
+    said.append(f"part {part}, continues {continues}" if continues else "")
+    return ", ".join(filter(None, said))
 
 
 def _shortened(prompt: str) -> str:

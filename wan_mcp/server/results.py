@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from wan_mcp.evolink import Credits, Status, Task
 from wan_mcp.evolink.prices import cost_text, dollars
 from wan_mcp.evolink.values import iso
-from wan_mcp.generation.listing import TaskLine
+from wan_mcp.generation.listing import TaskLine, facts_text
 from wan_mcp.generation.outcomes import balance_text
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, Image, Saved
@@ -201,11 +201,9 @@ def _text(view: TaskView) -> str:
     """The facts of the object without those that only a program needs; the next step comes last."""
     running = view.status in ("pending", "processing")
     percent = f", {view.progress:g} %" if running and view.progress is not None else ""
-    lines = [f"Task {view.id}: {view.status}{percent}"]
-    made = [f"{view.duration} s" if view.duration else "", view.quality or ""]
-    made += [f"take {view.take}" if view.take else "", _cost_text(view)]
-    made.append(f"part {view.part}, continues {view.continues}" if view.continues else "")
-    lines.append(", ".join(filter(None, made)))
+    cost = _cost_text(view)
+    facts = facts_text(view.duration, view.quality, view.take, cost, view.part, view.continues)
+    lines = [f"Task {view.id}: {view.status}{percent}", facts]
     if view.image is not None:
         lines.append(f"Picture: {view.image}")
     if view.file is not None:
