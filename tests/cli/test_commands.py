@@ -81,7 +81,7 @@ main()
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to itself ends the process there anyway")
 def test_ctrl_c_in_the_first_moment_ends_a_command_quietly() -> None:
-    """While it still imports, which takes half a second on a slow machine."""
+    """During the imports, which take half a second on a slow machine."""
     made = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORTS], capture_output=True, check=False)
     assert (made.returncode, made.stdout, made.stderr) == (-signal.SIGINT, b"", b"")
 
@@ -118,12 +118,12 @@ def test_the_help_names_every_command() -> None:
     ],
 )
 def test_an_image_on_the_command_line_is_an_address_or_a_file_here(image: str, read: str) -> None:
-    """A path is one of this folder; what names its own place stays as it is."""
+    """A relative path becomes an absolute one; anything else stays unchanged."""
     assert absolute(image) == read.format(here=Path.cwd())
 
 
 def test_a_folder_as_the_output_is_where_the_video_goes(tmp_path: Path) -> None:
-    """Its name is then chosen as without an output; anything else is the video's own name."""
+    """The name is then chosen as without --output; anything else is the video's name."""
     assert place(tmp_path) == (tmp_path, None)
     assert place(tmp_path / "a" / "cat.mp4") == (tmp_path / "a", "cat.mp4")
     assert place(f"{tmp_path}/new/") == (tmp_path / "new", None)
@@ -131,7 +131,7 @@ def test_a_folder_as_the_output_is_where_the_video_goes(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_saved_nothing_is_requested(tmp_path: Path) -> None:
-    """A video that is paid must have a place."""
+    """A paid video must have a place."""
     (tmp_path / "file").write_text("")
     with pytest.raises(VideoError, match=r"could not be saved .*, so nothing was begun") as refused:
         place(tmp_path / "file" / "cat.mp4")
@@ -175,7 +175,7 @@ def test_a_bad_request_is_refused_on_the_command_line(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments: list[str], said: str) -> None:
-    """Before anything else is looked at."""
+    """Before anything else is checked."""
     result = run("generate", *arguments)
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
@@ -197,7 +197,7 @@ def test_a_shape_that_there_is_not_is_refused(options: list[str], said: str) -> 
 
 @pytest.mark.parametrize("instead", ["", "wan-mcp tasks shows it."])
 def test_no_error_tells_a_person_to_call_a_tool(instead: str) -> None:
-    """Whatever is said to a model about a request that may be paid."""
+    """Also where a model would be told to call one, about a request that may be paid."""
     some = Task(id="task-unified-1", status="pending")
     for error in (
         outcomes.unknown("The connection broke."),
@@ -216,7 +216,7 @@ def test_a_duration_that_is_none_is_refused(seconds: str) -> None:
 
 
 def test_an_empty_word_is_no_picture() -> None:
-    """As where a script's variable is not set: what counts is the prompt that is there."""
+    """For example, a variable of a script is not set: the prompt alone counts."""
     result = run("generate", "--text", "", "A cat " * 200, EVOLINK_API_KEY=KEY)
     assert result.exit_code == 1
     assert "prompt has 1,199 characters, but at most 1,000 are allowed." in result.output
@@ -291,7 +291,7 @@ class TestOverRealSockets:
         assert saved.read_bytes()[4:8] == b"ftyp"
 
     async def test_a_person_may_read_what_the_person_typed(self, tmp_path: Path) -> None:
-        """In whatever folder it is; the folders are for what a model asks for."""
+        """In any folder; WAN_MCP_IMAGE_DIRS only limits what a model may ask for."""
         (tmp_path / "else").mkdir()
         (tmp_path / "else" / "Cat.png").write_bytes(picture())
         request = request_of(f"file:{tmp_path}/else/cat.png", "The cat yawns.")
@@ -328,7 +328,7 @@ class TestOverRealSockets:
         assert sorted(left) == ["a.mp4", "b.mp4", "film.mp4"]
 
     async def test_advice_that_a_person_can_follow_stays(self, tmp_path: Path) -> None:
-        """A wrong key is no matter of the task that is to be continued."""
+        """A wrong key has nothing to do with the task to continue."""
         request = request_of(None, "It goes on.", from_task="task-unified-1600000000-none")
         faults = [Fault("task", "status", status=401, code="unauthorized")]
         with anyio.fail_after(30):

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def api(folder: Path) -> Iterator[dict[str, str]]:
-    """Something that is taken for the real API: nobody says --sandbox to it."""
+    """A sandbox that the command treats as the real API, because it runs without --sandbox."""
     with serving(folder, "--seconds", "8") as environ:
         yield environ
 
@@ -96,7 +96,7 @@ def test_a_video_from_text_needs_no_picture(columns: int, folder: Path, api: dic
 
 
 def test_the_sandbox_ends_with_the_program(columns: int, folder: Path) -> None:
-    """Nothing is said to go on after Ctrl-C."""
+    """After Ctrl-C, the program does not claim that anything goes on."""
     terminal = generate(columns, folder, "--sandbox")
     terminal.until("left")
     terminal.interrupt()
@@ -167,7 +167,7 @@ def test_a_warning_is_wrapped_and_has_no_log_format(columns: int, folder: Path) 
 
 
 def test_nobody_is_asked_with_yes(columns: int, folder: Path, api: dict[str, str]) -> None:
-    """The price is said all the same."""
+    """The price is still shown."""
     terminal = generate(columns, folder, "--yes", "--take", "2", **api)
     terminal.until("Making the video")
     assert PRICE in terminal.text
@@ -179,7 +179,7 @@ def test_nobody_is_asked_with_yes(columns: int, folder: Path, api: dict[str, str
 def test_what_was_made_of_the_path_is_said_before_the_question(
     columns: int, folder: Path, api: dict[str, str]
 ) -> None:
-    """Whoever pays should know which picture it is."""
+    """The person who pays should know which picture it is."""
     terminal = Terminal(columns, "generate", "LAKE.JPG", PROMPT, folder=folder, **api)
     terminal.until("Make the video? [y/N]:")
     assert "lake.jpg" in "".join(terminal.lines)
@@ -188,7 +188,7 @@ def test_what_was_made_of_the_path_is_said_before_the_question(
 
 
 def test_an_error_is_wrapped_at_words(columns: int, tmp_path: Path) -> None:
-    """As everything else."""
+    """Like everything else."""
     terminal = Terminal(columns, "generate", "none.jpg", PROMPT, folder=tmp_path, EVOLINK_API_KEY="sk-a")
     assert terminal.end() == 1
     assert terminal.lines[0].startswith("Error:")

@@ -1,4 +1,4 @@
-"""Words for the model: what happened, whether it was charged, what to do next."""
+"""Text for the model: what happened, whether it was charged, what to do next."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def snapshot(status: str, **facts: Any) -> TaskSnapshot:
 
 
 def entry(take: int) -> Entry:
-    """The row of a request, of which only its take counts here."""
+    """The row of a request; only its take matters here."""
     return Entry(
         number=1,
         fingerprints=None,
@@ -195,7 +195,7 @@ def test_the_next_step_fits_what_is_known(known: TaskSnapshot, said: str) -> Non
 def test_a_server_that_saves_by_itself_says_so_of_what_was_requested_here(
     known: TaskSnapshot, said: str
 ) -> None:
-    """Nobody is told to save what is saved anyway; a task that was made elsewhere is not."""
+    """Nobody is told to save what is saved automatically; a task that was made elsewhere is not."""
     assert next_step(known, VIDEOS) == said
 
 
@@ -229,12 +229,12 @@ def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> Non
     ],
 )
 def test_a_balance_is_a_sentence(credits: Credits, text: str) -> None:
-    """The account's, and what limits the key."""
+    """The credits of the account, and the limit of the key."""
     assert balance_text(credits) == text
 
 
 class Caller:
-    """As much of a call's context as tells who calls."""
+    """The part of a call's context that names the client."""
 
     def __init__(self, name: str | None) -> None:
         self.request_context = self
@@ -265,6 +265,6 @@ def test_a_wait_fits_the_client_that_calls(
 
 
 def test_no_known_client_waits_longer_than_its_table_says() -> None:
-    """Defaults do not exceed caps, and whoever is unknown ends well below a minute."""
+    """Defaults do not exceed the longest wait, and an unknown client's wait ends well below a minute."""
     assert all(fitting.default <= fitting.longest for fitting in (*KNOWN.values(), UNKNOWN))
     assert UNKNOWN.longest < 60
