@@ -1,4 +1,4 @@
-"""The hosts of the videos, as far as the browser can tell."""
+"""The hosts of the videos, as the browser sees them."""
 
 from collections import Counter
 from collections.abc import Callable

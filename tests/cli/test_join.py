@@ -25,7 +25,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 async def test_a_full_disk_is_said_with_what_helps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tasks are all right, so the advice is about the disk; nothing is left behind."""
+    """The advice is about the disk, not about the tasks; nothing is left behind."""
 
     def full(*arguments: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -41,7 +41,7 @@ async def test_a_full_disk_is_said_with_what_helps(world: World, monkeypatch: py
 
 
 async def test_one_task_is_no_film(world: World) -> None:
-    """It is refused in the words of the tool, before anything is read."""
+    """It is refused with the text of the tool, before anything is read."""
     with pytest.raises(InvalidRequest, match=r"task_ids must have 2 to 20 entries, not 1\."):
         await command.join(Settings.load(world.environ), ["task-unified-1"], None)
     assert world.records.calls == []

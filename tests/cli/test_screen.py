@@ -1,4 +1,4 @@
-"""What commands print: wrapped at words, and a bar that stays inside of its line."""
+"""What commands print: text that is wrapped between words, and a bar that stays in its line."""
 
 import io
 
@@ -13,7 +13,7 @@ from wan_mcp.cli.screen import clock, columns, progress, wrapped
 
 @given(st.text("ab -—/.\n", max_size=200), st.integers(1, 90))
 def test_no_word_is_broken_or_lost(text: str, width: int) -> None:
-    """Whatever the text and the terminal: a line is only too long where a single word is."""
+    """For any text and terminal, a line is too long only where a single word is."""
     made = wrapped(text, width)
     assert made.split() == text.split()
     assert all(len(line) < max(width, 2) or len(line.split()) == 1 for line in made.split("\n"))
@@ -26,7 +26,7 @@ def test_indentation_is_kept_and_lines_hang() -> None:
 
 
 def test_a_text_that_goes_nowhere_in_particular_is_left_as_it_is() -> None:
-    """In a file and in a pipe, lines are the reader's matter."""
+    """In a file or a pipe, lines are not wrapped."""
     assert columns(io.StringIO()) is None
     assert wrapped("a " * 200, None) == "a " * 200
 
@@ -51,7 +51,7 @@ class Terminal(io.TextIOWrapper):
 
 @pytest.mark.parametrize("width", [20, 27, 30, 40, 80, 120])
 def test_a_bar_never_fills_its_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal would go on in the next one, and each further drawing would be one more line."""
+    """A terminal would continue in the next line, and each drawing would add a line."""
     monkeypatch.setattr(screen, "columns", lambda stream: width)
     terminal = Terminal("utf-8")
     with progress("Making a video", terminal) as bar:

@@ -34,7 +34,7 @@ def anyio_backend() -> str:
 
 
 def filled(**chosen: str) -> dict[str, str]:
-    """The environment that a host makes: what was not chosen and has no default is left as a placeholder."""
+    """The environment that a host makes: without a choice or a default, the placeholder stays."""
     defaults = {name: json.dumps(spec["default"]) for name, spec in OFFERED.items() if "default" in spec}
     environ = dict(ENVIRON)
     for name, value in (defaults | chosen).items():
@@ -43,7 +43,7 @@ def filled(**chosen: str) -> dict[str, str]:
 
 
 def test_the_manifest_describes_this_package() -> None:
-    """Version, name, description, licence, keywords and Python are those that are written elsewhere."""
+    """Version, name, description, licence, keywords and Python are the same as elsewhere."""
     assert MANIFEST["manifest_version"] == "0.4"
     assert MANIFEST["version"] == __version__
     assert (MANIFEST["name"], MANIFEST["license"]) == (PROJECT["name"], PROJECT["license"])
@@ -108,7 +108,7 @@ async def test_the_bundle_runs(tmp_path: Path) -> None:
     unpacked = tmp_path / "unpacked"
     zipfile.ZipFile(tmp_path / "wan-mcp.mcpb").extractall(unpacked)
     filled_in = [part.replace("${__dirname}", str(unpacked)) for part in CONFIG["args"]]
-    # The system's own certificates, as everywhere else: a machine may stand behind an authority of its own.
+    # The system's certificates, as everywhere else: a company's machine may have its own authority.
     installing = {"UV_PYTHON": sys.executable, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
     environ = environment(tmp_path, filled(api_key=KEY) | installing)
     server = StdioServerParameters(command=uv, args=filled_in, env=environ)

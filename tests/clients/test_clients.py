@@ -1,7 +1,7 @@
 """Real clients, offline, with a real server process and the sandbox: what they list, call and show a model.
 
-They are the programs that ``tests/clients/package.json`` and ``requirements.txt`` beside it name; see
-``tests/clients/programs.py`` for how they are found, and when one that is missing is an error.
+They are the programs in ``package.json`` and ``requirements.txt`` of this folder. ``programs.py``
+says how they are found, and when a missing one is an error.
 """
 
 import json
@@ -68,7 +68,7 @@ async def test_the_inspector_finds_nothing_to_mend_in_the_tools(era: str, tmp_pa
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_inspector_makes_a_video(era: str, tmp_path: Path) -> None:
-    """Asked for in one process and waited for in another, it is one task, and each answer has all facts."""
+    """One process requests it and another one waits: it is one task, and each answer has all facts."""
     async with scene(tmp_path) as at:
         begun = await inspect_call(at, era, "generate_video", at.request)
         done = await inspect_call(at, era, "wait_for_task", {"task_id": at.task_id})
@@ -203,7 +203,7 @@ async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
 
 
 async def test_claude_code_connects(tmp_path: Path) -> None:
-    """Added as the README says, it is found healthy; a program that is no server is not."""
+    """Added as the README says, the server is shown as connected; a program that is no server is not."""
     claude = program("claude")
     async with scene(tmp_path) as at:
         settings = [part for name, value in at.server["env"].items() for part in ("-e", f"{name}={value}")]
@@ -223,7 +223,7 @@ async def test_claude_code_connects(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("agent", AGENTS)
 async def test_an_agent_shows_a_model_all_it_needs(agent: str, tmp_path: Path) -> None:
-    """A model that is offered every tool and reads nothing but answers as shown gets to a video's file."""
+    """A model that has every tool, and reads only what the agent shows, gets to a video's file."""
     async with scene(tmp_path) as at:
         with scripted() as model:
             model.begin("Make a video.", requesting(at.wrong, at.request))

@@ -26,7 +26,7 @@ PROMPTS = (
     "The last light fades, the camera drifts on over the water.",
     "The water becomes still, the camera comes to rest.",
 )
-"""Of the parts of a story; the first one is that of a single video, too."""
+"""The prompts of the parts of a story; the first is also the prompt of a single video."""
 
 
 async def run(
@@ -35,11 +35,11 @@ async def run(
     """Run the demo and leave a video behind.
 
     Args:
-        image: what the video begins with; None: a picture that is drawn for it.
-        prompt: what should happen, in a story in each part; None: something that suits the drawn picture.
+        image: the first picture; None: one that is drawn for this.
+        prompt: what should happen, in a story in each part; None: prompts that suit the drawn picture.
         seconds: how long the imitated generation of a video takes.
         output: where the video goes.
-        story: whether it is a film of three parts, each of which goes on where the one before ended.
+        story: whether to make a film of three parts, each of which continues the one before.
 
     Raises:
         WanError: when a call fails.
@@ -68,7 +68,7 @@ def _server(url: str, data: Path, pictures: Path, videos: Path) -> StdioServerPa
         "WAN_MCP_DATA_DIR": str(data),
         "WAN_MCP_IMAGE_DIRS": str(pictures),
         "WAN_MCP_OUTPUT_DIR": str(videos),
-        "WAN_MCP_AUTOSAVE": "0",  # it is saved under the name that was asked for
+        "WAN_MCP_AUTOSAVE": "0",  # the demo saves the video itself, under the name that was asked for
     }
     return StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=environ)
 
@@ -82,7 +82,7 @@ async def _make_video(client: Client, picture: str, prompts: Sequence[str], name
 
 
 async def _make_film(client: Client, picture: str, prompts: Sequence[str], name: str) -> str:
-    """The same for a film: it looks at the first part, continues it, and joins all parts."""
+    """The same for a film: preview the first part, continue it, and join all parts."""
     task_ids = [await _generate(client, picture, prompts[0])]
     await _say(client, "preview_video", {"task_id": task_ids[0]})
     for prompt in prompts[1:]:
@@ -92,7 +92,7 @@ async def _make_film(client: Client, picture: str, prompts: Sequence[str], name:
 
 
 async def _generate(client: Client, image: str, prompt: str) -> str:
-    """Request a video and wait for it; the id of its task.
+    """Request a video, wait for it, and return the id of its task.
 
     Raises:
         WanError: when there will be no video.
@@ -107,7 +107,7 @@ async def _generate(client: Client, image: str, prompt: str) -> str:
 
 
 async def _say(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """One call, shown as the agent and the server see it."""
+    """Make one call, and show it as the agent and the server see it."""
     call = f"agent  → {tool} {json.dumps(arguments, ensure_ascii=False)}"
     if tool == "wait_for_task":
         tell(call, hanging="  ", bold=True)
@@ -136,7 +136,7 @@ def _shown(block: ContentBlock) -> str:
 
 
 def draw(path: Path) -> Path:
-    """Draw a sunset over water, so that the demo needs no picture from elsewhere."""
+    """Draw a sunset over water, so that the demo needs no picture."""
     from PIL import Image, ImageDraw, ImageFilter
 
     width, height, horizon = 1280, 720, 430

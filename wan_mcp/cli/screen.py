@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 USUAL_COLUMNS = 80
-"""Of a terminal that does not know its width."""
+"""Columns of a terminal that does not report its width."""
 BAR = 40
 """Characters of a progress bar at most."""
 BESIDE_THE_BAR = 28
-"""Characters of a line that are for the turning sign, the percentage and the words after it."""
+"""Characters of a line for the turning sign, the percentage and the words after it."""
 PERCENTAGE = 9
-"""Those of the sign, the percentage, the spaces around them, and the last one of the line."""
+"""Characters for the sign, the percentage, the spaces around them, and the end of the line."""
 
 
 def columns(stream: TextIO) -> int | None:
-    """Characters of a line of the terminal that a stream goes to; None where it goes elsewhere."""
+    """The width of the terminal that a stream goes to, in characters; None where it goes elsewhere."""
     try:
         return (os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS) if stream.isatty() else None
-    except (OSError, ValueError):  # a stream that has no file, or a closed one
+    except (OSError, ValueError):  # the stream has no file, or is closed
         return None
 
 
 def wrapped(text: str, width: int | None, hanging: str = "") -> str:
-    """A text in lines of a width; nothing is broken inside a word, a path or an address.
+    """Wrap a text; no word, path or address is broken.
 
     Args:
-        text: each of its lines is wrapped by itself, under its own indentation.
-        width: characters of a line; None: its lines stay as they are.
-        hanging: the further indentation of the lines that come out of one.
+        text: lines, each of which is wrapped separately and keeps its indentation.
+        width: characters of a line; None: the lines stay as they are.
+        hanging: the further indentation of the lines after the first that one line becomes.
     """
     if width is None:
         return text
@@ -63,21 +63,21 @@ def tell(text: str, *, err: bool = False, hanging: str = "", bold: bool = False)
 
 
 class Told(logging.Handler):
-    """A log for a person: the messages alone, wrapped where they go to a terminal."""
+    """A log for a person: only the messages, wrapped where they go to a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell(record.getMessage(), err=True)
 
 
 class Failure(click.ClickException):
-    """An error in words, wrapped where it goes to a terminal."""
+    """An error with a text for a person, wrapped where it goes to a terminal."""
 
     def show(self, file: object = None) -> None:
         tell(f"Error: {self.format_message()}", err=True)
 
 
 class Bar:
-    """A progress bar; in a terminal a sign beside it turns for as long as the work goes on."""
+    """A progress bar. In a terminal, a sign beside it turns while the work goes on."""
 
     def __init__(self, drawn: "tuple[Progress, TaskID] | None", room: int) -> None:
         self._drawn = drawn
@@ -85,7 +85,7 @@ class Bar:
         """Characters of the words that fit."""
 
     def show(self, percent: float, words: str = "") -> None:
-        """Draw it. Words that do not fit beside it are left out."""
+        """Draw the bar. Words that do not fit beside it are left out."""
         if self._drawn is not None:
             progress, task = self._drawn
             fitting = words if len(words) <= self._room else ""

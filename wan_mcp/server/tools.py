@@ -107,9 +107,9 @@ read-only, unless the user has allowed it. With the hint, Claude Code would also
 users choose in order not to be asked. What limits spending is the price in the description, and the caps.
 """
 _GENERATES = (
-    "given back if it fails. "
+    "refunded if it fails. "
     "Answers within seconds with a task id and does not wait: call wait_for_task next. "
-    "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … are others."
+    "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … make others."
 )
 
 TOOLS = (
@@ -152,8 +152,8 @@ TOOLS = (
         name="wait_for_task",
         title="Wait for a task",
         description=(
-            "Wait until a task is completed or failed, or the time is up; then its answer says how to go on. "
-            "A video takes minutes: expect to call this several times. Free; cancelling it changes nothing."
+            "Wait until a task is completed or failed, or the time is up; the answer says how to go on. A "
+            "video takes minutes: expect to call this several times. Free. Cancelling does not stop the task."
         ),
         arguments=WaitArguments,
         answer=TaskView,
@@ -177,7 +177,7 @@ TOOLS = (
         title="Save a video",
         description=(
             "Save the video of a completed task on this machine before its link expires; returns its path. "
-            "Free. If it was saved before, that file is returned; no file is ever overwritten."
+            "Free. If it was saved before, returns that file; never overwrites a file."
         ),
         arguments=SaveArguments,
         answer=TaskView,
@@ -211,7 +211,7 @@ TOOLS = (
     Definition(
         name="get_credits",
         title="Show the credits left",
-        description="Show the credits left to the account and this key; free. Shows whether the key works.",
+        description="Show the credits left to the account and this key, and whether the key works. Free.",
         arguments=NoArguments,
         answer=BalanceView,
         annotations=_READS,
