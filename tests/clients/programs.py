@@ -26,7 +26,7 @@ from anyio.abc import Process
 NODE = 22
 """The oldest node that the official suite runs on."""
 FROM_NODE = ("node", "conformance", "mcp-inspector", "mcpb")
-AGENTS = ("claude", "codex")
+AGENTS = ("claude", "codex", "gemini")
 """Only looked for in the folder: one on the PATH is somebody's own, of any version."""
 OTHERS = ("fastmcp", "uv", "chromium")
 CLIENT = "@modelcontextprotocol/client"
@@ -120,6 +120,17 @@ def environment(home: str | Path, more: Mapping[str, str] | None = None) -> dict
     """An environment with nothing of the caller's in it, but the way to programs and certificates."""
     kept = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
     return {"PATH": PATH, "HOME": str(home), **QUIET, **kept, **(more or {})}
+
+
+def let_uv_install(home: Path) -> None:
+    """Have uv use the system's own certificates, and one cache in all tests.
+
+    In a file: not every client passes on uv's environment variables.
+    """
+    cache = Path(_FOLDER or tempfile.gettempdir(), "uv-cache")
+    folder = home / ".config" / "uv"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "uv.toml").write_text(f"cache-dir = {json.dumps(str(cache))}\nsystem-certs = true\n")
 
 
 @dataclass(frozen=True)
