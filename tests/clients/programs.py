@@ -143,6 +143,11 @@ class Finished:
     def said(self) -> str:
         return f"exit code {self.code}\n{self.out}\n{self.err}"
 
+    @property
+    def printed(self) -> str:
+        """For a program that may use either: Gemini CLI prints to stderr when ``CI`` is set."""
+        return self.out + self.err
+
 
 async def run(
     *command: str,
@@ -166,6 +171,15 @@ async def run(
     ended = process.returncode is not None and process.returncode >= 0
     assert ended, f"{command[0]} did not end by itself within {seconds} s: {texts}"
     return Finished(process.returncode or 0, *texts)
+
+
+async def succeed(
+    name: str, *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
+) -> Finished:
+    """Run one of the programs, which must not fail."""
+    ran = await run(program(name), *arguments, folder=folder, environ=environ, seconds=120)
+    assert ran.code == 0, ran.said
+    return ran
 
 
 @asynccontextmanager
