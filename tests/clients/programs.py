@@ -182,6 +182,18 @@ async def succeed(
     return ran
 
 
+async def listed_by_gemini(folder: Path, environ: Mapping[str, str]) -> str:
+    """What Gemini CLI says of its servers, once one is connected, or after five times.
+
+    It waits for each server for five seconds, which may be too short on a busy machine.
+    """
+    for _ in range(5):
+        ran = await succeed("gemini", "mcp", "list", folder=folder, environ=environ)
+        if " - Connected" in ran.printed:
+            break
+    return ran.printed
+
+
 @asynccontextmanager
 async def started(
     *command: str, folder: Path, environ: Mapping[str, str] | None = None, **files: Any

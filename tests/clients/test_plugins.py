@@ -5,15 +5,18 @@ A clone holds more than a package needs; what git ignores (such as ``.venv``) is
 
 import json
 import re
+import shlex
 import shutil
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.clients.app_server import app_server
-from tests.clients.programs import let_uv_install, succeed
+from tests.clients.programs import let_uv_install, listed_by_gemini, succeed
 from tests.clients.scene import Scene, scene
+from tests.packages.client_table import CLIENTS, CLONE
 from tests.packages.facts import NAME, ROOT, SERVER, files
 from tests.world import KEY
 from wan_mcp import __version__
@@ -23,6 +26,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PLUGIN = f"{NAME}@{NAME}"
 SKILL = "wan-video"
+COMMANDS = {client.name: client.plugin.splitlines() for client in CLIENTS}
+"""How the README says to install the package."""
 
 
 @pytest.fixture
@@ -39,6 +44,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> str:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy)
     return str(folder)
+
+
+async def install(client: str, clone: str, do: Callable[..., Awaitable[object]], *more: str) -> None:
+    """Run the README's commands, the last one with more arguments, which spare it a question."""
+    *first, last = [shlex.split(line.replace(CLONE, clone)) for line in COMMANDS[client]]
+    for command in first:
+        await do(*command)
+    await do(*last, *more)
 
 
 def without_key(at: Scene) -> dict[str, str]:
@@ -61,8 +74,7 @@ async def test_the_claude_plugin_connects(clone: str, key: str, tmp_path: Path) 
     async with scene(tmp_path) as at:
         environ = without_key(at)
         do = partial(succeed, folder=tmp_path, environ=environ)
-        await do("claude", "plugin", "marketplace", "add", clone)
-        await do("claude", "plugin", "install", PLUGIN, *given)
+        await install("Claude Code", clone, do, *given)
         listed = await do("claude", "mcp", "list")
         details = await do("claude", "plugin", "details", PLUGIN)
     assert re.search(rf"^plugin:{NAME}:{SERVER}: .* - ✔ Connected$", listed.out, re.M), listed.said
@@ -74,8 +86,7 @@ async def test_the_codex_plugin_serves(clone: str, tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         environ = {**without_key(at), "EVOLINK_API_KEY": KEY}
         do = partial(succeed, folder=tmp_path, environ=environ)
-        await do("codex", "plugin", "marketplace", "add", clone)
-        await do("codex", "plugin", "add", PLUGIN)
+        await install("Codex", clone, do)
         async with app_server(tmp_path, environ) as codex:
             status = await codex.ask("mcpServerStatus/list")
             skills = await codex.ask("skills/list", cwds=[str(tmp_path)])
@@ -97,14 +108,14 @@ async def test_the_gemini_extension_connects(clone: str, tmp_path: Path) -> None
         environ = {**without_key(at), "GEMINI_CLI_TRUST_WORKSPACE": "true"}
         do = partial(succeed, folder=tmp_path, environ=environ)
         await do("gemini", "extensions", "validate", clone)
-        await do("gemini", "extensions", "install", clone, "--consent", "--skip-settings")
+        await install("Gemini CLI", clone, do, "--consent", "--skip-settings")
         listed = await do("gemini", "extensions", "list", "--output-format", "json")
         installed = tmp_path / ".gemini" / "extensions" / NAME
-        # Gemini gives up on a server that does not start within a few seconds: uv installs it before.
+        # Gemini's list does not wait until uv has installed a server.
         await do("uv", "tool", "run", "--from", str(installed), NAME, "--version")
-        servers = await do("gemini", "mcp", "list")
+        servers = await listed_by_gemini(tmp_path, environ)
     (extension,) = json.loads(re.findall(r"^\[.*^\]$", listed.printed, re.M | re.S)[0])
     assert (extension["name"], extension["version"]) == (NAME, __version__)
     assert [skill["name"] for skill in extension["skills"]] == [SKILL]
     assert [setting["envVar"] for setting in extension["settings"]] == ["EVOLINK_API_KEY"]
-    assert re.search(rf" {SERVER} \(from {NAME}\): .* - Connected$", servers.printed, re.M), servers.said
+    assert re.search(rf" {SERVER} \(from {NAME}\): .* - Connected$", servers, re.M), servers

@@ -81,13 +81,15 @@ CLIENTS = (
         "`claude mcp list`, `/mcp`, and `~/.cache/claude-cli-nodejs/<folder>/mcp-logs-wan` (Linux)",
         tried="2.1.331",
         command=f"claude mcp add {SERVER} --scope user -- {COMMAND}",
-        plugin=f"claude plugin marketplace add {CLONE}\nclaude plugin install {NAME}@{NAME}",
+        plugin=f"claude plugin install {NAME} --marketplace {CLONE}",
+        note="The plugin is read from the clone: keep it where it is.",
     ),
     Client(
         "Cursor",
         "`~/.cursor/mcp.json`, or `.cursor/mcp.json` in a project",
         "Output panel → MCP Logs",
         link=base64_link("https://cursor.com/install-mcp"),
+        note="The clone holds a plugin for Cursor as well, with the skill.",
     ),
     Client(
         "VS Code",

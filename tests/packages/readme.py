@@ -29,7 +29,8 @@ A plugin or an extension, made for one client, holds the server and a skill: how
 makes other versions, plans longer videos, and asks before it spends. It needs
 [uv](https://docs.astral.sh/uv/) on the `PATH`, and uv downloads about 60 MB at the first start. If that takes
 longer than the client waits, run `uv tool run --from {CLONE} {COMMAND} --version` once and connect again.
-Add the server either by its plugin or by the configuration, not both."""
+A client may copy the whole clone, also a `.venv` in it: best make a new clone for this. Add the server either
+by its plugin or by the configuration, not both."""
 
 
 def replaced(text: str, marks: tuple[str, str], content: str) -> str:
