@@ -102,6 +102,7 @@ async def test_the_codex_plugin_serves(clone: str, tmp_path: Path) -> None:
     assert not credits["isError"]
 
 
+@pytest.mark.timeout(300)
 async def test_the_gemini_extension_connects(clone: str, tmp_path: Path) -> None:
     """Valid and installed by Gemini's own commands; it has the server and the skill, and asks for the key."""
     async with scene(tmp_path) as at:

@@ -14,13 +14,13 @@ CLONE = "/path/to/clone"
 
 SHARED = json.dumps({"mcpServers": {SERVER: ENTRY}})
 """What most clients take."""
-NAMED = json.dumps({"name": SERVER, **ENTRY})
+NAMED = json.dumps({"name": SERVER, **ENTRY}, separators=(",", ":"))
 """What VS Code takes."""
 
 
 def base64_link(page: str) -> str:
     """A page that opens the client, with the entry in Base64: GitHub removes links that are not https."""
-    config = base64.b64encode(json.dumps(ENTRY).encode()).decode()
+    config = base64.b64encode(json.dumps(ENTRY, separators=(",", ":")).encode()).decode()
     return f"{page}?name={SERVER}&config={quote(config, safe='')}"
 
 
@@ -74,6 +74,7 @@ CLIENTS = (
         "`~/Library/Logs/Claude/mcp-server-wan.log`; Windows `%APPDATA%\\Claude\\logs`",
         plugin=f"npx -y @anthropic-ai/mcpb pack {CLONE} {NAME}.mcpb",
         package="Or make a desktop extension of the clone and open it; Claude Desktop asks for the key",
+        note="The desktop extension was packed and started, but not in Claude Desktop.",
     ),
     Client(
         "Claude Code",
@@ -123,7 +124,7 @@ CLIENTS = (
             "and while uv still installs it."
         ),
     ),
-    Client("Windsurf", "`~/.codeium/windsurf/mcp_config.json`", "the MCP settings of Cascade show the state"),
+    Client("Windsurf", "`~/.codeium/windsurf/mcp_config.json`", "the MCP settings of Cascade"),
     Client(
         "Zed",
         "the file that *zed: open settings file* opens",
@@ -137,6 +138,7 @@ CLIENTS = (
         "`~/.local/state/goose/logs`; Windows `%APPDATA%\\Block\\goose\\data\\logs`",
         kind="yaml",
         snippet=GOOSE_YAML,
+        note="There is no link: Goose lets its links start a few programs only, such as npx and uvx.",
     ),
     Client(
         "LM Studio",

@@ -20,10 +20,10 @@ Most clients take this JSON. The key is not in it: `{COMMAND} setup` keeps it on
 {SHARED}
 ```
 
-Or add `"env": {{"{KEY.variable}": "your-key"}}` beside the command (in a command line,
-`--env {KEY.variable}=your-key`); it wins over the key that is kept. Programs with windows often do not see
-your shell's `PATH`: if the server does not start, write as the command the whole path that `which {COMMAND}`
-prints (`where {COMMAND}` on Windows).
+Or add `"env": {{"{KEY.variable}": "your-key"}}` beside the command, or
+`--env {KEY.variable}=your-key` before the `--` of a command line; it wins over the key that is kept. Programs
+with windows often do not see your shell's `PATH`: if the server does not start, write as the command the
+whole path that `which {COMMAND}` prints (`where {COMMAND}` on Windows).
 
 A plugin or an extension, made for one client, holds the server and a skill: how an agent writes prompts,
 makes other versions, plans longer videos, and asks before it spends. It needs
@@ -90,7 +90,7 @@ def block(client: Client) -> str:
         f"By hand, in {client.place}:{'' if client.snippet else ' the JSON above.'}",
         f"```{client.kind}\n{client.snippet}\n```" if client.snippet else "",
         f"{client.package}:\n\n```sh\n{client.plugin}\n```" if client.plugin else "",
-        " ".join(filter(None, [client.note, f"Its log: {client.log}.", tried])),
+        " ".join(filter(None, [client.note, f"If it does not start, see {client.log}.", tried])),
     ]
     body = "\n\n".join(filter(None, parts))
     return f"<details>\n<summary><b>{client.name}</b></summary>\n\n{body}\n\n</details>"
