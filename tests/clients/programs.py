@@ -26,7 +26,7 @@ from anyio.abc import Process
 NODE = 22
 """The oldest node that the official suite runs on."""
 FROM_NODE = ("node", "conformance", "mcp-inspector", "mcpb")
-AGENTS = ("claude", "codex")
+AGENTS = ("claude", "codex", "gemini")
 """These are searched only in the folder: one on the PATH may have any version."""
 OTHERS = ("fastmcp", "uv", "chromium")
 CLIENT = "@modelcontextprotocol/client"
@@ -122,6 +122,17 @@ def environment(home: str | Path, more: Mapping[str, str] | None = None) -> dict
     return {"PATH": PATH, "HOME": str(home), **QUIET, **kept, **(more or {})}
 
 
+def let_uv_install(home: Path) -> None:
+    """Have uv use the system's own certificates, and one cache in all tests.
+
+    In a file: not every client passes on uv's environment variables.
+    """
+    cache = Path(_FOLDER or tempfile.gettempdir(), "uv-cache")
+    folder = home / ".config" / "uv"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "uv.toml").write_text(f"cache-dir = {json.dumps(str(cache))}\nsystem-certs = true\n")
+
+
 @dataclass(frozen=True)
 class Finished:
     code: int
@@ -131,6 +142,11 @@ class Finished:
     @property
     def said(self) -> str:
         return f"exit code {self.code}\n{self.out}\n{self.err}"
+
+    @property
+    def printed(self) -> str:
+        """For a program that may use either: Gemini CLI prints to stderr when ``CI`` is set."""
+        return self.out + self.err
 
 
 async def run(
@@ -155,6 +171,27 @@ async def run(
     ended = process.returncode is not None and process.returncode >= 0
     assert ended, f"{command[0]} did not end by itself within {seconds} s: {texts}"
     return Finished(process.returncode or 0, *texts)
+
+
+async def succeed(
+    name: str, *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
+) -> Finished:
+    """Run one of the programs, which must not fail."""
+    ran = await run(program(name), *arguments, folder=folder, environ=environ, seconds=120)
+    assert ran.code == 0, ran.said
+    return ran
+
+
+async def listed_by_gemini(folder: Path, environ: Mapping[str, str]) -> str:
+    """What Gemini CLI says of its servers, once one is connected, or after five times.
+
+    It waits for each server for five seconds, which may be too short on a busy machine.
+    """
+    for _ in range(5):
+        ran = await succeed("gemini", "mcp", "list", folder=folder, environ=environ)
+        if " - Connected" in ran.printed:
+            break
+    return ran.printed
 
 
 @asynccontextmanager

@@ -11,14 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from anyio.abc import Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.clients.agents import AGENTS, configure_codex
+from tests.clients.app_server import AppServer, app_server
 from tests.clients.model import requesting, scripted
-from tests.clients.programs import Finished, package_folder, program, run, started
+from tests.clients.programs import Finished, package_folder, program, run
 from tests.clients.scene import (
     Scene,
     assert_begun,
@@ -143,44 +141,16 @@ async def test_fastmcp_makes_a_video(tmp_path: Path) -> None:
 # Codex
 
 
-class AppServer:
-    """``codex app-server``: what editors talk to."""
-
-    def __init__(self, process: Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._stdin = process.stdin
-        self._lines = BufferedByteReceiveStream(process.stdout)
-        self._number = 0
-
-    async def send(self, **message: Any) -> None:
-        await self._stdin.send(json.dumps(message).encode() + b"\n")
-
-    async def ask(self, method: str, **params: Any) -> dict[str, Any]:
-        self._number += 1
-        await self.send(id=self._number, method=method, params=params)
-        while True:
-            message = json.loads(await self._lines.receive_until(b"\n", 10_000_000))
-            if message.get("id") == self._number and "method" not in message:
-                assert "result" in message, message
-                return dict(message["result"])
-
-
 @asynccontextmanager
-async def app_server(at: Scene) -> AsyncIterator[AppServer]:
+async def configured_codex(at: Scene) -> AsyncIterator[AppServer]:
     configure_codex(at)
-    log = (at.folder / "codex.log").open("wb")
-    with log, anyio.fail_after(60):
-        async with started(program("codex"), "app-server", folder=at.folder, stderr=log) as process:
-            server = AppServer(process)
-            await server.ask("initialize", clientInfo={"name": "test", "title": "Test", "version": "1"})
-            await server.send(method="initialized")
-            yield server
+    async with app_server(at.folder) as codex:
+        yield codex
 
 
 async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
     """Its app server starts wan-mcp, lists the tools and hands on whole answers, without any login."""
-    async with scene(tmp_path) as at, app_server(at) as codex:
+    async with scene(tmp_path) as at, configured_codex(at) as codex:
         status = await codex.ask("mcpServerStatus/list")
         thread = (await codex.ask("thread/start", cwd=str(tmp_path), ephemeral=True))["thread"]["id"]
         to_wan = {"threadId": thread, "server": "wan"}
