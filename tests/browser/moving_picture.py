@@ -44,7 +44,7 @@ SEEKING = """time => new Promise(resolve => {
     video.currentTime = time;
 })"""
 QUALITY = 75
-"""At 85 the file has a third more bytes, and looks the same."""
+"""Of the moving picture; at 80 it has a sixth more bytes."""
 STILL_SIZE = (1080, 1056)
 
 Frame = tuple[bytes, int]
