@@ -136,23 +136,42 @@ def _shown(block: ContentBlock) -> str:
 
 
 def draw(path: Path) -> Path:
-    """Draw a sunset over water, so that the demo needs no picture."""
-    from PIL import Image, ImageDraw, ImageFilter
+    """Draw a boat on a lake in the evening, so that the demo needs no picture from elsewhere."""
+    from math import sin
 
-    width, height, horizon = 1280, 720, 430
-    sky = Image.linear_gradient("L").resize((width, height))
-    picture = Image.composite(
-        Image.new("RGB", (width, height), (255, 168, 92)),
-        Image.new("RGB", (width, height), (46, 38, 96)),
-        sky,
-    )
+    from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
+
+    width, height, horizon, sun = 1280, 720, 420, 832
+    down = Image.linear_gradient("L")
+    sky = ImageOps.colorize(down.resize((width, horizon)), "#35346e", "#ffd9a0", mid="#d9798a")
+    glow = Image.radial_gradient("L").resize((1200, 1200)).point(lambda far: max(0, 178 - far))
+    sky.paste("#ffdfae", (sun - 600, -290), glow)
+    pen = ImageDraw.Draw(sky)
+    pen.circle((sun, 305), 52, fill="#fff1c9")
+    for foot, rise, pace, colour in (
+        (395, 150, 6, "#b06d92"),
+        (400, 100, 11, "#7b5187"),
+        (425, 60, 17, "#453769"),
+    ):
+        for x in range(0, width, 2):
+            waves = 0.6 + 0.3 * sin(pace * (x / width + 2)) + 0.12 * sin(pace * x / 350) + 0.04 * sin(x / 19)
+            pen.line((x, foot - rise * waves, x, horizon), fill=colour, width=2)
+        sky.paste("#f7c0a8", (0, horizon - 130), down.resize((width, 130)).point(lambda low: low * 0.55))
+    water = ImageOps.flip(sky).resize((width, height - horizon)).filter(ImageFilter.GaussianBlur(4))
+    picture = Image.new("RGB", (width, height), "#d6bcd6")
+    picture.paste(ImageChops.multiply(water, picture.crop((0, 0, *water.size))), (0, horizon))
+    picture.paste(sky)
     pen = ImageDraw.Draw(picture)
-    pen.ellipse((540, 250, 740, 450), fill=(255, 236, 170))
-    pen.polygon([(0, 330), (220, 210), (430, 400), (560, 430), (0, 430)], fill=(58, 42, 84))
-    pen.polygon([(1280, 300), (1060, 190), (860, 390), (720, 430), (1280, 430)], fill=(44, 32, 70))
-    pen.rectangle((0, horizon, width, height), fill=(70, 62, 120))
-    for row in range(horizon + 8, height, 14):
-        reach = 40 + (row - horizon) * 0.9
-        pen.line((640 - reach, row, 640 + reach, row), fill=(255, 196, 130), width=4)
-    picture.filter(ImageFilter.GaussianBlur(1.2)).save(path)
+    for row in range(horizon + 10, height, 12):
+        reach = (30 + 0.2 * (row - horizon)) * (1 + 0.5 * sin(5 * row))
+        middle = sun + 16 * sin(2 * row)
+        pen.line((middle - reach, row, middle + reach, row), fill="#ffcf9c", width=3)
+    for up, colour in ((-1, "#2b2350"), (0.7, "#5d477a")):  # the boat, and its reflection
+        for part in (
+            ((420, 22), (450, -6), (580, -6), (616, 24)),
+            ((512, 30), (512, 190), (425, 32)),
+            ((522, 30), (520, 165), (592, 34)),
+        ):
+            pen.polygon([(x, 560 + up * y) for x, y in part], fill=colour)
+    picture.filter(ImageFilter.GaussianBlur(0.8)).save(path)
     return path
