@@ -21,8 +21,8 @@ Most clients take this JSON. The key is not in it: `{COMMAND} setup` keeps it on
 ```
 
 Or add `"env": {{"{KEY.variable}": "your-key"}}` beside the command, or
-`--env {KEY.variable}=your-key` before the `--` of a command line; it wins over the key that is kept. Programs
-with windows often do not see your shell's `PATH`: if the server does not start, write as the command the
+`--env {KEY.variable}=your-key` before the `--` of a command line; it wins over the key that is kept. Desktop
+programs often do not see your shell's `PATH`: if the server does not start, write as the command the
 whole path that `which {COMMAND}` prints (`where {COMMAND}` on Windows).
 
 A plugin or an extension, made for one client, holds the server and a skill: how an agent writes prompts,
