@@ -51,7 +51,7 @@ async def run(
     prompts = (prompt,) * len(PROMPTS) if prompt else PROMPTS
     target, name = place(output, default_name)
     with tempfile.TemporaryDirectory() as folder:
-        picture = absolute(image) if image else str(draw(Path(folder) / "sunset.png"))
+        picture = absolute(image) if image else str(draw(Path(folder) / "lake.png"))
         async with AsyncExitStack() as stack:
             with waiting("Starting the sandbox (an imitation of the Evolink API) and the MCP server ..."):
                 url = await stack.enter_async_context(running(Sandbox(seconds=seconds)))
