@@ -183,11 +183,11 @@ async def succeed(
 
 
 async def listed_by_gemini(folder: Path, environ: Mapping[str, str]) -> str:
-    """What Gemini CLI says of its servers, once one is connected, or after five times.
+    """What Gemini CLI says of its servers, once one is connected, or after ten times.
 
     It waits for each server for five seconds, which may be too short on a busy machine.
     """
-    for _ in range(5):
+    for _ in range(10):
         ran = await succeed("gemini", "mcp", "list", folder=folder, environ=environ)
         if " - Connected" in ran.printed:
             break

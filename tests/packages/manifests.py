@@ -34,6 +34,7 @@ PASSED_ON = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FIL
 """Besides the settings: what uv and the server need to reach the internet."""
 START_SECONDS, CALL_SECONDS = 120, 180
 """How long Codex waits for the start, in which uv may install what is missing, and for a call."""
+MAY_BE_KEPT = f"{KEY.description} Leave it empty if {COMMAND} setup has kept your key."
 
 
 def plugin() -> Manifest:
@@ -136,7 +137,7 @@ def claude() -> Manifest:
             KEY.name: {
                 "type": KEY.kind,
                 "title": KEY.title,
-                "description": f"{KEY.description} Leave it empty if wan-mcp setup has kept your key.",
+                "description": MAY_BE_KEPT,
                 "sensitive": True,
                 "required": False,
             }
@@ -200,7 +201,7 @@ def gemini() -> Manifest:
     """``gemini-extension.json``. Gemini keeps the key in the system's keychain where there is one."""
     setting = {
         "name": KEY.title,
-        "description": f"{KEY.description} Leave it empty if wan-mcp setup has kept your key.",
+        "description": MAY_BE_KEPT,
         "envVar": KEY.variable,
         "sensitive": True,
     }
