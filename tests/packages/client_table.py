@@ -36,8 +36,8 @@ class Client:
     name: str
     place: str
     """Where its configuration is; empty where its command is all that is needed."""
-    log: str
-    """Where to look if the server does not start."""
+    log: str = ""
+    """Where to look if the server does not start; empty where its documentation does not say."""
     tried: str = ""
     """The version that was run, if any."""
     link: str = ""
@@ -104,7 +104,7 @@ CLIENTS = (
     Client(
         "Codex",
         "`~/.codex/config.toml`",
-        "`codex mcp list`, `/mcp`, and `~/.codex/log`",
+        "`codex mcp list`, `/mcp`, and the log that `codex -c log_dir=FOLDER` writes",
         tried="0.169.0",
         command=f"codex mcp add {SERVER} -- {COMMAND}",
         kind="toml",
@@ -143,7 +143,6 @@ CLIENTS = (
     Client(
         "LM Studio",
         "`mcp.json` (Program → Install → Edit mcp.json)",
-        "the Developer page",
         link=base64_link("https://lmstudio.ai/install-mcp"),
     ),
 )

@@ -84,13 +84,14 @@ def price_table() -> str:
 def block(client: Client) -> str:
     """One client, to be unfolded."""
     tried = f"Tried with {client.tried}." if client.tried else "By its documentation, not tried."
+    log = f"If it does not start, see {client.log}." if client.log else ""
     parts = [
         f"[Add it to {client.name}]({client.link})" if client.link else "",
         f"```sh\n{client.command}\n```" if client.command else "",
         f"By hand, in {client.place}:{'' if client.snippet else ' the JSON above.'}",
         f"```{client.kind}\n{client.snippet}\n```" if client.snippet else "",
         f"{client.package}:\n\n```sh\n{client.plugin}\n```" if client.plugin else "",
-        " ".join(filter(None, [client.note, f"If it does not start, see {client.log}.", tried])),
+        " ".join(filter(None, [client.note, log, tried])),
     ]
     body = "\n\n".join(filter(None, parts))
     return f"<details>\n<summary><b>{client.name}</b></summary>\n\n{body}\n\n</details>"
