@@ -1,1 +1,1 @@
-"""The use cases: request a video, follow its task, keep the result. Free of MCP."""
+"""The use cases, without MCP: request a video, follow its task, keep the result."""

@@ -25,7 +25,7 @@ MAX_LATE = 5
 
 
 class NotNow(Exception):
-    """Raised when the request must not be sent now: it is too old, or what the gateway does became known."""
+    """Raised when the request must not be sent now: it is too old, or the gateway is known now."""
 
 
 class _Late(Exception):
