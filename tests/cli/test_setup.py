@@ -598,6 +598,45 @@ def test_a_command_that_hangs_is_ended(home: Path, tmp_path: Path, monkeypatch: 
     assert "Left alone: its command did not end within 0.5 seconds." in words(result)
 
 
+def test_ctrl_c_waits_for_a_clients_command(home: Path, tmp_path: Path) -> None:
+    """So that it leaves a whole file; then nothing more is done."""
+    slow = "import signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(0.2)"
+    imitate(tmp_path, "codex", f"{slow}{ADD_TO_CODEX}")
+    (home / ".codex").mkdir()
+    write(home / FILES["zed"], {})
+    result = run("--yes", EVOLINK_API_KEY=KEY)
+    assert result.exit_code == 130
+    assert tomllib.loads((home / ".codex/config.toml").read_text())["mcp_servers"]["wan"]["command"] == OWN
+    assert (home / FILES["zed"]).read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"command": OWN, "args": [1, None], "env": []},
+        {"command": OWN, "args": "serve", "env": "X=1"},
+        {"command": OWN, "args": None, "env": {"EVOLINK_API_KEY": 7}},
+        {"command": OWN, "args": {}, "env": None},
+    ],
+)
+def test_odd_values_in_an_entry_of_ours_are_no_reason_to_fail(home: Path, entry: dict[str, Any]) -> None:
+    """What it starts is set right where it has to be, and what is not understood stays."""
+    write(home / FILES["cursor"], {"mcpServers": {"wan": entry}})
+    assert run("--yes", EVOLINK_API_KEY=KEY).exit_code == 0
+    args = [] if isinstance(entry["args"], list) else entry["args"]
+    assert servers(home, "cursor")["wan"] == entry | {"args": args}
+
+
+def test_a_key_does_not_get_into_copies_that_a_client_makes(home: Path, tmp_path: Path) -> None:
+    """With --undo, a file with a key is edited and not left to the client's command."""
+    imitate(tmp_path, "claude", "")
+    entry = {"command": OWN, "args": [], "env": {"EVOLINK_API_KEY": KEY}}
+    path = write(home / FILES["claude-code"], {"mcpServers": {"wan": entry}})
+    assert run("--undo", "--yes").exit_code == 0
+    assert json.loads(path.read_text()) == {"mcpServers": {}}
+    assert not (home / "calls").exists()
+
+
 def test_a_command_that_cannot_be_started_is_told(home: Path, tmp_path: Path) -> None:
     """It is there, but what it needs is not."""
     path = tmp_path / "programs" / "codex"
@@ -650,6 +689,17 @@ def test_places_that_clients_are_told_by_the_environment_are_used(
     paths = {client.name: client.path for client in all_clients()}
     assert paths["claude-code"] == tmp_path / "claude" / ".claude.json"
     assert paths["codex"] == tmp_path / "codex" / "config.toml"
+
+
+@pytest.mark.parametrize(("system", "folder"), [("darwin", ".config/zed"), ("linux", "other/zed")])
+def test_zed_goes_its_own_way_on_macos(
+    home: Path, monkeypatch: pytest.MonkeyPatch, system: str, folder: str
+) -> None:
+    """There its settings are in the same folder as on Linux, whatever else names another one."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "other"))
+    monkeypatch.setattr(sys, "platform", system)
+    [path] = [client.path for client in all_clients() if client.name == "zed"]
+    assert path == home / folder / "settings.json"
 
 
 # The installation

@@ -43,7 +43,8 @@ class Entry:
     @property
     def command(self) -> list[str]:
         """Command and arguments, of an entry that is ours."""
-        return [self.value["command"], *(self.value.get("args") or [])]
+        args = self.value.get("args")
+        return [self.value["command"], *map(str, args if isinstance(args, list) else [])]
 
     @property
     def key(self) -> str | None:
@@ -58,8 +59,9 @@ class Entry:
     @property
     def has_more(self) -> bool:
         """Whether it has settings of the user, beside the key."""
-        env = set(self.value.get("env") or {}) - {KEY}
-        return bool(env or set(self.value) - {"command", "args", "env", "type"})
+        env = self.value.get("env") or {}
+        is_key_alone = isinstance(env, dict) and set(env) <= {KEY}
+        return not is_key_alone or not set(self.value) <= {"command", "args", "env"}
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,8 @@ class Client:
     @property
     def is_installed(self) -> bool:
         """Whether there are signs of it on this machine."""
-        return any(path.exists() for path in (self.path, *self.signs)) or any(
-            map(shutil.which, self.programs)
-        )
+        there = any(os.access(path, os.F_OK) for path in (self.path, *self.signs))
+        return there or any(map(shutil.which, self.programs))
 
     def entry(self, text: str | None) -> Entry | None:
         """What the configuration says of a server with our name.

@@ -4,6 +4,7 @@ A client's own command is used where it has one; else its file is edited, and ev
 """
 
 import enum
+import os
 import shlex
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ class ClientStep:
     def _attempt(self, work: Callable[[str | None], Result]) -> Result:
         tell(f"\n{self._client.title}", bold=True)
         path = self._client.path
-        self._say(str(path) if path.exists() else f"{path} (not there yet)")
+        self._say(str(path) if os.access(path, os.F_OK) else f"{path} (not there yet)")
         try:
             return work(config_files.read(path))
         except ConfigurationError as error:
@@ -122,7 +123,8 @@ class ClientStep:
         changes = [f'Removes the server "{NAME}"']
         if entry.key:
             changes.append(f"Its key {_masked(entry.key)} goes with it; the copy of the file is without it")
-        own = client.removing_command()
+        # A client may keep copies of its own, in which the key would be.
+        own = client.removing_command() if client.is_toml or not entry.key else None
         if client.is_toml and own is None:
             raise ConfigurationError(
                 f"setup does not write TOML, and the command {client.programs[0]} is not found",
