@@ -481,10 +481,12 @@ def test_a_key_in_a_configuration_is_kept_and_removed_there(home: Path) -> None:
 
 
 def test_a_key_that_is_not_kept_stays_where_it_is(home: Path) -> None:
-    """It is the only one."""
+    """It is the only one; it is offered once, in however many clients it is."""
     path = with_key(home, KEY)
     before = path.read_bytes()
+    write(home / FILES["windsurf"], before.decode())
     result = run(typed="n\n\n")
+    assert result.output.count("has a key in its configuration") == 1
     assert "Its own key sk-…cdef stays there, and is used by this client." in words(result)
     assert path.read_bytes() == before
 

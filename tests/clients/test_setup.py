@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,23 @@ async def test_a_client_has_the_server_until_undo(name: str, home: Home) -> None
     removed = await home.setup("--client", name, "--undo")
     assert removed.code == 0, removed.said
     assert OWN not in await home.listed(name)
+    files = [path for path in home.folder.rglob("*") if path.is_file()]
+    assert [path.name for path in files if KEY.encode() in path.read_bytes()] == ["key.json"]
+
+
+async def test_a_key_in_the_configuration_of_codex_goes_into_the_key_file(home: Home) -> None:
+    """Its own command writes the entry anew, without it."""
+    program("codex")
+    file = home.folder / FILES["codex"]
+    file.parent.mkdir()
+    entry = f'[mcp_servers.wan]\ncommand = "/old/wan-mcp"\nenv = {{EVOLINK_API_KEY = "{KEY}"}}\n'
+    file.write_text(f'model = "x"\n{entry}')
+    written = await home.setup("--client", "codex", EVOLINK_API_KEY="")
+    assert written.code == 0, written.said
+    assert tomllib.loads(file.read_text()) == {
+        "model": "x",
+        "mcp_servers": {"wan": {"command": own_command()[0]}},
+    }
     files = [path for path in home.folder.rglob("*") if path.is_file()]
     assert [path.name for path in files if KEY.encode() in path.read_bytes()] == ["key.json"]
 

@@ -48,15 +48,18 @@ def run(settings: Settings, person: Person, names: Sequence[str], *, undo: bool)
             next_step="Install it from the folder of the clone, with uv tool install FOLDER or pipx install "
             "FOLDER. Then run wan-mcp setup.",
         )
-    tell("Your key", bold=True)
+    if clients:
+        titles = ", ".join(client.title for client in clients)
+        tell(f"MCP clients to set up: {titles}. Each change is shown before it is made.")
+    else:
+        tell("No MCP client was found on this machine. To set one up all the same, name it with --client.")
+    tell("\nYour key", bold=True)
     for problem in settings.problems:
         tell(problem)
     keys = KeyStep(settings, person)
     key = keys.run(_keys(clients))
     if key is not None:
         _say_what_clients_need()
-    if not clients:
-        tell("\nNo MCP client was found on this machine. To set one up all the same, name it with --client.")
     command, folder = own_command(), settings.data_dir
     results = [ClientStep(client, person, folder).add(command, key, keys.rejected) for client in clients]
     _say_what_is_next(clients, results, key)

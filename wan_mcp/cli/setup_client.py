@@ -163,6 +163,7 @@ class ClientStep:
         if not self._person.agrees(f"  {question}"):
             self._say("Left as it is." if self._person.is_there else "Left as it is; --yes does it.")
             return False
+        text = config_files.read(self._client.path) if own else text
         if text is not None:
             bare = self._client.without_key(text)
             copy = config_files.back_up(self._folder / config_files.BACKUPS, self._client.name, bare)

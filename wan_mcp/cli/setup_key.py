@@ -53,8 +53,10 @@ class KeyStep:
             tell(f"The key {masked(kept)} is kept in {self._path}.")
             if self._is_accepted(kept) is not False:
                 return kept
+        offered = set(self.rejected)
         for title, key in found:
-            if key.get_secret_value() not in self.rejected:
+            if key.get_secret_value() not in offered:
+                offered.add(key.get_secret_value())
                 tell(f"{title} has a key in its configuration: {masked(key)}.")
                 if self._person.agrees(KEEP) and self._keep(key):
                     return key
@@ -96,7 +98,7 @@ class KeyStep:
                 continue
             if key and self._keep(SecretStr(key)):
                 return SecretStr(key)
-        tell("No key is kept.")
+        tell("No key was added.")
         return None
 
     def _keep(self, key: SecretStr) -> bool:
