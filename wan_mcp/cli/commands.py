@@ -149,7 +149,7 @@ def setup(clients: tuple[str, ...], undo: bool, yes: bool) -> None:
     """
     from wan_mcp.cli import setup as command
 
-    logs.configure("ERROR", Told())
+    logs.configure("WARNING", Told())
     person = Person(_is_terminal(), yes)
     try:
         done = command.run(Settings.load(), person, clients, undo=undo)
