@@ -16,6 +16,15 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000)
 hypothesis.settings.load_profile("default")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_kept_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own data folder is not looked into, by this process or by those that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": JumpingLoop}

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "wan_mcp"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOR_MCP = ("cli", "server")
 ALONE = "sandbox"
-MAX_ENTRIES = 15
+MAX_ENTRIES = 16
 MAX_LINES = 300
 
 
@@ -106,7 +106,7 @@ def test_no_module_is_long(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("module", ["generate", "tasks", "doctor", "commands"])
+@pytest.mark.parametrize("module", ["generate", "tasks", "setup", "doctor", "commands"])
 def test_commands_for_people_do_not_load_the_sdk(module: str) -> None:
     """It would take most of their time."""
     program = f"import sys, wan_mcp.cli.{module}; sys.exit('mcp' in sys.modules)"

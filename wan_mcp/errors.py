@@ -3,6 +3,7 @@
 WanError
 ├── NotSent                  refused on this machine, nothing was sent
 │   ├── SettingsError        a setting is missing or cannot be used
+│   ├── ConfigurationError   an MCP client's configuration cannot be read or changed
 │   ├── InvalidRequest       the request breaks a documented constraint
 │   │   ├── AddressRefused   an address that must not be connected to
 │   │   └── PictureError     a picture that cannot be read or made to fit
@@ -75,6 +76,10 @@ class NotSent(WanError):
 
 class SettingsError(NotSent):
     """Raised when a call needs a setting that is missing or cannot be used."""
+
+
+class ConfigurationError(NotSent):
+    """Raised when the configuration of an MCP client cannot be read or changed; it is as it was."""
 
 
 class InvalidRequest(NotSent):

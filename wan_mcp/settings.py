@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from wan_mcp import key_file
 from wan_mcp.errors import SettingsError
 from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.validation import plain_schema, problems_of
@@ -18,10 +19,12 @@ KEYS_PAGE = "https://evolink.ai/dashboard/keys"
 WHERE_SETTINGS_ARE = (
     "in the client's MCP configuration, under env, and restart the server (for a command: in the shell)"
 )
+KEY_NOT_SET = "EVOLINK_API_KEY is not set"
 HOW_TO_SET_THE_KEY = (
-    f"Get a key at {KEYS_PAGE} and set it as the environment variable EVOLINK_API_KEY {WHERE_SETTINGS_ARE}."
+    f"Get a key at {KEYS_PAGE}. Then the user runs wan-mcp setup in a terminal, which keeps the key for all "
+    f"clients, and restarts the server; or sets EVOLINK_API_KEY {WHERE_SETTINGS_ARE}. The key must not be "
+    "pasted into the chat."
 )
-
 
 _PLACEHOLDER = re.compile(
     "(your|my|the|insert|enter|put|paste|add|replace|with|this|change|me|here|actual|real|valid|own|evolink"
@@ -30,7 +33,12 @@ _PLACEHOLDER = re.compile(
 """The words of which the keys in examples are made, once all but letters and digits is taken away."""
 
 
-def _key(value: str) -> str | None:
+def usable_key(value: str) -> str | None:
+    """A key; None where nothing, or a placeholder that a client left in place, stands for it.
+
+    Raises:
+        ValueError: when it cannot be one; the text goes on after the name of what holds it.
+    """
     if not value or value.startswith("${"):
         return None
     if _PLACEHOLDER.fullmatch(re.sub(r"[\W_]+", "", value.lower())):
@@ -87,7 +95,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
-    api_key: Annotated[SecretStr | None, BeforeValidator(_key)] = Field(
+    api_key: Annotated[SecretStr | None, BeforeValidator(usable_key)] = Field(
         None, alias="EVOLINK_API_KEY", description=f"Your Evolink API key, from {KEYS_PAGE}."
     )
     base_url: ServerAddress = Field(
@@ -184,6 +192,8 @@ class Settings(BaseModel):
         alias="WAN_MCP_LOG_LEVEL",
         description="How much is logged to stderr: DEBUG, INFO, WARNING or ERROR.",
     )
+    key_is_kept: bool = False
+    """Whether the key is the one that ``wan-mcp setup`` keeps, not one of the environment."""
     problems: tuple[str, ...] = ()
     """What is wrong with the mapping it was read from, each with what to do; defaults stand in meanwhile."""
 
@@ -191,23 +201,52 @@ class Settings(BaseModel):
     def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read the settings from ``environ``, by default the process's environment.
 
-        Never fails: a value that cannot be used is reported in ``problems``, so that a server can
-        start, list its tools and say what is wrong when it is asked to work.
+        Where that has no key, the one that is kept in the data folder is used. Never fails: a value that
+        cannot be used is reported in ``problems``, so that a server can start, list its tools and say what
+        is wrong when it is asked to work.
         """
         given = _given(os.environ if environ is None else environ)
         try:
-            return cls.model_validate(given)
+            settings = cls.model_validate(given)
         except ValidationError as error:
             wrong = dict(problems_of(error, plain_schema(cls), given))
-        usable = {name: value for name, value in given.items() if name not in wrong}
-        return cls.model_validate(usable | {"problems": tuple(wrong.values())})
+            usable = {name: value for name, value in given.items() if name not in wrong}
+            settings = cls.model_validate(usable | {"problems": tuple(wrong.values())})
+            if wrong.keys() & {"EVOLINK_BASE_URL", "EVOLINK_FILES_URL", "WAN_MCP_DATA_DIR"}:
+                return settings  # a default stands in: the key is neither looked for there nor sent there
+        return settings if "EVOLINK_API_KEY" in given else settings._with_kept_key()
 
     @property
     def gateway(self) -> str:
         """The API's address in one spelling: the same account however the address is written."""
-        parts = urlsplit(self.base_url)
-        usual = ":443" if parts.scheme == "https" else ":80"
-        return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual)}{parts.path}"
+        return _spelled_alike(self.base_url)
+
+    @property
+    def key_path(self) -> Path:
+        """The file in which the key is kept, if any is."""
+        return self.data_dir / key_file.FILE_NAME
+
+    def _with_kept_key(self) -> "Settings":
+        try:
+            kept = key_file.read(self.key_path)
+            if kept is None:
+                return self
+            key = usable_key(kept.key.get_secret_value())
+            addresses = [_spelled_alike(url) for url in (kept.base_url, kept.files_url)]
+        except SettingsError as error:
+            return self._with_problem(error.message, error.next_step)
+        except ValueError as error:
+            return self._with_problem(f"it {error}", "Run wan-mcp setup to replace it.")
+        if addresses != [_spelled_alike(url) for url in (self.base_url, self.files_url)]:
+            return self._with_problem(
+                f"it is for {kept.base_url} and {kept.files_url}, not for the addresses set here",
+                "Correct EVOLINK_BASE_URL and EVOLINK_FILES_URL, or set EVOLINK_API_KEY with them.",
+            )
+        return self.model_copy(update={"api_key": key and SecretStr(key), "key_is_kept": key is not None})
+
+    def _with_problem(self, reason: str, advice: str) -> "Settings":
+        text = f"{KEY_NOT_SET}, and the key in {self.key_path} is not used: {reason}. {advice}"
+        return self.model_copy(update={"problems": (*self.problems, text)})
 
     def require_key(self) -> SecretStr:
         """The key, for a call that needs it.
@@ -216,13 +255,20 @@ class Settings(BaseModel):
             SettingsError: when there is none, or another setting cannot be used.
         """
         if self.problems:
+            is_kept = all(problem.startswith(KEY_NOT_SET) for problem in self.problems)
             raise SettingsError(
                 "The server's settings cannot be used: " + " ".join(self.problems),
-                next_step=f"Correct them {WHERE_SETTINGS_ARE}.",
+                next_step="Then restart the server." if is_kept else f"Correct them {WHERE_SETTINGS_ARE}.",
             )
         if self.api_key is None:
             raise SettingsError("No Evolink API key is set.", next_step=HOW_TO_SET_THE_KEY)
         return self.api_key
+
+
+def _spelled_alike(url: str) -> str:
+    parts = urlsplit(url)
+    usual = ":443" if parts.scheme == "https" else ":80"
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual)}{parts.path}".rstrip("/")
 
 
 def environment_names() -> list[str]:

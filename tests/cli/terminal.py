@@ -31,6 +31,8 @@ class Screen:
         self, columns: int, command: Sequence[str], *, folder: Path, environ: Mapping[str, str]
     ) -> None:
         self.columns = columns
+        self.transcript = b""
+        """All that was sent to the terminal."""
         self._screen = pyte.Screen(columns, LINES)
         self._stream = pyte.ByteStream(self._screen)
         self._process: pexpect.spawn[bytes] = pexpect.spawn(
@@ -69,7 +71,9 @@ class Screen:
         self._process.close(force=True)
 
     def _read(self) -> None:
-        self._stream.feed(self._process.read_nonblocking(10_000, timeout=SECONDS))
+        sent = self._process.read_nonblocking(10_000, timeout=SECONDS)
+        self.transcript += sent
+        self._stream.feed(sent)
 
 
 class Terminal(Screen):

@@ -13,9 +13,11 @@ from pydantic import SecretStr
 
 from tests.clock import now
 from tests.world import KEY, World
+from wan_mcp import key_file
 from wan_mcp.cli import folders
 from wan_mcp.cli.commands import commands
 from wan_mcp.cli.doctor import Finding, could_generate, examine, masked
+from wan_mcp.key_file import KeptKey
 from wan_mcp.sandbox import Fault
 from wan_mcp.settings import Settings
 
@@ -72,6 +74,23 @@ def test_every_bad_setting_is_named_and_no_default_is_tried_in_its_place(tmp_pat
     assert "b-secret" not in result.output
     assert "api.evolink.ai" not in result.output
     assert "Videos can" not in result.output
+
+
+@pytest.mark.anyio
+async def test_where_the_key_comes_from_is_said(world: World, tmp_path: Path) -> None:
+    """The kept one is named by its file, and one that cannot be used is wrong once, with what to do."""
+    kept = KeptKey(SecretStr(KEY), Settings.load({}).base_url, Settings.load({}).files_url)
+    path = tmp_path / "data" / "key.json"
+    key_file.keep(path, kept)
+    settings = Settings.load(world.environ | {"EVOLINK_API_KEY": ""})
+    findings = await examine(settings, transport=world.transport)
+    used = Finding("ok", f"The key sk-…cdef of wan-mcp setup is used, kept in {path}")
+    assert findings[3] == used
+    assert could_generate(findings)
+    path.chmod(0o644)
+    [(text, advice)] = await wrong(world, EVOLINK_API_KEY="")
+    assert text.endswith(f'is not used: others may use the file. Run chmod 600 "{path}".')
+    assert advice == ""
 
 
 @pytest.mark.anyio

@@ -12,7 +12,7 @@ import click
 
 from wan_mcp import __version__, logs
 from wan_mcp.cli.sandbox import FaultsHelp
-from wan_mcp.cli.screen import Failure, Told, tell
+from wan_mcp.cli.screen import Failure, Person, Told, tell
 from wan_mcp.errors import SettingsError, WanError
 from wan_mcp.settings import Settings
 
@@ -133,6 +133,33 @@ def join(task_ids: tuple[str, ...], output: str | None) -> None:
     from wan_mcp.cli.join import join as run
 
     click.echo(_run(lambda: run(Settings.load(), task_ids, output)))
+
+
+@commands.command()
+@click.option(
+    "--client", "clients", metavar="NAME", multiple=True, help="Only this one, as in claude-code; repeatable."
+)
+@click.option("--undo", is_flag=True, help="Remove wan-mcp from the clients again, and the key.")
+@click.option("--yes", is_flag=True, help="Do not ask before something is written or removed.")
+def setup(clients: tuple[str, ...], undo: bool, yes: bool) -> None:
+    """Keep your API key, and add wan-mcp to the MCP clients on this machine.
+
+    Shows each change first and asks. The key is typed unseen, tested for free, and kept in one file that only
+    you can read.
+    """
+    from wan_mcp.cli import setup as command
+
+    logs.configure("WARNING", Told())
+    person = Person(_is_terminal(), yes)
+    try:
+        done = command.run(Settings.load(), person, clients, undo=undo)
+    except (click.Abort, KeyboardInterrupt):
+        tell("\nStopped. What is said to be done above is done, and nothing else.")
+        raise SystemExit(130) from None
+    except WanError as error:
+        raise Failure(f"{error.message} {error.next_step}".strip()) from error
+    if not done:
+        raise SystemExit(1)
 
 
 @commands.command()

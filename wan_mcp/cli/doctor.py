@@ -18,7 +18,7 @@ from wan_mcp.evolink import Evolink, prices
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.images.decoding import install_command
 from wan_mcp.ledger.sqlite.store import FILE_NAME
-from wan_mcp.settings import HOW_TO_SET_THE_KEY, WHERE_SETTINGS_ARE, Settings
+from wan_mcp.settings import HOW_TO_SET_THE_KEY, KEY_NOT_SET, WHERE_SETTINGS_ARE, Settings
 
 LIBRARIES = {
     "pillow_heif": ("pillow-heif", "HEIC pictures, as iPhones make them"),
@@ -76,11 +76,14 @@ def _libraries() -> Iterator[Finding]:
 
 def _configured(settings: Settings) -> Iterator[Finding]:
     for problem in settings.problems:
-        yield Finding("WRONG", problem, f"Correct it {WHERE_SETTINGS_ARE}.")
+        advice = "" if problem.startswith(KEY_NOT_SET) else f"Correct it {WHERE_SETTINGS_ARE}."
+        yield Finding("WRONG", problem, advice)
     if settings.api_key is not None:
-        yield Finding("ok", f"EVOLINK_API_KEY is set: {masked(settings.api_key)}")
+        shown = masked(settings.api_key)
+        kept = f"The key {shown} of wan-mcp setup is used, kept in {settings.key_path}"
+        yield Finding("ok", kept if settings.key_is_kept else f"EVOLINK_API_KEY is set: {shown}")
     elif not _is_wrong(settings, "EVOLINK_API_KEY"):
-        yield Finding("WRONG", "EVOLINK_API_KEY is not set", HOW_TO_SET_THE_KEY)
+        yield Finding("WRONG", KEY_NOT_SET, HOW_TO_SET_THE_KEY)
 
 
 def _is_wrong(settings: Settings, name: str) -> bool:
@@ -101,23 +104,31 @@ async def _hosts(runtime: Runtime) -> AsyncIterator[Finding]:
         files_url=settings.files_url,
     )
 
-    async def balance() -> Finding:
-        credits = await evolink.credits()
-        left = f"{prices.cost_text(credits.remaining)} are left"
-        found = f"The API {settings.base_url} answers and knows the key; {left}"
-        of_key = 1 if credits.key_unlimited or credits.key_remaining is None else credits.key_remaining
-        if min(credits.remaining, of_key) > 0:
-            return Finding("ok", found)
-        return Finding("WRONG", found, "Add credits to the Evolink account, or raise this key's limit.")
-
     async def uploads() -> Finding:
         await evolink.check_uploads()
         return Finding("ok", f"The file service {settings.files_url} answers")
 
     if not _is_wrong(settings, "EVOLINK_BASE_URL"):
-        yield await _tried(f"The API {settings.base_url}", "EVOLINK_BASE_URL", balance)
+        yield await _tried(
+            f"The API {settings.base_url}", "EVOLINK_BASE_URL", lambda: balance(evolink, settings)
+        )
     if not _is_wrong(settings, "EVOLINK_FILES_URL"):
         yield await _tried(f"The file service {settings.files_url}", "EVOLINK_FILES_URL", uploads)
+
+
+async def balance(evolink: Evolink, settings: Settings) -> Finding:
+    """Whether the API knows the key, and how many credits are left; free.
+
+    Raises:
+        WanError: when the API cannot be reached, or does not accept the key.
+    """
+    credits = await evolink.credits()
+    left = f"{prices.cost_text(credits.remaining)} are left"
+    found = f"The API {settings.base_url} answers and knows the key; {left}"
+    of_key = 1 if credits.key_unlimited or credits.key_remaining is None else credits.key_remaining
+    if min(credits.remaining, of_key) > 0:
+        return Finding("ok", found)
+    return Finding("WRONG", found, "Add credits to the Evolink account, or raise this key's limit.")
 
 
 async def _tried(what: str, name: str, work: Callable[[], Awaitable[Finding]]) -> Finding:

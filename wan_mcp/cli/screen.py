@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -60,6 +61,27 @@ def tell(text: str, *, err: bool = False, hanging: str = "", bold: bool = False)
     """Print a text, wrapped where it goes to a terminal."""
     stream = sys.stderr if err else sys.stdout
     click.secho(wrapped(text, columns(stream), hanging), err=err, bold=bold)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whoever runs a command.
+
+    Args:
+        is_there: whether questions can be asked.
+        yes: whether the answer to all of them is known to be yes.
+    """
+
+    is_there: bool
+    yes: bool = False
+
+    def agrees(self, question: str, *, usually: bool = True) -> bool:
+        """Ask a short question, whose usual answer is what Enter alone means.
+
+        Raises:
+            click.Abort: on Ctrl-C and at the end of the input.
+        """
+        return self.yes or (self.is_there and click.confirm(question, default=usually))
 
 
 class Told(logging.Handler):
