@@ -61,7 +61,7 @@ def serve(sandbox: "Sandbox", port: int, *, quiet: bool) -> None:
     def listening(url: str) -> None:
         shown = "\n".join(f"  {name}={value}" for name, value in environment(url).items())
         tell(f"The sandbox, an imitation of the Evolink API, is at {url}")
-        tell(f"To use it, set for the server:\n{shown}\nCtrl-C stops it.")
+        tell(f"To use it, set for the server:\n{shown}\nCtrl-C ends it.")
 
     serve(sandbox, port=port, listening=listening, answered=None if quiet else _log)
     click.echo("\nStopped.", err=True)
