@@ -59,9 +59,15 @@ def test(session: nox.Session) -> None:
     session.run("bash", "-euo", "pipefail", "-c", found[1], external=True)
 
 
+@nox.session(venv_backend="none")
+def manifests(session: nox.Session) -> None:
+    """Write the manifests of the packages, and the parts of README and skill that are made from the code."""
+    session.run(PYTHON, "-m", "tests.packages.ecosystems", external=True)
+
+
 @nox.session
 def clients(session: nox.Session) -> None:
-    """The official conformance suite, real clients and the desktop bundle. Needs npm."""
+    """The official conformance suite, real clients, and the packages made for them. Needs npm."""
     tools = _node_tools(session)
     session.install("-r", "tests/clients/requirements.txt")  # fastmcp needs an mcp of its own
     commands = tools / "commands"

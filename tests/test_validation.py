@@ -62,10 +62,10 @@ def test_what_a_client_mangled_is_read_as_meant(given: dict[str, Any], field: st
         ({"prompt": None}, "prompt is required"),
         ({"prompt": 7}, "prompt must be text"),
         ({"prompt": "x" * 1001}, "prompt has 1,001 characters, but at most 1,000 are allowed"),
-        ({"prompt": "a\x00b"}, "prompt must not hold control characters"),
-        ({"prompt": "a\x1b[31mb"}, "prompt must not hold control characters"),
+        ({"prompt": "a\x00b"}, "prompt must not have control characters"),
+        ({"prompt": "a\x1b[31mb"}, "prompt must not have control characters"),
         ({"prompt": "a\ud800b"}, "prompt must be text"),
-        ({"image_urls": [PICTURE, PICTURE]}, "image_urls must hold exactly one entry, but there are 2"),
+        ({"image_urls": [PICTURE, PICTURE]}, "image_urls must have exactly one entry, not 2"),
         ({"image_urls": [7]}, "image_urls must be text"),
         ({"image_urls": {"url": PICTURE}}, "image_urls must be a list"),
         (
@@ -110,10 +110,10 @@ def test_a_bad_argument_is_refused_in_plain_words(given: dict[str, Any], words: 
 def test_without_a_picture_the_refusal_says_what_can_be_done_instead(given: Any) -> None:
     """Missing, null and empty in every form: another tool makes videos from text alone."""
     assert refusal(image_urls=given) == (
-        "generate_video was not called, because its arguments are wrong. image_urls is required: this makes "
-        "videos from a picture; generate_video_from_text makes them from text alone. For a picture, ask the "
-        "user (a path on this machine, or a web address), or make one with another tool. To "
-        "continue a video, give its task's id."
+        "generate_video was not called, because its arguments are wrong. image_urls is required: this tool "
+        "makes a video from a picture; generate_video_from_text makes one from text alone. Ask the user for "
+        "a picture (a path on this machine, or a web address), or make one with another tool. To continue a "
+        "video, give its task's id."
     )
 
 

@@ -13,12 +13,12 @@ def main() -> None:
         serve()
     else:
         handler = signal.getsignal(signal.SIGINT)
-        if handler is signal.default_int_handler:  # else somebody wants it otherwise, such as ignored
+        if handler is signal.default_int_handler:  # else whoever started this wants another handler
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports quietly, too
         from wan_mcp.cli.commands import commands
 
         signal.signal(signal.SIGINT, handler)
-        # By itself, click takes a terminal for at least 50 characters wide.
+        # click would assume that a terminal is at least 50 characters wide.
         width = min(shutil.get_terminal_size().columns, 80)
         commands(prog_name="wan-mcp", terminal_width=width - 2)
 

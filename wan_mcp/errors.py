@@ -12,37 +12,37 @@ WanError
 │   └── LedgerError          the ledger cannot be read or written
 │       └── TakenOver        another process works on the request now
 ├── StillUnderWay            the work goes on, but the caller's time is up
-├── FetchFailed              a public address did not deliver
+├── FetchFailed              a public address gave no complete answer
 ├── NoPoster                 no poster of a task's picture is kept
 ├── InternalError            wan-mcp itself failed
-├── VideoError               a result cannot be fetched, is no video, or cannot be stored
-│   └── LinkFailed           the result's link delivers no whole video
-│       └── LinkDead         the result's link does not work any more
+├── VideoError               a result cannot be fetched, is not a video, or cannot be stored
+│   └── LinkFailed           the result's link does not deliver a whole video
+│       └── LinkDead         the result's link no longer works
 └── EvolinkError             the API refused, failed, or could not be reached
     ├── Unreachable          no connection was made
-    ├── LostAnswer           the request may have arrived, its answer did not
+    ├── LostAnswer           the request may have arrived, but its answer did not
     ├── UnreadableAnswer     an answer that is not what the API documents
     ├── Unauthorized         the key is wrong, disabled, expired or lacks a right
-    ├── OutOfCredits         the account's or the key's credits do not suffice
-    ├── ContentRefused       moderation
+    ├── OutOfCredits         the account or the key has too few credits
+    ├── ContentRefused       moderation refused the prompt or the picture
     ├── Refused              any other refusal of the request
-    ├── NotFound             no such task, or none any more
-    │   └── NotKnownYet      no such task, but it may be too new to be known
+    ├── NotFound             the task does not exist, or no longer exists
+    │   └── NotKnownYet      the task may be too new to be known
     ├── Busy                 rate limit or no capacity: not accepted, try later
-    ├── ServerFault          a fault on their side
+    ├── ServerFault          a fault on the API's side
     └── OutcomeUnknown       it is not known whether a paid request was accepted
 """
 
 from typing import Literal
 
 Charged = Literal["no", "yes", "unknown"]
-"""Whether the failed call cost credits: never assumed to be ``no`` where it cannot be known."""
+"""Whether the failed call cost credits: ``unknown``, never ``no``, where that cannot be known."""
 
 
 class WanError(Exception):
     """Base of every error that wan-mcp raises on purpose.
 
-    The text says what happened; ``next_step`` says what to do now. Neither ever holds a key,
+    The text says what happened; ``next_step`` says what to do now. Neither contains a key,
     picture data or the query of a signed address.
     """
 
@@ -67,11 +67,11 @@ class WanError(Exception):
         self.request_id = request_id
         self.task_id = task_id
         self.retry_after = retry_after
-        """Seconds that the API asked to wait, where it did."""
+        """Seconds that the API asked the caller to wait; None where it did not."""
 
 
 class NotSent(WanError):
-    """Raised when a call was refused on this machine: nothing was sent, nothing can have been charged."""
+    """Raised when a call was refused on this machine, so that nothing was sent or charged."""
 
 
 class SettingsError(NotSent):
@@ -87,7 +87,7 @@ class InvalidRequest(NotSent):
 
 
 class AddressRefused(InvalidRequest):
-    """Raised when an address is not one that may be connected to or passed on."""
+    """Raised when an address must not be connected to or passed on."""
 
 
 class PictureError(InvalidRequest):
@@ -95,7 +95,7 @@ class PictureError(InvalidRequest):
 
 
 class PictureUnavailable(PictureError):
-    """Raised when a picture cannot be read: it is not there, or its host does not answer with it."""
+    """Raised when a picture cannot be read: it does not exist, or its host does not deliver it."""
 
 
 class CapReached(NotSent):
@@ -107,15 +107,15 @@ class LedgerError(NotSent):
 
 
 class TakenOver(LedgerError):
-    """Raised when another process works on a request now, so that this one must stop."""
+    """Raised when another process works on a request now, and this one must stop."""
 
 
 class StillUnderWay(WanError):
-    """Raised when the work goes on while the time of its caller is up."""
+    """Raised when the caller's time is up while the work goes on."""
 
 
 class FetchFailed(WanError):
-    """Raised when a public address did not deliver: unknown host, no answer, broken off, too slow."""
+    """Raised when a public address gives no complete answer: unknown host, no answer, cut off, too slow."""
 
 
 class NoPoster(WanError):
@@ -123,7 +123,7 @@ class NoPoster(WanError):
 
 
 class InternalError(WanError):
-    """Raised when wan-mcp itself failed. The cause is only in the log: it was not written for a model."""
+    """Raised when wan-mcp itself failed. Only the log has the cause: its text was not written for a model."""
 
     def __init__(self, *, next_step: str = "Try once more.", charged: Charged = "no") -> None:
         text = "wan-mcp itself failed; the log on its stderr says why."
@@ -131,15 +131,15 @@ class InternalError(WanError):
 
 
 class VideoError(WanError):
-    """Raised when a result cannot be fetched, is no video, or cannot be written to the disk."""
+    """Raised when a result cannot be fetched, is not a video, or cannot be written to the disk."""
 
 
 class LinkFailed(VideoError):
-    """Raised when a result's link delivers no whole video; another link of the task may."""
+    """Raised when a result's link does not deliver a whole video; another link of the task may."""
 
 
 class LinkDead(LinkFailed):
-    """Raised when a result's link does not work any more; such links work for 24 hours."""
+    """Raised when a result's link no longer works; such links work for 24 hours."""
 
 
 class EvolinkError(WanError):
@@ -163,7 +163,7 @@ class Unauthorized(EvolinkError):
 
 
 class OutOfCredits(EvolinkError):
-    """Raised when the account's or the key's credits do not suffice."""
+    """Raised when the account or the key has too few credits."""
 
 
 class ContentRefused(EvolinkError):
@@ -175,11 +175,11 @@ class Refused(EvolinkError):
 
 
 class NotFound(EvolinkError):
-    """Raised when the API knows no such task, or none any more."""
+    """Raised when the API does not know a task, or no longer knows it."""
 
 
 class NotKnownYet(NotFound):
-    """Raised when the API knows no such task, but a task so new may become known in a moment."""
+    """Raised when the API does not know a task that is so new that it may become known in a moment."""
 
 
 class Busy(EvolinkError):

@@ -15,6 +15,6 @@ def configure(level: str, handler: logging.Handler | None = None) -> None:
 
 
 def quieten() -> None:
-    """Keep the libraries' own lines out of every log, whatever the level."""
+    """Keep the libraries' lines below WARNING out of every log."""
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)

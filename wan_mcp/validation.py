@@ -1,6 +1,6 @@
 """The arguments of a call: corrected where only one meaning is possible, else refused in plain words.
 
-The schemas are plain JSON schemas, which the strictest clients take and which cost few tokens. Everything
+The schemas are plain JSON schemas: the strictest clients accept them, and they cost few tokens. Everything
 follows from one pydantic model: the schema, the checks, and the words for what is wrong.
 """
 
@@ -19,22 +19,22 @@ from wan_mcp.errors import InvalidRequest
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
 MAX_UNKNOWN = 10
-"""Unknown arguments that are named in one answer."""
+"""How many unknown arguments one answer names."""
 RENAMED = {"new_take": "take: 2"}
-"""Arguments that agents may remember from versions before the first release, and what takes their place."""
+"""Arguments that agents may remember from versions before the first release, and what replaces them."""
 NEEDED = {
     "image_urls": (
-        "this makes videos from a picture; generate_video_from_text makes them from text alone. For a "
-        "picture, ask the user (a path on this machine, or a web address), or make one with another tool. "
+        "this tool makes a video from a picture; generate_video_from_text makes one from text alone. Ask the "
+        "user for a picture (a path on this machine, or a web address), or make one with another tool. "
         "To continue a video, give its task's id."
     )
 }
-"""What to say of a required argument without which there is nothing to be made."""
+"""What to say about a missing argument, instead of its description."""
 ELSEWHERE = {
     "image_urls": "A video from a picture is made by generate_video.",
-    "aspect_ratio": "The picture decides its video's shape; generate_video_from_text takes aspect_ratio.",
+    "aspect_ratio": "A video has the shape of its picture; only generate_video_from_text takes aspect_ratio.",
 }
-"""What to say of an argument that only another tool has."""
+"""What to say about an argument that only another tool has."""
 MADE_BY = {"wan2.5-image-to-video": "generate_video", "wan2.5-text-to-video": "generate_video_from_text"}
 """Models, and the only tool that takes each."""
 _INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?\Z")
@@ -75,7 +75,7 @@ def parse(name: str, model: type[Arguments], schema: dict[str, Any], given: dict
     try:
         parsed = model.model_validate(known)
     except ValidationError as error:
-        missing_by_name = set(unknown.values()) - set(known)  # said with the name that was given instead
+        missing_by_name = set(unknown.values()) - set(known)  # reported under the name that was given
         found = problems_of(error, schema, known)
         problems += [sentence for field, sentence in found if field not in missing_by_name]
     if problems:
@@ -89,7 +89,7 @@ def parse(name: str, model: type[Arguments], schema: dict[str, Any], given: dict
 def problems_of(
     error: ValidationError, schema: dict[str, Any], given: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """The name of each field that is wrong, and what is wrong with it as a sentence without its value."""
+    """The name of each wrong field, with a sentence that says what is wrong without repeating the value."""
     found = []
     for detail in error.errors(include_url=False, include_input=False):
         name, *entry = detail["loc"]
@@ -116,7 +116,7 @@ def plain_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _corrected(value: Any, spec: dict[str, Any]) -> Any:
-    """A value that a client changed on the way, where only one meaning is possible."""
+    """Undo how a client changed a value, where only one meaning is possible."""
     kind = spec.get("type")
     if isinstance(value, float) and kind == "integer" and value.is_integer():
         return int(value)
@@ -152,13 +152,13 @@ def _float(text: str) -> Any:
 
 
 def _meant(name: str, known: list[str]) -> str:
-    """What an unknown argument may mean; empty where nothing is like it."""
+    """The known argument that an unknown one may mean; empty where none is similar."""
     close = difflib.get_close_matches(name, known, n=1)
     return RENAMED.get(name) or (close[0] if close else "")
 
 
 def _unknown(tool: str, unknown: Mapping[str, str], known: list[str]) -> str:
-    """What is wrong with the arguments that the tool does not have: all at once, with what may be meant."""
+    """Name all arguments that the tool does not have, and say what they may mean."""
     if not known:
         return f"{tool} takes no arguments."
     names = [
@@ -177,7 +177,7 @@ def _unknown(tool: str, unknown: Mapping[str, str], known: list[str]) -> str:
 
 
 def _problem(detail: Any, spec: dict[str, Any], value: Any) -> str:
-    """One of pydantic's problems in words, to follow the name of the field, or what to call its entry."""
+    """One of pydantic's problems, in words that follow the name of the field or entry."""
     kind = detail["type"]
     if kind == "missing":
         return f"is required: {NEEDED.get(detail['loc'][0]) or spec.get('description', '')}"
@@ -186,24 +186,16 @@ def _problem(detail: Any, spec: dict[str, Any], value: Any) -> str:
     if kind in ("string_too_long", "string_too_short"):
         return _length(len(str(value)), spec)
     if kind in ("too_long", "too_short"):
-        return f"must hold {_wanted(spec)}, but there {_there_are(len(value or ()))}."
+        least, most = spec["minItems"], spec["maxItems"]
+        wanted = "exactly one entry" if least == most == 1 else f"{least} to {most} entries"
+        return f"must have {wanted}, not {len(value or ())}."
     if kind.startswith(("greater_than", "less_than")):
         bounds = [f"{words} {spec[key]:g}" for key, words in _BOUNDS.items() if key in spec]
         return f"must be {listed(bounds, 'and')}{_got(value)}."
     if "enum" in spec:
-        elsewhere = f" {MADE_BY[str(value)]} takes the other one." if str(value) in MADE_BY else ""
+        elsewhere = f" {MADE_BY[str(value)]} takes {value}." if str(value) in MADE_BY else ""
         return f"must be {listed([str(choice) for choice in spec['enum']], 'or')}{_got(value)}.{elsewhere}"
     return f"must be {_TYPES.get(spec.get('type', ''), 'valid')}."
-
-
-def _wanted(spec: dict[str, Any]) -> str:
-    """How many entries a list must have."""
-    least, most = spec["minItems"], spec["maxItems"]
-    return "exactly one entry" if least == most == 1 else f"{least} to {most} entries"
-
-
-def _there_are(count: int) -> str:
-    return "is one" if count == 1 else f"are {count or 'none'}"
 
 
 def _length(length: int, spec: dict[str, Any]) -> str:
@@ -213,7 +205,7 @@ def _length(length: int, spec: dict[str, Any]) -> str:
 
 
 def _got(value: Any) -> str:
-    """Numbers are repeated to the caller; texts may be secret and are not."""
+    """Repeat a number to the caller, but no text: it may be secret."""
     return f", not {value}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 

@@ -39,7 +39,7 @@ async def browsing() -> AsyncIterator["Browser"]:
 
 
 def policy(domains: str) -> str:
-    """What the Inspector allows a page whose resource names these domains."""
+    """The policy that the Inspector gives a page whose resource names these domains."""
     media, code = domains or "'none'", f"'unsafe-inline' {domains}"
     return (
         f"default-src 'none'; connect-src 'none'; script-src {code}; style-src {code}; img-src {media}; "
@@ -62,7 +62,7 @@ class Host:
         await self.page.evaluate("message => post(message)", message)
 
     async def begin(self, result: Any, prompt: str = states.PROMPT) -> None:
-        """What a host sends once the card is ready."""
+        """Send what a host sends once the card is ready."""
         await self.ready()
         await self.notify("tool-input", {"arguments": {"prompt": prompt}})
         await self.notify("tool-result", result)
@@ -73,7 +73,7 @@ class Host:
         )
 
     async def script(self, key: str, *answers: Any) -> None:
-        """What the next messages with this method, or calls of this tool, are answered with."""
+        """Set the answers to the next messages with this method, or calls of this tool."""
         await self.page.evaluate("([key, answers]) => { script[key] = answers; }", [key, list(answers)])
 
     async def sent(self, key: str) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ class Host:
         return [message for message in messages if key in (message.get("method"), _tool(message))]
 
     async def asked(self, key: str) -> dict[str, Any]:
-        """Wait until the card has sent one of them; the last one."""
+        """Wait until the card has sent such a message or call, and return the last one."""
         await self.page.wait_for_function(
             "key => sent.some(({method, params}) => method === key || "
             "(method === 'tools/call' && params.name === key))",
@@ -92,7 +92,7 @@ class Host:
         return (await self.sent(key))[-1]
 
     async def settled(self) -> None:
-        """Until the card has read every message so far: it answers a ping behind them."""
+        """Wait until the card has read every message so far: it answers a ping that comes after them."""
         await self.page.evaluate(
             """() => new Promise(resolve => {
                 const id = `ping ${sent.length}`;
@@ -106,7 +106,7 @@ class Host:
         )
 
     async def passes(self, seconds: float) -> None:
-        """Let this time pass for the page and the card, with all that is due in it."""
+        """Let this time pass for the page and the card, and run all timers that are due in it."""
         await self.settled()
         await self.page.clock.run_for(int(seconds * 1000))
         await self.settled()
@@ -128,7 +128,7 @@ class Host:
         return await self.card.locator("main").inner_text()
 
     async def buttons(self) -> list[str]:
-        """The buttons, the one that is offered first marked with a star."""
+        """The buttons; the first one that is offered is marked with a star."""
         await self.settled()
         found: list[str] = await self.card.evaluate(
             "() => [...document.querySelectorAll('button')].filter(button => button.offsetParent)"

@@ -1,4 +1,4 @@
-"""The hosts of the videos, as far as the browser can tell."""
+"""The hosts of the videos, as the browser sees them."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Media:
         """Makes the video."""
 
     async def serve(self, context: "BrowserContext") -> None:
-        await context.route("https://results.evolink.ai/**", self._answer)
+        await context.route("https://*.evolink.ai/**", self._answer)
 
     async def _answer(self, route: "Route") -> None:
         link = route.request.url

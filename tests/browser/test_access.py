@@ -64,7 +64,7 @@ async def test_the_buttons_work_by_keyboard(host: MakeHost) -> None:
 
 
 async def test_the_buttons_of_a_part_are_reached_in_the_order_in_which_they_stand(host: MakeHost) -> None:
-    """Each keeps the focus while it waits for the chat, so that the next is one step away."""
+    """Each keeps the focus while it waits for the chat, so that one step leads to the next."""
     reached = []
     async with host() as at:
         await at.begin(states.completed(**states.part()))

@@ -137,7 +137,7 @@ async def test_a_conversation_that_is_opened_again_reads_at_once(host: MakeHost)
 
 
 async def test_a_video_that_is_saved_a_moment_later_is_said_to_be(host: MakeHost) -> None:
-    """By a wait, which costs no read of its own; once only, also where the host repeats itself."""
+    """By one wait, which causes no other read, even if the host repeats its answer."""
     async with host() as at:
         await at.script(READS, answer(completed()))
         await at.script("wait_for_task", answer(saved()))
@@ -185,7 +185,7 @@ async def test_reads_that_fail_become_rare_and_are_said(host: MakeHost) -> None:
 
 
 async def test_a_card_whose_reads_always_fail_gives_up(host: MakeHost) -> None:
-    """As where the user denies each call, or nobody knows the task: then it says to ask in the chat."""
+    """The user denies each call, or the task is unknown: the card then says to ask in the chat."""
     async with host() as at:
         await at.script(READS, {"error": {"code": -32000, "message": "user denied"}})
         await at.begin(working(40, left=30))
@@ -200,7 +200,7 @@ async def test_a_card_whose_reads_always_fail_gives_up(host: MakeHost) -> None:
 
 
 async def test_a_read_after_the_end_that_fails_is_not_worth_a_word(host: MakeHost) -> None:
-    """The video plays, and nothing more is to be known."""
+    """The video plays, and nothing else is missing."""
     async with host() as at:
         await at.script("wait_for_task", {"error": {"code": -32000, "message": "user denied"}})
         await at.begin(completed())
@@ -282,7 +282,7 @@ async def test_every_link_is_tried(host: MakeHost, media: Media) -> None:
 async def test_where_no_link_works_the_poster_and_the_buttons_stay(
     host: MakeHost, media: Media, domains: str
 ) -> None:
-    """One fresh read and no more, a sentence, and the way to the video; nothing is blank."""
+    """One fresh read and no more, a sentence, and buttons that lead to the video."""
     media.broken = dict(NEVER_PLAYS)
     async with host(domains=domains) as at:
         await at.script("resources/read", states.poster())
@@ -300,7 +300,7 @@ async def test_where_no_link_works_the_poster_and_the_buttons_stay(
 
 
 async def test_links_that_never_answer_are_given_up(host: MakeHost, media: Media) -> None:
-    """Each after 20 seconds; however many they are, they are read afresh once."""
+    """Each after 20 seconds; the links are read again only once, even if there are many."""
     links = [f"https://results.evolink.ai/{number}.mp4" for number in range(5)]
     media.silent = set(links)
     async with host() as at:
@@ -392,7 +392,7 @@ async def test_a_cancelled_call_does_not_claim_that_the_video_is_cancelled(host:
     async with host() as at:
         await at.ready()
         await at.notify("tool-cancelled", {"reason": "user action"})
-        await at.shows("The call was interrupted", "is made all the same")
+        await at.shows("The call was interrupted", "it is made")
 
 
 # Hosts that lack something
@@ -703,7 +703,7 @@ async def test_the_open_button_opens_the_link(host: MakeHost) -> None:
 async def test_what_is_asked_in_the_chat_has_fixed_words(
     host: MakeHost, result: dict[str, Any], button: str, text: str
 ) -> None:
-    """No word of others, and once only; no tool is called."""
+    """Without a word that others wrote, and only once; no tool is called."""
     async with host() as at:
         await at.script("ui/message", answer({}))
         await at.begin(result, prompt=HOSTILE)
@@ -859,7 +859,7 @@ async def test_the_host_is_told_the_height(host: MakeHost) -> None:
 
 
 async def test_quarters_and_changes_are_announced_and_nothing_else(host: MakeHost) -> None:
-    """Politely, and not with every second."""
+    """With the polite setting, and not every second."""
     async with host() as at:
         await at.card.evaluate(
             """() => {

@@ -117,7 +117,7 @@ class Terminal(Screen):
 
 @contextmanager
 def serving(folder: Path, *arguments: str) -> Iterator[dict[str, str]]:
-    """A sandbox in a process of its own, and the settings with which it is used."""
+    """A sandbox in another process, and the settings with which it is used."""
     process = subprocess.Popen(
         [sys.executable, "-m", "wan_mcp", "sandbox", "--port", "0", "--quiet", *arguments],
         stdout=subprocess.PIPE,

@@ -81,7 +81,7 @@ main()
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to itself ends the process there anyway")
 def test_ctrl_c_in_the_first_moment_ends_a_command_quietly() -> None:
-    """While it still imports, which takes half a second on a slow machine."""
+    """During the imports, which take half a second on a slow machine."""
     made = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORTS], capture_output=True, check=False)
     assert (made.returncode, made.stdout, made.stderr) == (-signal.SIGINT, b"", b"")
 
@@ -118,12 +118,12 @@ def test_the_help_names_every_command() -> None:
     ],
 )
 def test_an_image_on_the_command_line_is_an_address_or_a_file_here(image: str, read: str) -> None:
-    """A path is one of this folder; what names its own place stays as it is."""
+    """A relative path becomes an absolute one; anything else stays unchanged."""
     assert absolute(image) == read.format(here=Path.cwd())
 
 
 def test_a_folder_as_the_output_is_where_the_video_goes(tmp_path: Path) -> None:
-    """Its name is then chosen as without an output; anything else is the video's own name."""
+    """The name is then chosen as without --output; anything else is the video's name."""
     assert place(tmp_path) == (tmp_path, None)
     assert place(tmp_path / "a" / "cat.mp4") == (tmp_path / "a", "cat.mp4")
     assert place(f"{tmp_path}/new/") == (tmp_path / "new", None)
@@ -131,7 +131,7 @@ def test_a_folder_as_the_output_is_where_the_video_goes(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_saved_nothing_is_requested(tmp_path: Path) -> None:
-    """A video that is paid must have a place."""
+    """A paid video must have a place."""
     (tmp_path / "file").write_text("")
     with pytest.raises(VideoError, match=r"could not be saved .*, so nothing was begun") as refused:
         place(tmp_path / "file" / "cat.mp4")
@@ -161,21 +161,21 @@ def test_a_bad_request_is_refused_on_the_command_line(tmp_path: Path) -> None:
         (["--from-task", "task-unified-1"], "Give IMAGE and PROMPT, or PROMPT alone with --text"),
         (
             ["--text", "--from-task", "task-unified-1", "It goes on."],
-            "--text is for a video without a picture, --from-task for one that goes on from another.",
+            "--text makes a video without a picture, --from-task continues another video: give only one.",
         ),
         (["--from-task", "cat.mp4", "It goes on."], "--from-task takes the id of a task"),
         (
             ["--from-task", "task-unified-1", "It goes on.", "--sandbox"],
-            "--from-task has nothing to go on from in the sandbox, which begins empty.",
+            "--from-task does not go with --sandbox: the sandbox begins without tasks.",
         ),
         (
             ["cat.png", "A cat yawns.", "--aspect-ratio", "1:1"],
-            "--aspect-ratio is for --text: otherwise the picture decides the shape.",
+            "--aspect-ratio goes only with --text: otherwise the picture decides the shape.",
         ),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments: list[str], said: str) -> None:
-    """Before anything else is looked at."""
+    """Before anything else is checked."""
     result = run("generate", *arguments)
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
@@ -185,7 +185,7 @@ def test_what_does_not_go_together_is_refused(arguments: list[str], said: str) -
     ("options", "said"),
     [
         (["--aspect-ratio", "16/9"], "aspect_ratio must be 16:9, 9:16, 1:1, 4:3 or 3:4."),
-        (["--aspect-ratio", "3:4", "--quality", "480p"], "aspect_ratio 3:4 is not available at 480p: take"),
+        (["--aspect-ratio", "3:4", "--quality", "480p"], "aspect_ratio 3:4 is not available at 480p: use"),
     ],
 )
 def test_a_shape_that_there_is_not_is_refused(options: list[str], said: str) -> None:
@@ -197,7 +197,7 @@ def test_a_shape_that_there_is_not_is_refused(options: list[str], said: str) -> 
 
 @pytest.mark.parametrize("instead", ["", "wan-mcp tasks shows it."])
 def test_no_error_tells_a_person_to_call_a_tool(instead: str) -> None:
-    """Whatever is said to a model about a request that may be paid."""
+    """Also where a model would be told to call one, about a request that may be paid."""
     some = Task(id="task-unified-1", status="pending")
     for error in (
         outcomes.unknown("The connection broke."),
@@ -216,7 +216,7 @@ def test_a_duration_that_is_none_is_refused(seconds: str) -> None:
 
 
 def test_an_empty_word_is_no_picture() -> None:
-    """As where a script's variable is not set: what counts is the prompt that is there."""
+    """For example, a variable of a script is not set: the prompt alone counts."""
     result = run("generate", "--text", "", "A cat " * 200, EVOLINK_API_KEY=KEY)
     assert result.exit_code == 1
     assert "prompt has 1,199 characters, but at most 1,000 are allowed." in result.output
@@ -250,7 +250,7 @@ async def test_the_ledger_is_printed_and_rows_are_forgotten(world: World) -> Non
     assert (await anyio.to_thread.run_sync(outside, "tasks", "--forget", task_id)).exit_code == 0
     again = await anyio.to_thread.run_sync(outside, "tasks", "--forget", task_id)
     assert again.exit_code == 1
-    assert "The ledger has no" in again.output
+    assert "The ledger has no row" in again.output
 
 
 def image(frame: av.VideoFrame) -> Image.Image:
@@ -291,7 +291,7 @@ class TestOverRealSockets:
         assert saved.read_bytes()[4:8] == b"ftyp"
 
     async def test_a_person_may_read_what_the_person_typed(self, tmp_path: Path) -> None:
-        """In whatever folder it is; the folders are for what a model asks for."""
+        """In any folder; WAN_MCP_IMAGE_DIRS only limits what a model may ask for."""
         (tmp_path / "else").mkdir()
         (tmp_path / "else" / "Cat.png").write_bytes(picture())
         request = request_of(f"file:{tmp_path}/else/cat.png", "The cat yawns.")
@@ -323,12 +323,12 @@ class TestOverRealSockets:
         with av.open(film) as video:
             assert sum(1 for _ in video.decode(video=0)) == 48
         assert "task-unified-1600000000-none" in refused.value.message
-        assert refused.value.next_step == "wan-mcp tasks shows what became of each."
+        assert refused.value.next_step == "wan-mcp tasks shows what became of it."
         left = [path.name async for path in anyio.Path(tmp_path).glob("*.mp4")]
         assert sorted(left) == ["a.mp4", "b.mp4", "film.mp4"]
 
     async def test_advice_that_a_person_can_follow_stays(self, tmp_path: Path) -> None:
-        """A wrong key is no matter of the task that is to be continued."""
+        """A wrong key has nothing to do with the task to continue."""
         request = request_of(None, "It goes on.", from_task="task-unified-1600000000-none")
         faults = [Fault("task", "status", status=401, code="unauthorized")]
         with anyio.fail_after(30):
@@ -349,7 +349,7 @@ class TestOverRealSockets:
                     await generate(self.settings(url, tmp_path), request, None)
         said = "The generation failed (The generation failed: content_policy_violation). It was not charged."
         assert failed.value.message == said
-        advice = "The same would probably fail again: change the prompt or the picture first."
+        advice = "The same request would probably fail again: change the prompt or the picture first."
         assert failed.value.next_step == advice
 
     async def test_a_video_that_cannot_be_fetched_now_is_got_by_the_same_command(

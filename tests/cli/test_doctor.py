@@ -233,7 +233,7 @@ async def test_a_ledger_that_cannot_be_made_or_opened_stops_a_generation(
     (tmp_path / "ledger.sqlite3").write_text("this is no database" * 100)
     [(text, advice)] = await wrong(world, WAN_MCP_DATA_DIR=str(tmp_path))
     assert "cannot be used" in text
-    assert "Move the file away" in advice
+    assert "Move it away" in advice
 
 
 @pytest.mark.anyio

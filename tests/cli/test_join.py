@@ -25,7 +25,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 async def test_a_full_disk_is_said_with_what_helps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tasks are all right, so the advice is about the disk; nothing is left behind."""
+    """The advice is about the disk, not about the tasks; nothing is left behind."""
 
     def full(*arguments: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -36,12 +36,12 @@ async def test_a_full_disk_is_said_with_what_helps(world: World, monkeypatch: py
     folder = Path(world.environ["WAN_MCP_OUTPUT_DIR"])
     with pytest.raises(VideoError, match="the disk is full") as refused:
         await command.join(Settings.load(world.environ), tasks, f"{folder}/")
-    assert refused.value.next_step == "Free some room, or name another place with --output."
+    assert refused.value.next_step == "Free some space on the disk, or name another place with --output."
     assert [path async for path in anyio.Path(folder).iterdir()] == []
 
 
 async def test_one_task_is_no_film(world: World) -> None:
-    """It is refused in the words of the tool, before anything is read."""
-    with pytest.raises(InvalidRequest, match=r"task_ids must hold 2 to 20 entries, but there is one\."):
+    """It is refused with the text of the tool, before anything is read."""
+    with pytest.raises(InvalidRequest, match=r"task_ids must have 2 to 20 entries, not 1\."):
         await command.join(Settings.load(world.environ), ["task-unified-1"], None)
     assert world.records.calls == []

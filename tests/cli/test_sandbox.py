@@ -69,7 +69,7 @@ def test_without_its_library_nothing_is_started(
     result = run(*command)
     assert result.exit_code == 1
     assert result.output == (
-        "Error: Making the sandbox's videos needs PyAV, and that is not installed. "
+        "Error: Making the sandbox's videos needs PyAV, which is not installed. "
         f"Run {install} and try again.\n"
     )
 

@@ -1,8 +1,8 @@
-"""What commands print: wrapped at words, and a bar that stays inside of its line."""
+"""What commands print: text that is wrapped between words, and a bar that stays in its line."""
 
 import io
-import re
 
+import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ from wan_mcp.cli.screen import clock, columns, progress, wrapped
 
 @given(st.text("ab -—/.\n", max_size=200), st.integers(1, 90))
 def test_no_word_is_broken_or_lost(text: str, width: int) -> None:
-    """Whatever the text and the terminal: a line is only too long where a single word is."""
+    """For any text and terminal, a line is too long only where a single word is."""
     made = wrapped(text, width)
     assert made.split() == text.split()
     assert all(len(line) < max(width, 2) or len(line.split()) == 1 for line in made.split("\n"))
@@ -26,7 +26,7 @@ def test_indentation_is_kept_and_lines_hang() -> None:
 
 
 def test_a_text_that_goes_nowhere_in_particular_is_left_as_it_is() -> None:
-    """In a file and in a pipe, lines are the reader's matter."""
+    """In a file or a pipe, lines are not wrapped."""
     assert columns(io.StringIO()) is None
     assert wrapped("a " * 200, None) == "a " * 200
 
@@ -40,35 +40,48 @@ class Terminal(io.TextIOWrapper):
     def isatty(self) -> bool:
         return True
 
-    def drawn(self) -> list[str]:
-        """Each drawing of the bar."""
+    def shown(self, width: int) -> list[str]:
+        """The lines of a terminal of this width that shows what was written."""
+        screen = pyte.Screen(width, 50)
+        self.flush()
         self.seek(0)
-        lines = re.sub(r"\x1b\[\?25[lh]", "", self.read()).split("\r")  # the cursor is hidden and shown
-        return [line.rstrip() for line in lines if line.strip()][1:]
+        pyte.Stream(screen).feed(self.read().replace("\n", "\r\n"))
+        return [line.rstrip() for line in screen.display if line.strip()]
 
 
-@pytest.mark.parametrize("width", [10, 20, 27, 28, 40, 80, 120])
+@pytest.mark.parametrize("width", [20, 27, 30, 40, 80, 120])
 def test_a_bar_never_fills_its_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal would go on in the next one, and each further drawing would be one more line."""
+    """A terminal would continue in the next line, and each drawing would add a line."""
     monkeypatch.setattr(screen, "columns", lambda stream: width)
     terminal = Terminal("utf-8")
-    with progress("Making the video", terminal) as bar:
-        bar.show(50, "about 12:34 left")
-    drawn = terminal.drawn()
-    assert max(map(len, drawn)) < width
-    assert any("left" in line for line in drawn) == (width >= 28)
+    with progress("Making a video", terminal) as bar:
+        for percent in range(0, 60, 10):
+            bar.show(percent, "about 12:34 left")
+    label, drawn = terminal.shown(width)
+    assert label == "Making a video"
+    assert len(drawn) < width
+    assert "50%" in drawn
+    assert ("about 12:34 left" in drawn) == (width >= 30)
 
 
-@pytest.mark.parametrize(("encoding", "half"), [("utf-8", "█░"), ("cp437", "█░"), ("latin-1", "#-")])
+@pytest.mark.parametrize(("encoding", "bar_of"), [("utf-8", "━"), ("cp437", "-"), ("latin-1", "-")])
 def test_a_bar_is_made_of_what_the_terminal_has(
-    encoding: str, half: str, monkeypatch: pytest.MonkeyPatch
+    encoding: str, bar_of: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else each drawing is several lines of numbers."""
     monkeypatch.setattr(screen, "columns", lambda stream: 40)
     terminal = Terminal(encoding)
-    with progress("Making the video", terminal) as bar:
-        bar.show(50)
-    assert any(half in line for line in terminal.drawn())
+    with progress("Making a video", terminal) as bar:
+        bar.show(100)
+    assert terminal.shown(40)[1].strip() == f"{bar_of * 12} 100%"
+
+
+def test_outside_of_a_terminal_only_the_label_is_printed() -> None:
+    """Nothing moves in a file or a pipe."""
+    stream = io.StringIO()
+    with progress("Making a video", stream) as bar:
+        bar.show(50, "about 12:34 left")
+    assert stream.getvalue() == "Making a video\n"
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.9, "0:59"), (60, "1:00"), (3700, "61:40")])

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def api(folder: Path) -> Iterator[dict[str, str]]:
-    """Something that is taken for the real API: nobody says --sandbox to it."""
+    """A sandbox that the command treats as the real API, because it runs without --sandbox."""
     with serving(folder, "--seconds", "8") as environ:
         yield environ
 
@@ -71,7 +71,7 @@ def test_the_sandbox_makes_a_video_without_a_question(columns: int, folder: Path
     assert f"{FITTED} {PRICE} at Evolink, nothing in the sandbox. Task " in terminal.text
     assert "ends with this program. Making the video" in terminal.text
     assert terminal.end() == 0
-    assert "Make it?" not in terminal.text
+    assert "Make the video?" not in terminal.text
     assert "100% Saving the video" in terminal.text
     assert "".join(terminal.lines).endswith(str(folder / "a.mp4"))
     assert (folder / "a.mp4").exists()
@@ -81,8 +81,9 @@ def test_a_video_from_text_needs_no_picture(columns: int, folder: Path, api: dic
     """The price is said to be a guess before it is paid, and the list says where the video is from."""
     arguments = ("--text", PROMPT, "--aspect-ratio", "9:16", "--output", "a.mp4")
     terminal = Terminal(columns, "generate", *arguments, folder=folder, **api)
-    terminal.until("Make it? [y/N]:")
-    assert f"{PRICE} (a guess: only the price of videos from pictures is known). Make it?" in terminal.text
+    terminal.until("Make the video? [y/N]:")
+    guess = "(a guess: only the price of videos from pictures is known)"
+    assert f"{PRICE} {guess}. Make the video?" in terminal.text
     terminal.type("y\r")
     assert terminal.end() == 0
     assert posts(api) == ["/v1/videos/generations"]
@@ -95,20 +96,20 @@ def test_a_video_from_text_needs_no_picture(columns: int, folder: Path, api: dic
 
 
 def test_the_sandbox_ends_with_the_program(columns: int, folder: Path) -> None:
-    """Nothing is said to go on after Ctrl-C."""
+    """After Ctrl-C, the program does not claim that anything goes on."""
     terminal = generate(columns, folder, "--sandbox")
     terminal.until("left")
     terminal.interrupt()
     assert terminal.end() == 130
-    assert terminal.text.endswith("Stopped, and the sandbox with it. Nothing was paid.")
+    assert terminal.text.endswith("Stopped, and the sandbox with it. Nothing was charged.")
 
 
 @pytest.mark.parametrize("answer", ["n\r", "\r", "N\r", "\x03", "\x04"])
 def test_without_a_yes_nothing_is_sent(columns: int, folder: Path, api: dict[str, str], answer: str) -> None:
     """A no, nothing, Ctrl-C and the end of the input: no picture, no request, and the program says so."""
     terminal = generate(columns, folder, **api)
-    terminal.until("Make it? [y/N]:")
-    assert f"{FITTED} {PRICE}. Make it?" in terminal.text
+    terminal.until("Make the video? [y/N]:")
+    assert f"{FITTED} {PRICE}. Make the video?" in terminal.text
     terminal.type(answer)
     assert terminal.end() == 1
     assert terminal.text.endswith("Nothing was sent, and nothing was paid.")
@@ -120,7 +121,7 @@ def test_an_interrupted_wait_is_continued_by_the_same_command(
 ) -> None:
     """Without a second question, and without paying again."""
     first = generate(columns, folder, **api)
-    first.until("Make it? [y/N]:")
+    first.until("Make the video? [y/N]:")
     first.type("y\r")
     first.until("left")
     first.interrupt()
@@ -129,8 +130,8 @@ def test_an_interrupted_wait_is_continued_by_the_same_command(
     assert "is not lost: it goes on at Evolink. The same command" in first.text
     second = generate(columns, folder, **api)
     assert second.end() == 0
-    assert "Make it?" not in second.text
-    assert "this is its task, and nothing is paid again." in second.text
+    assert "Make the video?" not in second.text
+    assert "this is its task, and nothing was charged again." in second.text
     assert posts(api) == ["/api/v1/files/upload/stream", "/v1/videos/generations"]
     assert len(list(folder.glob("*.mp4"))) == 1
 
@@ -142,7 +143,7 @@ def test_an_interrupted_upload_promises_no_more_than_one_payment(columns: int, f
         terminal.until("Still uploading the picture")
         terminal.interrupt()
         assert terminal.end() == 130
-    assert terminal.text.endswith("The same command goes on; it is paid once.")
+    assert terminal.text.endswith("The same command continues it; it is paid once.")
 
 
 def test_an_interrupted_download_says_that_the_video_is_made(columns: int, folder: Path) -> None:
@@ -166,11 +167,11 @@ def test_a_warning_is_wrapped_and_has_no_log_format(columns: int, folder: Path) 
 
 
 def test_nobody_is_asked_with_yes(columns: int, folder: Path, api: dict[str, str]) -> None:
-    """The price is said all the same."""
+    """The price is still shown."""
     terminal = generate(columns, folder, "--yes", "--take", "2", **api)
     terminal.until("Making the video")
     assert PRICE in terminal.text
-    assert "Make it?" not in terminal.text
+    assert "Make the video?" not in terminal.text
     terminal.interrupt()
     assert terminal.end() == 130
 
@@ -178,16 +179,16 @@ def test_nobody_is_asked_with_yes(columns: int, folder: Path, api: dict[str, str
 def test_what_was_made_of_the_path_is_said_before_the_question(
     columns: int, folder: Path, api: dict[str, str]
 ) -> None:
-    """Whoever pays should know which picture it is."""
+    """The person who pays should know which picture it is."""
     terminal = Terminal(columns, "generate", "LAKE.JPG", PROMPT, folder=folder, **api)
-    terminal.until("Make it? [y/N]:")
+    terminal.until("Make the video? [y/N]:")
     assert "lake.jpg" in "".join(terminal.lines)
     terminal.type("n\r")
     assert terminal.end() == 1
 
 
 def test_an_error_is_wrapped_at_words(columns: int, tmp_path: Path) -> None:
-    """As everything else."""
+    """Like everything else."""
     terminal = Terminal(columns, "generate", "none.jpg", PROMPT, folder=tmp_path, EVOLINK_API_KEY="sk-a")
     assert terminal.end() == 1
     assert terminal.lines[0].startswith("Error:")

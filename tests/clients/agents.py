@@ -1,4 +1,4 @@
-"""The two agents, started without a person before them, with the scripted model behind them."""
+"""The two agents, started without a person, and with the scripted model."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tests.clients.scene import Scene
 
 @dataclass(frozen=True)
 class Start:
-    """A command that says something to an agent, which ends with the agent's last words on stdout."""
+    """A command that says something to an agent, and ends with the agent's last text on stdout."""
 
     command: tuple[str, ...]
     environ: dict[str, str]
@@ -29,7 +29,7 @@ def claude_code(at: Scene, model: Model, words: str, *, goes_on: bool = False) -
 
 
 def claude_code_in_a_terminal(at: Scene, model: Model) -> Start:
-    """With a person before it, who has answered all that it asks when it starts for the first time."""
+    """As a person uses it, who has answered the questions of its first start."""
     start = claude_code(at, model, "")
     answered = {
         "hasCompletedOnboarding": True,

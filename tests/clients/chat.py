@@ -1,4 +1,4 @@
-"""A user who talks to an agent, with the scripted model behind it and a real server beside it."""
+"""A user who talks to an agent that has the scripted model and a real server."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class Chat:
         self._start = start
 
     async def say(self, words: str, script: Script, *, goes_on: bool = False) -> str:
-        """Say something in a new conversation, or in the last one; what the user reads then."""
+        """Say something in a new conversation, or in the last one, and return what the user reads."""
         self.model.begin(words, script)
         start = self._start(self.at, self.model, words, goes_on=goes_on)
         ended = await run(*start.command, folder=self.at.folder, environ=start.environ)
@@ -44,7 +44,7 @@ class Chat:
         return ended.out.strip()
 
     async def crash(self, words: str, script: Script, when: Callable[[], object]) -> None:
-        """Say something, and kill the agent and all its children as soon as something is the case."""
+        """Say something, and kill the agent and all its children as soon as a condition is true."""
         self.model.begin(words, script)
         start = self._start(self.at, self.model, words)
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -56,7 +56,7 @@ class Chat:
         self.model.transcript.append("(the agent and the server are killed)")
 
     def let_pass(self, hours: float) -> None:
-        """Make all that happened so far as much older, for the API as well as in the ledger."""
+        """Make everything that happened so far older by this time, for the API and in the ledger."""
         seconds = hours * 3600
         clock = self.at.sandbox.clock
         self.at.sandbox.clock = lambda: clock() + seconds
@@ -105,12 +105,12 @@ def until(holds: Callable[[], object], seconds: float = 30) -> None:
 
 
 def _render(picture: bytes, seconds: int, quality: str) -> bytes:
-    """A small video, which is made sooner."""
+    """A small video, which is made faster."""
     return render_video(picture, seconds, "480p")
 
 
 def _children(process: int) -> list[int]:
-    """All processes below one: an agent may start its servers in groups of their own."""
+    """All descendants of a process: an agent may start its servers in other process groups."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
     pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
     below = [child for child, parent in pairs if parent == process]

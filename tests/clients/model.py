@@ -1,7 +1,7 @@
-"""A scripted model, so that an agent works offline: it reads tool answers, and does what they tell it to.
+"""A scripted model, so that an agent works offline: it reads tool answers, and does what they tell it to do.
 
-It speaks just enough of two web services, the one of Claude Code and the one of Codex. What it saw of the
-tools and of their answers is exactly what the agent would show to a real model.
+It speaks just enough of two web services, that of Claude Code and that of Codex. It sees exactly what the
+agent would show to a real model of the tools and their answers.
 """
 
 import json
@@ -40,12 +40,12 @@ class Model:
         self._known = 0
 
     def begin(self, words: str, script: Script) -> None:
-        """What the user says next, and what the model does then."""
+        """Set what the user says next, and what the model does then."""
         self.transcript.append(f"USER   {words}")
         self._script, self._turn = script, None
 
     def turn(self, seen: list[str]) -> list[Call] | str:
-        """What the model does now, where these are the answers to all its calls of this conversation."""
+        """What the model does now, given the answers to all its calls in this conversation."""
         if self._turn is None:
             self._advance(None)
         elif len(seen) > self._known:
@@ -69,7 +69,7 @@ class Model:
 
 
 def requesting(*requests: dict[str, Any]) -> Script:
-    """Ask for a video, at last in the right way, and follow the answer."""
+    """Make these requests one after the other, and follow the last answer."""
     answer = ""
     for request in requests:
         (answer,) = yield [("generate_video", request)]
@@ -87,7 +87,7 @@ def leaving(request: dict[str, Any]) -> Script:
 
 
 def following(*answers: str) -> Script:
-    """Take the steps that answers name, for all of them at once, and then tell the user what they say."""
+    """Take the steps that the answers name, all at once, and then tell the user what they say."""
     for _ in range(MAX_CALLS):
         calls = [call for answer in answers if (call := step(answer))]
         if not calls:
@@ -104,20 +104,20 @@ def step(answer: str) -> Call | None:
 
 
 def told(answer: str) -> str:
-    """What an answer says to the user, or what it wants to be asked; else all of it."""
+    """What an answer tells or asks the user; else all of it."""
     if asked := re.search(r"Ask the user for (.*?)\.", advice(answer)):
         return f"Please give me {asked[1]}."
     return advice(answer).rpartition("Tell the user: ")[2]
 
 
 def advice(answer: str) -> str:
-    """The next step in an answer; all of a text that is no object."""
+    """The next step in an answer; the whole text if it is not an object."""
     found = facts(answer)
     return str(found["next"]) if found else answer
 
 
 def facts(answer: str) -> dict[str, Any]:
-    """The object in an answer: agents put lines of their own in front."""
+    """The object in an answer, before which agents put other lines."""
     last = answer.rpartition("\n")[2]
     return dict(json.loads(last)) if last.startswith("{") else {}
 
@@ -222,7 +222,7 @@ class Responses:
 
 
 def _flat(content: Any) -> str:
-    """The text of a tool's answer, however an agent packs it; pictures as ``data:`` addresses."""
+    """The text of a tool's answer in any agent's form; pictures as ``data:`` addresses."""
     return content if isinstance(content, str) else "\n".join(map(_line, content))
 
 
@@ -234,7 +234,7 @@ def _line(block: dict[str, Any]) -> str:
 
 @contextmanager
 def scripted() -> Iterator[Model]:
-    """A model that is served on a port of this machine for as long as the block lasts."""
+    """Serve a model on a port of this machine until the block ends."""
     model = Model()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,8 +1,8 @@
-"""The programs that these checks drive: where they are, and running them for a bounded time.
+"""The programs that these tests use: finding them, and running them for a bounded time.
 
 The folder in which ``package.json`` was installed is ``WAN_MCP_NODE_TOOLS``; without it the PATH is searched.
-What is missing makes a check be skipped, and with ``WAN_MCP_REQUIRE_NODE=1`` makes it fail: only agents may
-be missing even so. ``python -m tests.clients.programs`` prints the versions of all.
+A test whose program is missing is skipped. With ``WAN_MCP_REQUIRE_NODE=1`` it fails, unless the program is an
+agent. ``python -m tests.clients.programs`` prints the versions of all programs.
 """
 
 import json
@@ -26,8 +26,8 @@ from anyio.abc import Process
 NODE = 22
 """The oldest node that the official suite runs on."""
 FROM_NODE = ("node", "conformance", "mcp-inspector", "mcpb")
-AGENTS = ("claude", "codex")
-"""Only looked for in the folder: one on the PATH is somebody's own, of any version."""
+AGENTS = ("claude", "codex", "gemini")
+"""These are searched only in the folder: one on the PATH may have any version."""
 OTHERS = ("fastmcp", "uv", "chromium")
 CLIENT = "@modelcontextprotocol/client"
 
@@ -42,11 +42,11 @@ QUIET = {
     "LANG": "C.UTF-8",
     "NO_COLOR": "1",
 }
-"""Keeps the programs from asking anybody for anything, and their output plain."""
+"""Keeps the programs from asking questions, and their output plain."""
 
 
 def program(name: str) -> str:
-    """Where a program is; without it the test is skipped, or fails where it must not be missing."""
+    """Where a program is; if it is missing, the test is skipped, or fails where it is required."""
     found, why = _find(name)
     if found is None:
         missing(why, optional=name in AGENTS)
@@ -70,7 +70,7 @@ def axe() -> str:
 
 
 def missing(why: str, *, optional: bool = False) -> NoReturn:
-    """Skip the test, or fail it where it must not be missing."""
+    """Skip the test, or fail it where the program is required."""
     if _REQUIRED and not optional:
         pytest.fail(why)
     pytest.skip(why)
@@ -91,7 +91,7 @@ def _find(name: str) -> tuple[str | None, str]:
 
 @cache
 def _version(command: str) -> str:
-    """What a program says of its version; nothing where it does not start."""
+    """The version that a program prints; empty where it does not start."""
     with tempfile.TemporaryDirectory() as home, suppress(OSError, subprocess.TimeoutExpired):
         ran = subprocess.run(
             [command, "--version"],
@@ -117,9 +117,20 @@ def _version_of_client() -> str:
 
 
 def environment(home: str | Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment with nothing of the caller's in it, but the way to programs and certificates."""
+    """An environment that has only the caller's PATH and certificates."""
     kept = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
     return {"PATH": PATH, "HOME": str(home), **QUIET, **kept, **(more or {})}
+
+
+def let_uv_install(home: Path) -> None:
+    """Have uv use the system's own certificates, and one cache in all tests.
+
+    In a file: not every client passes on uv's environment variables.
+    """
+    cache = Path(_FOLDER or tempfile.gettempdir(), "uv-cache")
+    folder = home / ".config" / "uv"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "uv.toml").write_text(f"cache-dir = {json.dumps(str(cache))}\nsystem-certs = true\n")
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,11 @@ class Finished:
     def said(self) -> str:
         return f"exit code {self.code}\n{self.out}\n{self.err}"
 
+    @property
+    def printed(self) -> str:
+        """For a program that may use either: Gemini CLI prints to stderr when ``CI`` is set."""
+        return self.out + self.err
+
 
 async def run(
     *command: str,
@@ -140,7 +156,7 @@ async def run(
     stdin: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a program in a folder that is its home as well; it and its children end with this call."""
+    """Run a program in a folder that is also its home; it and its children end with this call."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin.encode())
         given.seek(0)
@@ -155,6 +171,27 @@ async def run(
     ended = process.returncode is not None and process.returncode >= 0
     assert ended, f"{command[0]} did not end by itself within {seconds} s: {texts}"
     return Finished(process.returncode or 0, *texts)
+
+
+async def succeed(
+    name: str, *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
+) -> Finished:
+    """Run one of the programs, which must not fail."""
+    ran = await run(program(name), *arguments, folder=folder, environ=environ, seconds=120)
+    assert ran.code == 0, ran.said
+    return ran
+
+
+async def listed_by_gemini(folder: Path, environ: Mapping[str, str]) -> str:
+    """What Gemini CLI says of its servers, once one is connected, or after five times.
+
+    It waits for each server for five seconds, which may be too short on a busy machine.
+    """
+    for _ in range(5):
+        ran = await succeed("gemini", "mcp", "list", folder=folder, environ=environ)
+        if " - Connected" in ran.printed:
+            break
+    return ran.printed
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What every client is given, and what must reach the model behind it."""
+"""What every client is given, and what must reach its model."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ class Scene:
 
     @property
     def server(self) -> dict[str, Any]:
-        """In the words that most clients' configurations have in common."""
+        """The server in the form that most clients' configurations share."""
         environ = {
             "EVOLINK_API_KEY": KEY,
             "EVOLINK_BASE_URL": self.url,
@@ -43,7 +43,7 @@ class Scene:
 
     @property
     def configuration(self) -> str:
-        """A file for the clients that read one."""
+        """A configuration file, for the clients that read one."""
         file = self.folder / "servers.json"
         file.write_text(json.dumps({"mcpServers": {"wan": self.server}}))
         return str(file)
@@ -58,7 +58,7 @@ class Scene:
 
     @property
     def task_id(self) -> str:
-        """The id of the one task that was ever made, by the imitated API's own account."""
+        """The id of the only task that was made, as the imitated API has it."""
         (task,) = self.sandbox.tasks()
         return task.id
 
@@ -68,7 +68,7 @@ class Scene:
 
     @property
     def saved(self) -> Path:
-        """Where the server saves the video of the request, without being asked."""
+        """Where the server saves the video of the request automatically."""
         return self.folder / "videos" / "mist-drifts.mp4"
 
 
@@ -87,7 +87,7 @@ def text_of(answer: dict[str, Any]) -> str:
 
 
 def ways_of_seeing(answer: dict[str, Any]) -> list[str]:
-    """What a model gets of a tool's answer: some clients show it the text, some only the structured JSON."""
+    """What a model sees of a tool's answer: some clients show the text, some only the structured JSON."""
     structured = answer.get("structuredContent") or answer.get("structured_content")
     assert structured, "without it, clients that show only the JSON would show nothing"
     return [text_of(answer), json.dumps(structured, ensure_ascii=False)]
@@ -110,7 +110,7 @@ def assert_done(seen: str, scene: Scene) -> None:
 
 
 def assert_refused(answer: dict[str, Any]) -> None:
-    """A call with wrong arguments: an error in words, which no client hides behind anything structured."""
+    """A call with wrong arguments: an error with a text, which no client hides behind structured content."""
     assert answer.get("isError") or answer.get("is_error")
     assert "structuredContent" not in answer
     assert "structured_content" not in answer

@@ -1,7 +1,7 @@
 """Real clients, offline, with a real server process and the sandbox: what they list, call and show a model.
 
-They are the programs that ``tests/clients/package.json`` and ``requirements.txt`` beside it name; see
-``tests/clients/programs.py`` for how they are found, and when one that is missing is an error.
+They are the programs in ``package.json`` and ``requirements.txt`` of this folder. ``programs.py``
+says how they are found, and when a missing one is an error.
 """
 
 import json
@@ -11,14 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from anyio.abc import Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.clients.agents import AGENTS, configure_codex
+from tests.clients.app_server import AppServer, app_server
 from tests.clients.model import requesting, scripted
-from tests.clients.programs import Finished, package_folder, program, run, started
+from tests.clients.programs import Finished, package_folder, program, run
 from tests.clients.scene import (
     Scene,
     assert_begun,
@@ -68,7 +66,7 @@ async def test_the_inspector_finds_nothing_to_mend_in_the_tools(era: str, tmp_pa
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_inspector_makes_a_video(era: str, tmp_path: Path) -> None:
-    """Asked for in one process and waited for in another, it is one task, and each answer has all facts."""
+    """One process requests it and another one waits: it is one task, and each answer has all facts."""
     async with scene(tmp_path) as at:
         begun = await inspect_call(at, era, "generate_video", at.request)
         done = await inspect_call(at, era, "wait_for_task", {"task_id": at.task_id})
@@ -143,44 +141,16 @@ async def test_fastmcp_makes_a_video(tmp_path: Path) -> None:
 # Codex
 
 
-class AppServer:
-    """``codex app-server``: what editors talk to."""
-
-    def __init__(self, process: Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._stdin = process.stdin
-        self._lines = BufferedByteReceiveStream(process.stdout)
-        self._number = 0
-
-    async def send(self, **message: Any) -> None:
-        await self._stdin.send(json.dumps(message).encode() + b"\n")
-
-    async def ask(self, method: str, **params: Any) -> dict[str, Any]:
-        self._number += 1
-        await self.send(id=self._number, method=method, params=params)
-        while True:
-            message = json.loads(await self._lines.receive_until(b"\n", 10_000_000))
-            if message.get("id") == self._number and "method" not in message:
-                assert "result" in message, message
-                return dict(message["result"])
-
-
 @asynccontextmanager
-async def app_server(at: Scene) -> AsyncIterator[AppServer]:
+async def configured_codex(at: Scene) -> AsyncIterator[AppServer]:
     configure_codex(at)
-    log = (at.folder / "codex.log").open("wb")
-    with log, anyio.fail_after(60):
-        async with started(program("codex"), "app-server", folder=at.folder, stderr=log) as process:
-            server = AppServer(process)
-            await server.ask("initialize", clientInfo={"name": "test", "title": "Test", "version": "1"})
-            await server.send(method="initialized")
-            yield server
+    async with app_server(at.folder) as codex:
+        yield codex
 
 
 async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
     """Its app server starts wan-mcp, lists the tools and hands on whole answers, without any login."""
-    async with scene(tmp_path) as at, app_server(at) as codex:
+    async with scene(tmp_path) as at, configured_codex(at) as codex:
         status = await codex.ask("mcpServerStatus/list")
         thread = (await codex.ask("thread/start", cwd=str(tmp_path), ephemeral=True))["thread"]["id"]
         to_wan = {"threadId": thread, "server": "wan"}
@@ -203,7 +173,7 @@ async def test_codex_makes_a_video_for_an_editor(tmp_path: Path) -> None:
 
 
 async def test_claude_code_connects(tmp_path: Path) -> None:
-    """Added as the README says, it is found healthy; a program that is no server is not."""
+    """Added as the README says, the server is shown as connected; a program that is no server is not."""
     claude = program("claude")
     async with scene(tmp_path) as at:
         settings = [part for name, value in at.server["env"].items() for part in ("-e", f"{name}={value}")]
@@ -223,7 +193,7 @@ async def test_claude_code_connects(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("agent", AGENTS)
 async def test_an_agent_shows_a_model_all_it_needs(agent: str, tmp_path: Path) -> None:
-    """A model that is offered every tool and reads nothing but answers as shown gets to a video's file."""
+    """A model that has every tool, and reads only what the agent shows, gets to a video's file."""
     async with scene(tmp_path) as at:
         with scripted() as model:
             model.begin("Make a video.", requesting(at.wrong, at.request))

@@ -1,6 +1,6 @@
 """What users say, through real agents with a scripted model: what they read at the end, and what they paid.
 
-The model knows what the user said and what the agent shows it, and does what the answers tell it to. Run with
+The model knows what the user said and what the agent shows it, and does what the answers say. Run with
 ``-rP`` to read the conversations.
 """
 
@@ -33,7 +33,7 @@ async def talk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 def assert_plays(file: Path, seconds: int) -> tuple[int, int]:
-    """That a file is a video of so many seconds; its width and height."""
+    """Check that a file is a video of this many seconds, and return its width and height."""
     with av.open(file) as video:
         assert video.duration is not None
         assert round(video.duration / av.time_base, 1) == seconds
@@ -63,14 +63,14 @@ async def test_a_dog_photo_from_an_iphone(talk: Chat) -> None:
     file = talk.video("the-dog-wags-its-tail.mp4")
     assert str(file) in read
     assert PRICE in read
-    assert "metadata removed, the location among it" in talk.model.seen[1]
+    assert "metadata removed, including the location" in talk.model.seen[1]
     width, height = assert_plays(file, 5)
     assert width < height
     assert (talk.calls, talk.paid) == (["generate_video", "generate_video", "wait_for_task"], 1)
 
 
 async def test_ten_seconds(talk: Chat) -> None:
-    """A text of digits is understood, one with a unit refused, free; the price is that of 10 s."""
+    """A text of digits is understood, one with a unit is refused, free; the price is that of 10 s."""
     lake = talk.at.request
     script = requesting(lake | {"duration": "10s"}, lake | {"duration": "10"})
     read = await talk.say("Let the mist drift for 10 seconds.", script)
@@ -86,7 +86,7 @@ async def test_another_take(talk: Chat) -> None:
     before = len(talk.calls)
     again = await talk.say("Again, please.", requesting(talk.at.request), goes_on=True)
     assert str(talk.video("mist-drifts.mp4")) in again
-    assert "nothing was charged again. For another version set take to 2." in again
+    assert "nothing was charged again. For another version, set take to 2." in again
     assert (talk.calls[before:], talk.paid) == (["generate_video"], 1)
     read = await talk.say("Another take!", requesting(talk.at.request | {"take": 2}), goes_on=True)
     assert str(talk.video("mist-drifts-take-2.mp4")) in read
@@ -96,7 +96,7 @@ async def test_another_take(talk: Chat) -> None:
 
 
 async def test_my_video_from_yesterday(talk: Chat) -> None:
-    """Its path is told while its link lives and after; once the file is deleted too, what a new one costs."""
+    """Its path is told before and after its link expires; once the file is deleted, what a new one costs."""
     file = talk.video("mist-drifts.mp4")
     await talk.say("Let the mist drift.", requesting(talk.at.request))
     before = len(talk.calls)
@@ -109,7 +109,7 @@ async def test_my_video_from_yesterday(talk: Chat) -> None:
     read = await talk.say("Where is my video from yesterday?", looking_up())
     assert f"No longer at {file}, link expired" in read
     assert PRICE in read
-    assert "is gone. Another take costs what that one did: ask the user first." in read
+    assert "is gone. Another take costs as much again: ask the user first." in read
     assert (talk.calls[before:], talk.paid) == (["list_tasks"] * 3, 1)
 
 
@@ -158,7 +158,7 @@ async def test_the_client_crashed_go_on(crashed: Chat) -> None:
 
 
 async def test_the_client_crashed_and_nobody_asks(crashed: Chat) -> None:
-    """The video is saved by the next server, whatever the user talks about."""
+    """The next server saves the video, even if the user talks about something else."""
     file = crashed.video("mist-drifts.mp4")
     crashed.let_pass(hours=0.2)
 

@@ -55,7 +55,7 @@ def filming(image: str) -> Script:
 
 @pytest.mark.parametrize("kind", ["flat", "textured"])
 async def test_a_film_of_three_parts_has_no_visible_seams(talk: Chat, kind: str) -> None:
-    """Each part begins as the one before ended, and was paid once; all are in the film."""
+    """Each part begins with the last frame of the one before, and was paid once; all are in the film."""
     photo = talk.at.folder / "photo.png"
     if kind == "flat":
         draw(photo)
@@ -74,7 +74,7 @@ async def test_a_film_of_three_parts_has_no_visible_seams(talk: Chat, kind: str)
 
 
 async def assert_paid_as_a_chain(talk: Chat) -> None:
-    """Three payments, in the ledger and by the account of the API, of three tasks that name their parents."""
+    """Check that the ledger and the API have three payments for three tasks that name their parents."""
     ledger = SqliteLedger(talk.at.folder / "data")
     try:
         rows = (await ledger.entries())[::-1]
@@ -111,7 +111,7 @@ def uploaded(talk: Chat) -> list[Image.Image]:
 
 
 def assert_seamless(film: Path, uploads: Sequence[Image.Image]) -> None:
-    """At each seam the pictures are alike, with each other and with what was sent; elsewhere they move."""
+    """Check that the pictures at each seam are alike, also with those that were sent; elsewhere they move."""
     times, pictures = watched(film, {0, *(seam + side for seam in (FRAMES, 2 * FRAMES) for side in (-1, 0))})
     assert len(times) == 3 * FRAMES
     assert all(before < after for before, after in pairwise(times))

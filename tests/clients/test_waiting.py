@@ -1,7 +1,7 @@
-"""Clients that wait by themselves, through the tasks extension: what that saves a model.
+"""Clients that wait without their model, through the tasks extension.
 
-An ordinary wait ends after a second here, long before the video is made: who gets the video with one call
-has not waited in it.
+An ordinary wait ends after a second here, long before the video is made: a client that gets the video with
+one call has used the extension.
 """
 
 import json
@@ -42,7 +42,7 @@ async def at(tmp_path: Path) -> AsyncIterator[Scene]:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_inspector_waits_by_itself(era: str, at: Scene) -> None:
-    """In the newer protocol, in which it declares the extension; in the older one its wait ends early."""
+    """In the newer protocol, where it declares the extension; in the older one, its wait ends early."""
     await inspect_call(at, era, "generate_video", at.request)
     waited = await inspect_call(at, era, "wait_for_task", {"task_id": at.task_id})
     result = json.loads(waited.out)["result"]
@@ -73,7 +73,7 @@ async def test_claude_code_in_a_terminal_waits_by_itself(at: Scene) -> None:
 
 
 async def test_claude_code_without_a_terminal_asks_its_model_again_and_again(at: Scene) -> None:
-    """It does not declare the extension: nothing has changed for it."""
+    """It does not declare the extension, so its model has to call again."""
     with scripted() as model:
         model.begin(WORDS, requesting(at.request))
         start = AGENTS["claude-code"](at, model, WORDS)
@@ -84,7 +84,7 @@ async def test_claude_code_without_a_terminal_asks_its_model_again_and_again(at:
 
 
 def _talk(screen: Screen, ledger: Path, last_words: str) -> None:
-    """Say what is wanted, and read on until the last words are there."""
+    """Say what is wanted, and read until the last words are there."""
     screen.until("auto mode on")
     screen.type(WORDS)
     screen.until(WORDS)

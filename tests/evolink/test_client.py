@@ -221,7 +221,7 @@ async def test_a_picture_is_uploaded() -> None:
 )
 async def test_an_upload_that_only_seems_to_have_worked_is_an_error(payload: object) -> None:
     """HTTP 200 is not enough: it must say success, and where the file is."""
-    with pytest.raises(UnreadableAnswer, match="did not take the picture") as caught:
+    with pytest.raises(UnreadableAnswer, match="did not accept the picture") as caught:
         await saying(payload).upload("a.png", b"", "image/png")
     assert (caught.value.charged, bool(caught.value.next_step)) == ("no", True)
 

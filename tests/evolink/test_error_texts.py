@@ -43,7 +43,7 @@ def test_an_error_holds_all_that_the_answer_says() -> None:
         (older(500, "\u001b[31mred\u202e\ud800"), "Evolink answered HTTP 500: [31mred."),
         (b'{"error": "Broken"}', "Evolink answered HTTP 500: Broken."),
         (b'{"error": {"code": null, "message": 5}}', "Evolink answered HTTP 500: no reason given."),
-        (b"<html>", "Evolink answered HTTP 500: the answer is not the API's own."),
+        (b"<html>", "Evolink answered HTTP 500: the answer does not come from the API."),
         (
             older(500, "No file at https://a.example/b.png?sig=1&x='2'#frag, 'HTTPS://a.example/it's?c'."),
             "Evolink answered HTTP 500: No file at https://a.example/b.png?… 'HTTPS://a.example/it's?….",

@@ -203,7 +203,7 @@ def test_moderation_is_known_by_its_code_alone() -> None:
         (403, "KEY_MODEL_NOT_ALLOWED", "Allow this model"),
         (400, "content_filter", "Change the prompt or the picture"),
         (400, "no_available_channel", "no capacity"),
-        (404, "task_not_found", "forgotten"),
+        (404, "task_not_found", "forgets"),
         (429, "", "Wait"),
         (302, "", "EVOLINK_BASE_URL"),
         (400, "invalid_request", "Change the request"),

@@ -1,19 +1,18 @@
 # ruff: noqa: T201
-# The table that it prints is all that this program is for.
+# This program prints a table.
 """Kill the server at random moments around the paid request, thousands of times: is each request paid once?
 
 Run by hand, on Linux or macOS: ``python tests/generation/crash.py --kills 2000 --seed 7 --form list``.
-Many customers work at the same time, each with an account, a ledger and requests of its own. A process gets
-a request and is killed (SIGKILL) about when it pays; another one gets the same request, and is killed too
-or not, until there is an answer. A request is for a video from a picture, from text, or from the last frame
-of an earlier video. At the end the records of the accounts are compared with the ledgers and with the
-answers.
+Many customers work at the same time, each with its account, its ledger and its requests. A process gets a
+request and is killed (SIGKILL) about when it pays; another process gets the same request, and may be killed
+too, until there is an answer. A request is for a video from a picture, from text, or from the last frame of
+an earlier video. At the end the records of the accounts are compared with the ledgers and the answers.
 
 An account is a sandbox in one of four forms: it honours the idempotency key or not, and offers the list of
 tasks or not. Most of the processes are forked, with a `VideoService` and nothing else in them; some are
 servers on standard streams. Some requests are made by two processes at once, one of which dies; some are
-several takes, or several requests at once; some processes have a clock that is wrong by minutes or hours. The
-waiting that the rules of paying once ask for is shortened by one factor for all.
+several takes, or several requests at once; some processes have a clock that is wrong by minutes or hours. All
+pauses that the rules of paying once require are shortened by the same factor.
 """
 
 import argparse

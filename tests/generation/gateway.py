@@ -21,7 +21,7 @@ EVERY_FORM = pytest.mark.parametrize("form", FORMS)
 API = "https://api.evolink.ai"
 
 SHOWN = picture(400, 400)
-"""The picture, made once: nothing here is about what it shows."""
+"""The picture, made once: what it shows does not matter here."""
 
 
 async def show(url: str) -> bytes:
@@ -61,7 +61,7 @@ async def listed(client: Client) -> list[dict[str, Any]]:
 
 
 async def make_elsewhere(world: World, prompt: str = "A dog.") -> str:
-    """A task of the same account that another program asked for."""
+    """Make a task of the same account, as another program does."""
     key = f"another-program-{len(world.records.calls)}"
     request = ImageToVideoRequest(prompt=prompt, image_urls=[ADDRESS])
     return (await world.evolink().submit(request, idempotency_key=key)).task.id

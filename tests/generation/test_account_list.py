@@ -1,4 +1,4 @@
-"""What the account's own list can tell of a submission without an answer, and what it cannot."""
+"""What the account's list shows about a submission without an answer, and what it does not."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ async def world(tmp_path: Path) -> World:
 
 
 async def lose(world: World, prompt: str = PROMPT, kind: str = "lost", **options: Any) -> None:
-    """A process that sends a request, and ends before anything is known of its answer."""
+    """Send a request in a process that ends before it has the answer."""
     world.sandbox.faults.add(Fault("submit", kind))
     async with world.service(options) as service:
         with anyio.move_on_after(1):
@@ -43,7 +43,7 @@ async def ask(world: World, prompt: str = PROMPT, **options: Any) -> TaskSnapsho
 
 
 async def found(world: World, prompt: str = PROMPT, **options: Any) -> bool:
-    """Whether the task of a lost request is found; if not, nothing is sent."""
+    """Whether the task of a lost request is found; if it is not, nothing is sent."""
     posts = world.records.posts
     answer = await ask(world, prompt, **options)
     assert world.records.posts == posts
@@ -61,7 +61,7 @@ async def found(world: World, prompt: str = PROMPT, **options: Any) -> bool:
 async def test_times_in_every_form_that_tells_the_moment_are_read(
     world: World, dates: Any, readable: bool
 ) -> None:
-    """A local time without a zone may be hours away from what it seems."""
+    """A local time without a zone may be wrong by hours."""
     world.sandbox.dates = dates
     await lose(world)
     assert await found(world) is readable
@@ -69,7 +69,7 @@ async def test_times_in_every_form_that_tells_the_moment_are_read(
 
 @pytest.mark.parametrize("ahead", [0, 1, -1, 130, -130, 3600, -3600])
 async def test_a_gateway_whose_clock_is_wrong_is_understood(world: World, ahead: float) -> None:
-    """Its dates and its Date header are wrong by the same."""
+    """Its dates and its Date header are wrong by the same time."""
     world.sandbox.clock = lambda: now() + ahead
     await lose(world)
     assert await found(world)
@@ -82,7 +82,7 @@ async def test_a_gateway_whose_clock_is_wrong_is_understood(world: World, ahead:
 async def test_a_date_header_that_does_not_fit_the_dates_is_never_a_reason_to_pay(
     world: World, ahead: float | None, later: float | None
 ) -> None:
-    """Wrong, missing, or changed meanwhile: nothing is taken, and nothing is sent."""
+    """Wrong, missing, or changed since: no task is taken, and nothing is sent."""
     world.sandbox.date_offset = ahead
     await lose(world)
     world.sandbox.date_offset = later
@@ -97,7 +97,7 @@ async def test_a_date_header_that_does_not_fit_the_dates_is_never_a_reason_to_pa
 async def test_a_clock_that_was_changed_meanwhile_is_never_a_reason_to_pay(
     world: World, shift: float
 ) -> None:
-    """Nor to wait for longer than a search needs."""
+    """It is also no reason to wait for longer than a search needs."""
     await lose(world)
     began = now()
     assert not await found(world, clock=lambda: now() + shift)
@@ -113,7 +113,7 @@ async def test_a_process_that_cannot_learn_the_time_before_it_pays_does_not_gues
 
 
 async def test_a_task_of_another_model_is_not_taken(world: World) -> None:
-    """Also where the list ignores what it is asked for."""
+    """Also where the list ignores the filter."""
     world.sandbox.filters_list = False
     await lose(world, kind="dropped")
     world.sandbox.add_foreign(model="wan2.5-text-to-video")
@@ -123,7 +123,7 @@ async def test_a_task_of_another_model_is_not_taken(world: World) -> None:
 
 
 async def test_two_keys_of_one_account_do_not_take_each_others_tasks(world: World) -> None:
-    """The list is the whole account's: a request of the other key may be it, whether lost or answered."""
+    """The list has the whole account's tasks: one may be of the other key's request, lost or answered."""
     world.sandbox.other_keys = (f"{KEY}-two",)
     await lose(world, kind="dropped")
     async with world.service(EVOLINK_API_KEY=f"{KEY}-two") as service:
@@ -141,7 +141,7 @@ async def test_two_keys_of_one_account_do_not_take_each_others_tasks(world: Worl
 
 
 async def test_a_task_that_was_read_by_its_id_meanwhile_is_still_a_candidate(world: World) -> None:
-    """The user checked the task that an answer named: that must not make it anybody else's."""
+    """The user read the task that an answer named: after that, it may still be this request's."""
     await lose(world)
     async with world.service() as service:
         await service.get_task(world.records.paid[0].task_id)
@@ -149,7 +149,7 @@ async def test_a_task_that_was_read_by_its_id_meanwhile_is_still_a_candidate(wor
 
 
 async def test_several_tasks_that_may_be_it_are_named_and_nothing_is_sent(world: World) -> None:
-    """Who cannot tell does not pay; the answer says which they are."""
+    """Nothing is paid while that is not known; the answer names the tasks."""
     await lose(world)
     other = world.sandbox.add_foreign()
     answer = await ask(world)
@@ -161,7 +161,7 @@ async def test_several_tasks_that_may_be_it_are_named_and_nothing_is_sent(world:
 
 
 async def test_a_search_that_is_asked_for_waits_for_what_is_under_way(world: World) -> None:
-    """When the other request has its answer, what is left is ours."""
+    """When the other request has its answer, the remaining task is this request's."""
     await lose(world)
     results: dict[str, TaskSnapshot] = {}
 
@@ -192,7 +192,7 @@ async def test_a_request_that_is_lost_while_another_is_under_way_is_not_told_to_
 
 
 async def test_every_page_of_the_time_is_read(world: World) -> None:
-    """Sixty newer tasks of another program do not hide ours; an hour later it stands alone."""
+    """Sixty newer tasks of another program do not hide the task; an hour later it is the only candidate."""
     await lose(world)
     await anyio.sleep(300)
     for _ in range(60):
@@ -201,7 +201,7 @@ async def test_every_page_of_the_time_is_read(world: World) -> None:
 
 
 async def test_a_list_that_breaks_off_is_not_a_list_without_the_task(world: World) -> None:
-    """On which page it would have been is not known."""
+    """The task may be on a page that was not read."""
     await lose(world)
     await anyio.sleep(300)
     for _ in range(60):
@@ -213,7 +213,7 @@ async def test_a_list_that_breaks_off_is_not_a_list_without_the_task(world: Worl
 
 
 async def test_a_gateway_that_answers_every_page_with_the_first_one_is_not_believed(world: World) -> None:
-    """Older tasks are never seen, and may be ours."""
+    """Older tasks are never seen, and one may be this request's."""
     await lose(world)
     foreign = [
         {"id": f"task-unified-{number}", "created_at": int(now()) + 50, "status": "processing"}
@@ -224,7 +224,7 @@ async def test_a_gateway_that_answers_every_page_with_the_first_one_is_not_belie
 
 
 async def test_a_task_that_moves_to_the_next_page_is_one_task(world: World) -> None:
-    """The list grows while it is read: what stands on two pages is not two candidates."""
+    """The list grows while it is read: a task that is on two pages is one candidate."""
     await lose(world)
     [payment] = world.records.paid
     line = {"id": payment.task_id, "status": "processing", "created_at": int(payment.time)}
@@ -248,7 +248,7 @@ async def test_a_task_that_moves_to_the_next_page_is_one_task(world: World) -> N
 async def test_a_list_that_is_not_offered_is_not_waited_for(
     tmp_path: Path, fault: Fault, offered: bool
 ) -> None:
-    """A refusal is at once as good as no list; one that fails may be there in a while."""
+    """After a refusal nothing is waited for; a list that fails may work a little later."""
     world = gateway(tmp_path, "both", faults=[Fault("submit", "lost"), fault])
     async with world.service() as service:
         began = now()

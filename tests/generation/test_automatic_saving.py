@@ -1,4 +1,4 @@
-"""A wait that sees the completion saves the video, also of a task that is not followed."""
+"""A wait that sees the completion saves the video, even if the server does not follow the task."""
 # ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
 
 from pathlib import Path
@@ -65,7 +65,7 @@ async def test_nothing_is_saved_by_itself_where_that_is_turned_off(world: World)
     ids=lambda fault: fault.kind if fault else "disk",
 )
 async def test_a_failed_save_does_not_spoil_the_finished_task(world: World, fault: Fault | None) -> None:
-    """Completed, with its link, what went wrong with the saving, and what to do."""
+    """It is completed, with its link, the reason why it was not saved, and what to do."""
     folder = Path(world.environ["WAN_MCP_OUTPUT_DIR"])
     if fault is None:
         folder.write_bytes(b"")
@@ -81,7 +81,7 @@ async def test_a_failed_save_does_not_spoil_the_finished_task(world: World, faul
 
 
 async def test_a_slow_save_does_not_hold_the_wait_up(world: World) -> None:
-    """The answer comes within seconds, and the video a while later."""
+    """The answer comes within seconds, and the video is saved later."""
     host = Host(every=3)
     put_behind(world, host)
     task_id = world.sandbox.add_foreign()
@@ -104,7 +104,7 @@ async def test_a_slow_save_does_not_hold_the_wait_up(world: World) -> None:
 async def test_a_connection_that_breaks_is_taken_up_again(
     tmp_path: Path, kind: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a real server, a real client, and a connection that is torn down in the middle."""
+    """With a real server, a real client, and a connection that breaks in the middle."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     sandbox = Sandbox(seconds=0, key=KEY, fetch=fetch, render=lambda picture, seconds, quality: OTHER)
     async with running(sandbox) as url, Runtime(settings(url, tmp_path)) as runtime:

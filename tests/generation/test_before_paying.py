@@ -1,4 +1,4 @@
-"""A caller that is asked before a new request is paid."""
+"""A caller is asked before a new request is paid."""
 
 import os
 import time
@@ -40,7 +40,7 @@ class Asked:
 
 
 async def ask(world: World, answer: bool) -> tuple[Asked, Task | None]:
-    """One request by a process of its own; what was asked, and its task."""
+    """Make one request in another process; return what was asked, and the task."""
     asked, task = Asked(answer), None
     async with world.service() as service:
         with suppress(NotSent):
@@ -49,7 +49,7 @@ async def ask(world: World, answer: bool) -> tuple[Asked, Task | None]:
 
 
 async def test_a_no_keeps_a_request_from_being_sent_and_recorded(world: World) -> None:
-    """Not even the picture is uploaded; the same request is a new one later, and asked about again."""
+    """Not even the picture is uploaded; later, the same request is new, and its caller is asked again."""
     refused, none = await ask(world, False)
     assert (refused.estimates, none) == ([25.5], None)
     assert world.records.calls == []
@@ -70,7 +70,7 @@ async def test_nobody_is_asked_about_a_request_that_has_its_task(world: World) -
 
 
 async def test_nobody_is_asked_again_while_an_answer_is_missing(world: World) -> None:
-    """That request was agreed to; it goes on."""
+    """The caller agreed to that request; it goes on."""
     world.sandbox.faults.add(Fault("submit", "lost"))
     asked, task = await ask(world, True)
     assert asked.estimates == [25.5]
@@ -79,11 +79,11 @@ async def test_nobody_is_asked_again_while_an_answer_is_missing(world: World) ->
 
 
 async def test_a_cap_counts_what_was_paid_while_a_question_was_open(world: World) -> None:
-    """Another request took the room; a yes does not exceed the cap."""
+    """Another request used the rest of the cap; a yes does not exceed it."""
     cap: Any = {"WAN_MCP_DAILY_CREDITS": "30"}
 
     async def late_yes(picture: Picture | None, intent: Intent) -> None:
-        then = time.monotonic() - SIGN_OF_LIFE - 1  # so long ago that nobody waits for this process
+        then = time.monotonic() - SIGN_OF_LIFE - 1  # long ago: nobody waits for this process
         for lock in (Path(world.environ["WAN_MCP_DATA_DIR"]) / LOCKS).iterdir():
             os.utime(lock, (then, then))
         async with world.service(**cap) as other:
@@ -96,7 +96,7 @@ async def test_a_cap_counts_what_was_paid_while_a_question_was_open(world: World
 
 
 async def test_a_yes_after_an_equal_request_was_paid_pays_nothing(world: World) -> None:
-    """A question may be left open for as long as one likes, and hinders nobody."""
+    """A question may stay open for any time, and blocks nobody."""
     async with world.service() as service, world.service() as other:
 
         async def late_yes(picture: Picture | None, intent: Intent) -> None:
@@ -123,7 +123,7 @@ async def test_two_who_both_say_yes_pay_once(world: World) -> None:
 
 
 async def test_a_request_is_as_old_as_the_answer_to_the_question(world: World) -> None:
-    """Else its links would be taken for expired too early, and videos for slower than they are."""
+    """Otherwise its links would seem to expire too early, and videos to take longer than they do."""
 
     async def late_yes(picture: Picture | None, intent: Intent) -> None:
         await anyio.sleep(20 * 3600)

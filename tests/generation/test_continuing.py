@@ -1,4 +1,4 @@
-"""Going on from the last frame of a task's video: the picture, the request, the ledger and the words."""
+"""Continuing a task's video from its last frame: the picture, the request, the ledger and the texts."""
 # ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
 
 from io import BytesIO
@@ -39,7 +39,7 @@ def uploaded(world: World, number: int) -> Image.Image:
 
 
 async def refused(client: Client, world: World, task_id: str) -> str:
-    """The words of a request that is refused before anything is sent."""
+    """The error of a request that is refused before anything is sent."""
     before = world.records.posts
     result = await call(client, "generate_video", prompt="on", image_urls=[task_id])
     assert result.is_error, text(result)
@@ -65,7 +65,7 @@ async def test_a_video_goes_on_where_another_ended(world: World, client: Client)
 
 
 async def test_equal_requests_are_equal_by_the_parents_id(world: World, client: Client) -> None:
-    """Whether its frame comes from the link, from the saved file, or from nowhere; takes are others."""
+    """The frame may come from the link or the saved file, or be lost; other takes are other requests."""
     first = await made(client)
     on = {"prompt": "on", "image_urls": [first]}
     asked = await answer(client, "generate_video", **on)
@@ -83,7 +83,7 @@ async def test_equal_requests_are_equal_by_the_parents_id(world: World, client: 
 
 
 async def test_the_saved_file_is_enough(world: World, client: Client) -> None:
-    """When the link is dead and the API has forgotten the task."""
+    """Also when the link has expired and the API has forgotten the task."""
     first = await made(client)
     await call(client, "save_video", task_id=first)
     await anyio.sleep(10 * DAY)
@@ -94,7 +94,7 @@ async def test_the_saved_file_is_enough(world: World, client: Client) -> None:
 async def test_a_video_in_the_place_of_its_tasks_id_is_refused_with_what_to_give(
     world: World, client: Client
 ) -> None:
-    """Its path and its link are what an answer shows of it."""
+    """An answer shows the path and the link of a video, so a model may give those."""
     saved = await answer(client, "save_video", task_id=await made(client))
     for shown in (saved["saved_to"], saved["results"][0]):
         said = await refused(client, world, shown)
@@ -103,7 +103,7 @@ async def test_a_video_in_the_place_of_its_tasks_id_is_refused_with_what_to_give
 
 
 async def test_a_file_that_is_another_one_by_now_does_not_count(world: World, client: Client) -> None:
-    """The video is fetched anew while its link works; later it is gone."""
+    """The video is fetched again while its link works; later it is gone."""
     first = await made(client)
     saved = await answer(client, "save_video", task_id=first)
     Path(saved["saved_to"]).write_bytes(b"something else")
@@ -114,7 +114,7 @@ async def test_a_file_that_is_another_one_by_now_does_not_count(world: World, cl
 
 
 async def test_what_cannot_be_continued_is_refused_in_words(world: World, client: Client) -> None:
-    """A task that is running, failed, unknown, of a picture, or whose video is gone; nothing is sent."""
+    """A task that is running, failed, unknown, without a video, or whose video is gone; nothing is sent."""
     running = (await answer(client, "generate_video", prompt="run", image_urls=[ADDRESS]))["id"]
     said = await refused(client, world, running)
     assert f"task {running} cannot be continued. There is no video yet: the task is pending." in said
@@ -124,7 +124,7 @@ async def test_what_cannot_be_continued_is_refused_in_words(world: World, client
     await anyio.sleep(100)
     said = await refused(client, world, failed)
     assert f"task {failed} cannot be continued. The task failed, so there is no video." in said
-    assert f"get_task with task_id {failed} says why, and what to do." in said
+    assert f"Call get_task with task_id {failed}: it says why, and what to do next." in said
     unknown = "task-unified-1600000000-unknown1"
     assert f"task {unknown} cannot be continued." in await refused(client, world, unknown)
     link = world.sandbox.uploads.add("cat.png", picture()).body("https://files.evolink.ai")["file_url"]
@@ -141,7 +141,7 @@ async def test_what_cannot_be_continued_is_refused_in_words(world: World, client
 async def test_a_video_that_cannot_be_fetched_just_now_is_no_matter_of_another_tool(
     world: World, client: Client
 ) -> None:
-    """Its host may only be down: the same call is what to try again, whichever it was."""
+    """Its host may only be down: the advice is to try the same call again, whichever it was."""
     first = await made(client)
     world.sandbox.faults.add(Fault("result", "status", status=503, times=None))
     said = [
@@ -154,7 +154,7 @@ async def test_a_video_that_cannot_be_fetched_just_now_is_no_matter_of_another_t
 
 
 async def test_a_long_chain_is_worth_a_hint(world: World, client: Client) -> None:
-    """From the seventh part on; before, there is none."""
+    """There is a hint from the seventh part on, and none before."""
     task_id = await made(client)
     for part in range(2, 9):
         result = await call(client, "generate_video", prompt="on", image_urls=[task_id])
@@ -178,7 +178,7 @@ async def test_the_list_shows_what_continues_what(world: World, client: Client) 
 
 
 async def test_a_task_of_another_program_can_be_continued(world: World, client: Client) -> None:
-    """The account has it, and this ledger does not: its place in a chain is not known."""
+    """The account has the task, and this ledger does not: its place in a chain is not known."""
     first = world.sandbox.add_foreign()
     await anyio.sleep(100)
     second = await answer(client, "generate_video", prompt="on", image_urls=[first])

@@ -1,4 +1,4 @@
-"""Processes die around the paid request, in earnest: the short form of ``crash.py``."""
+"""Processes are killed around the paid request: the short form of ``crash.py``."""
 
 import json
 import subprocess
@@ -16,12 +16,12 @@ pytestmark = [
 ]
 KILLS = 33
 SECONDS = 12
-"""After which no further request is begun, however slow the machine is."""
+"""Seconds after which no further request is begun, even on a slow machine."""
 
 
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, dict[str, Any]]:
-    """All forms at the same time: most of it is the pause before a search."""
+    """All forms at the same time, since most of the time is the pause before a search."""
     options = ["--form", "promised", "--kills", str(KILLS), "--seconds", str(SECONDS), "--customers", "15"]
     command = [sys.executable, crash.__file__, "--json", "--servers", "0.04", *options]
     run = subprocess.run(command, stdout=subprocess.PIPE, check=False)
@@ -31,7 +31,7 @@ def verdicts() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("form", PROMISED)
 def test_whoever_is_killed_each_request_is_paid_once(verdicts: dict[str, dict[str, Any]], form: str) -> None:
-    """Every request has its own task in the end, paid once, or is said to be undecided, and nothing is lost.
+    """Every request gets its task, paid once, or is said to be undecided, and no task is lost.
 
     Where the key is ignored, one request of each ledger is paid twice at most: that is how it is learned.
     """
@@ -47,5 +47,5 @@ def test_whoever_is_killed_each_request_is_paid_once(verdicts: dict[str, dict[st
 def test_eight_equal_calls_in_eight_processes_are_one_request(
     verdicts: dict[str, dict[str, Any]], form: str
 ) -> None:
-    """One of them asks, and all of them get the task: else the request were wrong or unanswered."""
+    """One of them sends the request, and all of them get the task."""
     assert verdicts[form]["crowd"] == 1

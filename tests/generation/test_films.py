@@ -1,4 +1,4 @@
-"""Looking at a task's video, and joining several: what a client sees, and what is left on the disk."""
+"""Previewing a task's video, and joining several: what a client sees, and what is left on the disk."""
 
 import base64
 import errno
@@ -48,7 +48,7 @@ def frames(path: Path | str) -> int:
 
 @ERAS
 async def test_a_model_sees_its_video_and_what_to_do_next(world: World, mode: str) -> None:
-    """A picture, its times in words, and no structured content, which some clients would show instead."""
+    """A picture, the times as text, and no structured content, which some clients would show instead."""
     async with world.client(mode) as client:
         task_id = await made(client)
         before = len(world.records.paid)
@@ -68,7 +68,7 @@ async def test_a_model_sees_its_video_and_what_to_do_next(world: World, mode: st
 
 
 async def test_a_preview_names_the_saved_file(world: World, client: Client) -> None:
-    """It is read there, also when the link is dead and the API has forgotten the task."""
+    """The file is read, also when the link has expired and the API has forgotten the task."""
     task_id = await made(client)
     saved = (await answer(client, "save_video", task_id=task_id))["saved_to"]
     await anyio.sleep(10 * DAY)
@@ -87,7 +87,7 @@ async def test_a_preview_names_no_file_that_is_gone(world: World, client: Client
 
 
 async def test_what_cannot_be_looked_at_is_said_in_words(world: World, client: Client) -> None:
-    """A task that runs, and one whose video is gone."""
+    """A task that is running, and one whose video is gone."""
     running = (await answer(client, "generate_video", prompt="go", image_urls=[ADDRESS]))["id"]
     result = await call(client, "preview_video", task_id=running)
     assert result.is_error
@@ -100,7 +100,7 @@ async def test_what_cannot_be_looked_at_is_said_in_words(world: World, client: C
 
 @ERAS
 async def test_videos_become_one_film(world: World, mode: str) -> None:
-    """In the order that was asked for, one of them twice; free, and named after the first prompt."""
+    """In the order of the call, one of them twice; free, and named after the first prompt."""
     async with world.client(mode) as client:
         first, second = await made(client), await made(client, prompt="The cat sleeps.")
         paid = len(world.records.paid)
@@ -121,18 +121,18 @@ async def test_videos_become_one_film(world: World, mode: str) -> None:
 
 
 async def test_different_videos_take_the_size_of_the_first(world: World, client: Client) -> None:
-    """And the answer says that they were encoded anew."""
+    """And the answer says that they were re-encoded."""
     small, large = await made(client), await made(client, quality="720p")
     result = await call(client, "join_videos", task_ids=[small, large], filename="film")
     film = result.structured_content
     assert film is not None
     assert (film["lossless"], film["file"]["width"], film["file"]["height"]) == (False, 740, 554)
-    assert "encoded anew because they differ" in text(result)
+    assert "re-encoded because they differ" in text(result)
     assert left(world) == ["film.mp4"]
 
 
 async def test_a_part_without_a_video_is_named(world: World, client: Client) -> None:
-    """All of them at once, with what to do; nothing is joined, nothing left behind."""
+    """All of them in one error, with what to do; nothing is joined, and nothing is left behind."""
     first = await made(client)
     running = (await answer(client, "generate_video", prompt="run", image_urls=[ADDRESS]))["id"]
     world.sandbox.faults.add(Fault("submit", "fail", code="service_error"))
@@ -148,7 +148,7 @@ async def test_a_part_without_a_video_is_named(world: World, client: Client) -> 
 
 
 async def test_pyav_is_loaded_in_a_thread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first import takes some tenths of a second, in which other calls go on."""
+    """The first import takes some tenths of a second; other calls go on during that time."""
     threads: list[int] = []
     monkeypatch.setattr(pyav, "check_installed", lambda purpose: threads.append(threading.get_ident()))
     task_id = await made(client)
@@ -162,13 +162,13 @@ async def test_pyav_is_loaded_in_a_thread(client: Client, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["task-unified-1"], "task_ids must hold 2 to 20 entries, but there is one."),
-        ([f"task-unified-{number}" for number in range(21)], "2 to 20 entries, but there are 21."),
+        (["task-unified-1"], "task_ids must have 2 to 20 entries, not 1."),
+        ([f"task-unified-{number}" for number in range(21)], "2 to 20 entries, not 21."),
         (["task-unified-1", "film.mp4"], "entry 2 of task_ids takes ids of Evolink tasks"),
         (["task-unified-1", ""], "entry 2 of task_ids must not be empty."),
         (["task-unified-1", "task-" + "x" * 124], "entry 2 of task_ids has 129 characters, but at most 128"),
         (["task-unified-1", 7], "entry 2 of task_ids must be text."),
-        ([], "task_ids must hold 2 to 20 entries, but there are none."),
+        ([], "task_ids must have 2 to 20 entries, not 0."),
     ],
 )
 async def test_wrong_lists_are_refused_in_words(client: Client, given: list[object], said: str) -> None:
@@ -180,7 +180,7 @@ async def test_wrong_lists_are_refused_in_words(client: Client, given: list[obje
 
 
 async def test_the_same_join_twice_at_once_makes_one_file(world: World, client: Client) -> None:
-    """Also with another process: the same parts make the same bytes, which are one file under one name."""
+    """Also in another process: the same parts make the same bytes, which are one file under one name."""
     tasks = [await made(client), await made(client, prompt="b")]
     paths: list[str] = []
 
@@ -196,7 +196,7 @@ async def test_the_same_join_twice_at_once_makes_one_file(world: World, client: 
 
 
 class Held:
-    """A join that is begun, and goes on when the test says so, or ends when it is told to stop."""
+    """A join that begins, and goes on when the test says so, or ends when it is told to stop."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.has_begun, self.may_go_on, self.has_ended = (threading.Event() for _ in range(3))
@@ -281,7 +281,7 @@ async def test_a_server_that_stops_leaves_no_half_film(world: World, monkeypatch
 async def test_a_server_that_stops_does_not_leave_it_to_the_thread(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a signal the process ends at once, and the thread with it, wherever that is."""
+    """After a signal the process ends at once, and the thread with it, at any point of its work."""
     held = Held(monkeypatch)
     held.heeds_stop = False
     await stop_while_joining(world, held)
@@ -304,7 +304,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(world: World, monkeypatch:
             patched.setattr(joining, "join_files", full)
             result = await call(client, "join_videos", task_ids=tasks)
         assert result.is_error
-        assert "(the disk is full). Free some room" in text(result)
+        assert "(the disk is full). Free some space" in text(result)
         assert left(world) == []
         assert (await answer(client, "join_videos", task_ids=tasks))["lossless"]
 

@@ -1,4 +1,4 @@
-"""Tasks are followed to their end and their videos kept, whether or not anybody asks."""
+"""Tasks are followed to their end and their videos saved, even if no caller waits."""
 # ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
 
 import itertools
@@ -50,7 +50,7 @@ async def begin(client: Client, **arguments: Any) -> str:
 
 @ERAS
 async def test_a_video_is_kept_although_nobody_asks_for_it(world: World, mode: str) -> None:
-    """One call, and a while later the file is there; the task says where."""
+    """After one call, the file exists a while later; the task says where."""
     async with client(world, mode) as asked:
         task_id = await begin(asked)
         await anyio.sleep(200)
@@ -60,7 +60,7 @@ async def test_a_video_is_kept_although_nobody_asks_for_it(world: World, mode: s
 
 
 async def test_a_wait_that_is_cancelled_ends_nothing_else(world: World) -> None:
-    """The server goes on: the video is kept."""
+    """The server goes on, and saves the video."""
     async with client(world) as asked:
         task_id = await begin(asked)
         with anyio.move_on_after(20):
@@ -70,7 +70,7 @@ async def test_a_wait_that_is_cancelled_ends_nothing_else(world: World) -> None:
 
 
 async def test_a_wait_for_a_followed_task_starts_no_second_reader(world: World) -> None:
-    """The reads are those of one reader, and the wait sees the end as soon."""
+    """The reads are those of one reader, and the wait sees the end as early."""
     async with client(world, WAN_MCP_WAIT_SECONDS="50") as asked:
         task_id = await begin(asked)
         began, view = now(), {"status": "pending"}
@@ -83,7 +83,7 @@ async def test_a_wait_for_a_followed_task_starts_no_second_reader(world: World) 
 
 @pytest.mark.parametrize("after", [1, 60, 150])
 async def test_what_a_closed_server_left_is_kept_by_the_next_one(world: World, after: float) -> None:
-    """Closed at the beginning, in the middle, or after the end; opened again hours later, and nobody asks."""
+    """Closed at the beginning, in the middle, or after the end; started again hours later, without a call."""
     async with client(world, WAN_MCP_AUTOSAVE="0" if after > 120 else "") as asked:
         await begin(asked)
         await anyio.sleep(after)
@@ -98,7 +98,7 @@ async def test_what_a_closed_server_left_is_kept_by_the_next_one(world: World, a
 
 
 async def test_what_another_program_leaves_is_kept_by_a_server_that_is_open(world: World) -> None:
-    """A second client requests a video and is closed; the first one stays open and is asked for nothing."""
+    """A second client requests a video and is closed; the first one stays open and gets no call."""
     async with client(world):
         await anyio.sleep(10)
         async with client(world) as other:
@@ -110,7 +110,7 @@ async def test_what_another_program_leaves_is_kept_by_a_server_that_is_open(worl
 async def test_a_ledger_that_is_locked_at_the_start_does_not_lose_the_video(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is read again later."""
+    """The ledger is read again later."""
 
     async def locked(self: SqliteOwnerLedger, *, since: float) -> list[Entry]:
         raise LedgerError("locked")
@@ -136,7 +136,7 @@ async def test_nothing_is_read_in_the_first_seconds_of_a_server(world: World) ->
 
 
 async def test_only_ones_own_tasks_of_the_last_day_are_taken_up(world: World) -> None:
-    """Not those of another key, those that are older, that failed, were made elsewhere, or are kept."""
+    """Not those of another key, and none that is older, failed, was made elsewhere, or is saved."""
     async with client(world, WAN_MCP_AUTOSAVE="0") as asked:
         await begin(asked)
         await anyio.sleep(DAY + 200)
@@ -179,7 +179,7 @@ async def test_the_setting_turns_it_off(world: World) -> None:
 async def test_a_host_that_fails_for_an_hour_does_not_lose_the_video(
     world: World, fault: tuple[str, dict[str, Any]]
 ) -> None:
-    """It is fetched again, ever more rarely, for as long as its link may live."""
+    """It is fetched again, with longer and longer pauses, until its link has expired."""
     world.sandbox.faults.add(Fault("result", fault[0], times=None, **fault[1]))
     async with client(world) as asked:
         await begin(asked)
@@ -192,7 +192,7 @@ async def test_a_host_that_fails_for_an_hour_does_not_lose_the_video(
 
 
 async def test_a_folder_that_cannot_be_written_for_a_while_does_not_lose_the_video(world: World) -> None:
-    """The disk is full, or the folder is not there: the video is kept as soon as it can be."""
+    """The disk is full, or the folder does not exist: the video is saved as soon as possible."""
     folder = Path(world.environ["WAN_MCP_OUTPUT_DIR"])
     folder.write_bytes(b"in the way")
     async with client(world) as asked:
@@ -204,7 +204,7 @@ async def test_a_folder_that_cannot_be_written_for_a_while_does_not_lose_the_vid
 
 
 async def test_a_video_whose_link_has_died_is_given_up(world: World) -> None:
-    """A day after its end nothing is tried any more."""
+    """A day after the end of the task, nothing more is tried."""
     world.sandbox.faults.add(Fault("result", "status", times=None, status=404))
     async with client(world) as asked:
         await begin(asked)
@@ -215,7 +215,7 @@ async def test_a_video_whose_link_has_died_is_given_up(world: World) -> None:
 
 
 async def test_an_api_that_is_away_for_a_while_loses_nothing(world: World) -> None:
-    """Reads that fail slow the following down and do not end it."""
+    """Failed reads make the pauses longer, and do not end the following."""
     async with client(world) as asked:
         await begin(asked)
         world.sandbox.faults.add(Fault("task", "status", times=None, status=503))
@@ -235,7 +235,7 @@ async def test_a_request_whose_caller_is_gone_is_followed_too(world: World) -> N
 
 
 async def test_a_second_task_that_was_paid_for_one_request_is_kept_too(world: World) -> None:
-    """A gateway that ignores the key, and an answer that was lost: both videos were paid, both are kept."""
+    """The gateway ignores the key, and an answer was lost: both videos were paid, and both are saved."""
     world.sandbox.honours_idempotency_key = False
     world.sandbox.faults.add(Fault("submit", "lost"), Fault("tasks", "status", status=404))
     content = itertools.count(1000)
@@ -249,7 +249,7 @@ async def test_a_second_task_that_was_paid_for_one_request_is_kept_too(world: Wo
 
 
 async def test_two_servers_read_a_task_about_as_often_as_one(world: World) -> None:
-    """What one has read a moment ago, the other takes from the ledger; and there is one file."""
+    """What one server has just read, the other takes from the ledger; and there is one file."""
     async with client(world) as alone:
         await begin(alone)
         await anyio.sleep(200)
@@ -273,7 +273,7 @@ async def test_thirty_tasks_are_followed_at_once(world: World) -> None:
 
 
 async def test_a_server_ends_at_once_although_it_follows_tasks(world: World) -> None:
-    """What is only followed is given up: any other server goes on with it."""
+    """It stops following; any other server continues that."""
     async with client(world) as asked:
         await begin(asked)
         await anyio.sleep(10)
@@ -282,7 +282,7 @@ async def test_a_server_ends_at_once_although_it_follows_tasks(world: World) -> 
 
 
 async def test_a_short_wait_for_a_followed_task_tells_its_present_state(world: World) -> None:
-    """It is read when somebody asks, although the next poll would come later."""
+    """It is read when a caller asks, although the next poll would come later."""
     async with client(world) as asked:
         task_id = await begin(asked)
         await anyio.sleep(30)
@@ -292,7 +292,7 @@ async def test_a_short_wait_for_a_followed_task_tells_its_present_state(world: W
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 410, 418, 451])
 async def test_an_api_that_refuses_reads_for_a_while_loses_nothing(world: World, status: int) -> None:
-    """A key that is refused and allowed again, a proxy's 404, a login page: read again, ever more rarely."""
+    """A key that is refused for a while, a proxy's 404, a login page: read again, with longer pauses."""
     async with client(world) as asked:
         await begin(asked)
         world.sandbox.faults.add(Fault("task", "status", times=None, status=status))
@@ -304,7 +304,7 @@ async def test_an_api_that_refuses_reads_for_a_while_loses_nothing(world: World,
 
 
 async def test_an_api_that_is_away_for_the_night_does_not_end_the_server(world: World) -> None:
-    """After a thousand reads that failed the next ones come as before."""
+    """After a thousand failed reads, the next ones come as before."""
     async with client(world) as asked:
         await begin(asked)
         world.sandbox.faults.add(Fault("task", "status", times=None, status=503))
@@ -315,7 +315,7 @@ async def test_an_api_that_is_away_for_the_night_does_not_end_the_server(world: 
 
 
 async def test_a_task_that_cannot_be_read_is_given_up_after_a_day(world: World) -> None:
-    """No reads without end."""
+    """The reads have an end."""
     async with client(world) as asked:
         await begin(asked)
         world.sandbox.key = "sk-another-0123456789"
@@ -328,7 +328,7 @@ async def test_a_task_that_cannot_be_read_is_given_up_after_a_day(world: World) 
 async def test_work_in_the_background_that_breaks_does_not_end_the_server(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What nobody asked for must not break what somebody asks for."""
+    """It must not break the calls."""
 
     async def broken(self: Follower) -> None:
         raise RuntimeError("unexpected")

@@ -32,7 +32,7 @@ async def ask(service: VideoService, prompt: str, outcomes: Outcomes, **argument
 
 
 async def die(world: World, clock: Callable[[], float] = now, **arguments: Any) -> None:
-    """A process that has paid, and ends before the answer is there."""
+    """Pay in a process that ends before it has the answer."""
     world.sandbox.faults.add(Fault("submit", "lost"))
     async with world.service({"clock": clock}) as service:
         with anyio.move_on_after(1):
@@ -71,7 +71,7 @@ async def test_a_machine_that_was_suspended_for_a_day_does_not_repeat(tmp_path: 
 
 
 async def test_repeats_end_at_23_hours_also_in_the_middle(tmp_path: Path) -> None:
-    """A request that is asked for a second before is repeated for that second."""
+    """A request that is made one second before that is repeated for one second."""
     world = gateway(tmp_path, "both", faults=[Fault("submit", "lost", None)])
     await key_use(world, "honoured")
     outcomes: Outcomes = {}
@@ -86,7 +86,7 @@ async def test_repeats_end_at_23_hours_also_in_the_middle(tmp_path: Path) -> Non
 async def test_a_clock_that_is_wrong_by_days_is_not_believed(
     tmp_path: Path, then: float, later: float
 ) -> None:
-    """How long ago a request was sent says the gateway's clock."""
+    """The gateway's clock says how long ago a request was sent."""
     world = gateway(tmp_path)
     await key_use(world, "honoured")
     await die(world, lambda: now() + then)
@@ -102,7 +102,7 @@ async def test_a_clock_that_is_wrong_by_days_is_not_believed(
 async def test_an_answer_that_nobody_heard_is_told_whatever_the_window(
     tmp_path: Path, minutes: str, restarted: bool
 ) -> None:
-    """The caller was told to ask again, and the answer came meanwhile."""
+    """The caller was told to ask again, and the answer came in the meantime."""
     world = gateway(tmp_path, faults=[Fault("submit", "slow", seconds=50)])
     async with world.client(WAN_MCP_REPEAT_MINUTES=minutes) as client:
         await refusal(client)
@@ -119,7 +119,7 @@ async def test_an_answer_that_nobody_heard_is_told_whatever_the_window(
 
 
 async def test_a_request_that_was_waited_for_is_ours_whatever_the_window(tmp_path: Path) -> None:
-    """Two processes ask at once."""
+    """Two processes make the request at the same time."""
     world = gateway(tmp_path, faults=[Fault("submit", "slow", seconds=10)])
     first: Outcomes = {}
     second: Outcomes = {}
@@ -150,7 +150,7 @@ async def test_an_ignored_key_is_learned_also_where_times_cannot_be_read(tmp_pat
 
 
 async def test_a_guess_that_is_put_off_is_not_sent_once_the_gateway_is_known(tmp_path: Path) -> None:
-    """It was refused for a while, and another request learned meanwhile that the key is ignored."""
+    """It was refused for a while; in that time, another request showed that the key is ignored."""
     world = gateway(tmp_path, "list", credits=10_000.0, date_offset=None, faults=[Fault("submit", "lost", 2)])
     outcomes: Outcomes = {}
     async with world.service() as service, anyio.create_task_group() as group:
@@ -163,7 +163,7 @@ async def test_a_guess_that_is_put_off_is_not_sent_once_the_gateway_is_known(tmp
 
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_a_task_of_a_request_in_flight_is_not_taken(tmp_path: Path, processes: int) -> None:
-    """It is sent, and its task listed, while the list is being read."""
+    """It is sent, and its task is listed, while the list is being read."""
     world = gateway(tmp_path, "list")
     await key_use(world, "ignored")
     outcomes: Outcomes = {}
@@ -201,7 +201,7 @@ async def test_the_second_task_of_a_request_is_nobody_elses(tmp_path: Path) -> N
 
 
 async def test_the_first_task_of_a_repeated_request_is_nobody_elses(tmp_path: Path) -> None:
-    """Nothing tells to which of the two it belongs: the other request was lost before it arrived."""
+    """Nothing shows to which of the two it belongs: the other request was lost before it arrived."""
     world = gateway(tmp_path, "list", faults=[Fault("submit", "lost"), Fault("submit", "dropped")])
     outcomes: Outcomes = {}
     async with world.service() as service, anyio.create_task_group() as group:
@@ -213,7 +213,7 @@ async def test_the_first_task_of_a_repeated_request_is_nobody_elses(tmp_path: Pa
 
 
 async def test_every_candidate_is_named(tmp_path: Path) -> None:
-    """However many there are: a paid task that no error names is lost."""
+    """Even if there are many: a paid task that no error names is lost."""
     world = gateway(tmp_path, "list", credits=10_000.0, faults=[Fault("submit", "lost", 12)])
     await key_use(world, "ignored")
     outcomes: Outcomes = {}
@@ -226,7 +226,7 @@ async def test_every_candidate_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["posts", "body"])
 async def test_a_damaged_row_is_not_paid_again(tmp_path: Path, column: str) -> None:
-    """When it was sent is in two places; without its body only its task is searched for."""
+    """The time of its POST is in two places; without its body, only its task is searched for."""
     world = gateway(tmp_path)
     await die(world)
     execute(world, f"UPDATE entries SET {column} = 'damaged'")
@@ -270,7 +270,7 @@ async def test_a_list_that_is_not_newest_first_is_not_believed(tmp_path: Path) -
     "spelling", ["https://api.evolink.ai/", "https://API.evolink.ai", "https://api.evolink.ai:443"]
 )
 async def test_the_api_in_another_spelling_is_the_same_account(tmp_path: Path, spelling: str) -> None:
-    """A request that was made under one is not paid again under another."""
+    """A request that was made under one spelling is not paid again under another."""
     world = gateway(tmp_path)
     outcomes: Outcomes = {}
     for address in ("https://api.evolink.ai", spelling):
@@ -281,7 +281,7 @@ async def test_the_api_in_another_spelling_is_the_same_account(tmp_path: Path, s
 
 @pytest.mark.parametrize("change", ["private", "folder", "outside"])
 async def test_whatever_became_of_its_picture_a_paid_request_is_found(tmp_path: Path, change: str) -> None:
-    """Its name leads into a private network; its path is a folder; its folder may not be read any more."""
+    """Its name leads to a private network; its path is a folder; its folder cannot be read any more."""
     world = gateway(tmp_path)
     path = tmp_path / "pictures" / "cat.png"
     path.parent.mkdir()
@@ -324,7 +324,7 @@ async def test_before_the_ledger_has_answered_nothing_is_said_about_money(tmp_pa
 
 
 async def test_a_request_that_could_not_be_given_up_is_given_up_later(tmp_path: Path) -> None:
-    """It was refused while the ledger was locked: another process can ask for it a few seconds later."""
+    """It was refused while the ledger was locked: a few seconds later, another process can make it."""
     world = gateway(tmp_path, faults=[Fault("submit", "status", status=402)])
     outcomes: Outcomes = {}
     async with world.service() as one, world.service() as two:

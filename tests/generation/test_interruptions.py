@@ -1,4 +1,4 @@
-"""A process that stands still, a clock that is set, a ledger that fails: in the middle of a submission."""
+"""In the middle of a submission, a process stands still, a clock is changed, or the ledger fails."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Reporting(httpx2.AsyncBaseTransport):
-    """A network that reports when it begins to write, as a real one does; something happens before."""
+    """A network that reports when it begins to write, as a real one does; before that, something happens."""
 
     def __init__(self, beyond: httpx2.AsyncBaseTransport, before: Callable[[], Awaitable[None]]) -> None:
         self._beyond, self._before = beyond, before
@@ -61,7 +61,7 @@ async def test_a_process_that_stood_still_before_it_wrote_records_the_time_anew(
 async def test_a_clock_that_is_set_before_the_request_is_written_is_noticed(
     world: World, jump: float
 ) -> None:
-    """The record has the time of the clock as it is now, and the request is sent once."""
+    """The record has the time of the changed clock, and the request is sent once."""
     shift = 0.0
 
     async def set_clock() -> None:
@@ -98,7 +98,7 @@ class Failing(SqliteLedger):
 
 
 async def test_a_refusal_that_cannot_be_recorded_is_told_all_the_same(world: World) -> None:
-    """Its row looks as if the request may have arrived: the next call asks again, which costs nothing."""
+    """According to its row the request may have arrived: the next call asks again, which costs nothing."""
     world.sandbox.faults.add(Fault("submit", "status", status=402))
     async with world.service({"ledger": Failing(world, drop_post=1)}) as service:
         with pytest.raises(OutOfCredits):
@@ -124,7 +124,7 @@ async def test_what_else_cannot_be_recorded_hides_no_task(tmp_path: Path, kind: 
 
 
 async def test_refused_repeats_under_a_key_that_is_honoured_end_in_the_task(tmp_path: Path) -> None:
-    """The balance was used up meanwhile; later there is one again, and the first POST was paid long ago."""
+    """The balance was used up for a while; the first POST had been paid before."""
     world = gateway(tmp_path, "key")
     await key_use(world, "honoured")
     world.sandbox.faults.add(Fault("submit", "lost"), Fault("submit", "status", times=5, status=402))
@@ -149,7 +149,7 @@ async def test_a_request_that_is_looked_for_hears_what_another_one_has_learned(t
 
 
 async def test_a_gateway_that_stays_down_is_not_asked_for_ever(tmp_path: Path) -> None:
-    """After ten minutes the callers are told, and whoever asks next goes on."""
+    """After ten minutes the callers are told, and the next call goes on."""
     world = gateway(tmp_path, "list", faults=[Fault("submit", "dropped", None)])
     await key_use(world, "ignored")
     async with world.service() as service:
@@ -164,7 +164,7 @@ async def test_a_gateway_that_stays_down_is_not_asked_for_ever(tmp_path: Path) -
 
 
 async def live_for(world: World, prompt: str, seconds: float, ledger: SqliteLedger | None = None) -> None:
-    """A process that ends after so many seconds, or when it has an outcome; no date means anything later."""
+    """A process that ends after this time, or at an outcome. The dates of the gateway show nothing then."""
     world.sandbox.date_offset = (world.sandbox.date_offset or 0) + 60
     async with world.service({"ledger": ledger} if ledger else {}) as service:
         with anyio.move_on_after(seconds), suppress(OutcomeUnknown):
@@ -174,7 +174,7 @@ async def live_for(world: World, prompt: str, seconds: float, ledger: SqliteLedg
 async def test_a_process_that_dies_while_it_learns_does_not_let_the_next_request_be_paid_twice(
     tmp_path: Path,
 ) -> None:
-    """It was killed between the answer to its repeat and what that shows: the next one sees it first."""
+    """It was killed after the answer to its repeat: the next request first finds out what that showed."""
     world = gateway(tmp_path, "list", faults=[Fault("submit", "lost")])
     await live_for(world, "One.", 1)
     await live_for(world, "One.", 200, Failing(world, learn_key_use=9, end_guess=9))
@@ -188,7 +188,7 @@ async def test_a_process_that_dies_while_it_learns_does_not_let_the_next_request
 
 
 async def test_a_repeat_whose_answer_was_lost_teaches_too(tmp_path: Path) -> None:
-    """The list shows two tasks for one request: the next one is not sent again."""
+    """The list shows two tasks for one request: the next request is not sent again."""
     world = gateway(tmp_path, "list", faults=[Fault("submit", "lost", 2)])
     await live_for(world, "One.", 1)
     await live_for(world, "One.", 101)

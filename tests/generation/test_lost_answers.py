@@ -1,4 +1,4 @@
-"""A submission whose answer was lost: when it is looked for, when it is sent again, and what is learned."""
+"""A submission whose answer was lost: when its task is searched for, when it is sent again, what it shows."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ LOST = {
     "redirect": Fault("submit", "redirect", carried_out=True),
     "a page for 400": Fault("submit", "html", status=400),
 }
-"""The task is made and paid, and nobody hears of it."""
+"""The task is made and paid, and the answer is lost."""
 
 
 def moments(world: World, at: str = "submit") -> list[int]:
@@ -57,7 +57,7 @@ def moments(world: World, at: str = "submit") -> list[int]:
 @EVERY_FORM
 @pytest.mark.parametrize("kind", LOST)
 async def test_an_answer_that_is_lost_once_costs_nobody_a_thing(tmp_path: Path, form: str, kind: str) -> None:
-    """The call itself finds the task in the list, or gets it by the same key; with neither, it pays again."""
+    """The call itself finds the task in the list, or gets it by the same key; else it pays again."""
     world = gateway(tmp_path, form)
     world.sandbox.faults.add(LOST[kind])
     async with world.service() as service:
@@ -73,7 +73,7 @@ async def test_an_answer_that_is_lost_once_costs_nobody_a_thing(tmp_path: Path, 
 
 
 async def test_a_task_that_was_found_in_the_list_is_said_to_be(world: World) -> None:
-    """The user learns that it was taken for theirs, and when to check it."""
+    """The user is told that it was found there, and when to check it."""
     world.sandbox.faults.add(Fault("submit", "lost"))
     async with world.client() as client:
         found = await answer(client, "generate_video", **ARGUMENTS)
@@ -95,7 +95,7 @@ async def test_the_list_is_searched_for_a_hundred_seconds_before_the_request_is_
 
 
 async def test_under_a_key_that_is_honoured_the_request_is_repeated_for_ten_minutes(tmp_path: Path) -> None:
-    """No search is needed; then its callers are told, and whoever asks next goes on."""
+    """No search is needed; after that, the callers are told, and the next call goes on."""
     world = gateway(tmp_path, "both", faults=[Fault("submit", "lost", None)])
     await key_use(world, "honoured")
     async with world.service() as service:
@@ -124,7 +124,7 @@ async def test_under_a_key_that_is_honoured_the_request_is_repeated_for_ten_minu
 async def test_a_gateway_shows_by_its_refusals_that_it_knows_the_key(
     tmp_path: Path, fault: Fault, use: str
 ) -> None:
-    """Then the request is repeated until it has its task; else nothing more is sent."""
+    """If so, the request is repeated until it has its task; else nothing more is sent."""
     world = gateway(tmp_path, "key", faults=[Fault("submit", "lost"), fault])
     async with world.service() as service:
         if use == "honoured":
@@ -138,7 +138,7 @@ async def test_a_gateway_shows_by_its_refusals_that_it_knows_the_key(
 
 
 async def test_a_silent_replay_teaches_nothing_and_costs_nothing(tmp_path: Path) -> None:
-    """The same task without the header: it is the request's own, and the gateway stays unknown."""
+    """The same task without the header: it is the request's task, and the gateway stays unknown."""
     world = gateway(tmp_path, "key", says_replayed=False, faults=[Fault("submit", "lost")])
     async with world.service() as service:
         snapshot = await generate(service)
@@ -147,7 +147,7 @@ async def test_a_silent_replay_teaches_nothing_and_costs_nothing(tmp_path: Path)
 
 
 async def test_what_was_learned_is_known_to_the_next_request_and_the_next_process(tmp_path: Path) -> None:
-    """One request is paid twice, by which it is learned that the key is ignored; and no other ever."""
+    """One request is paid twice, which shows that the key is ignored; no other is ever paid twice."""
     world = gateway(tmp_path, "list", credits=10_000.0)
     for number in range(6):
         world.sandbox.faults.add(Fault("submit", "lost"))
@@ -168,7 +168,7 @@ async def test_what_was_learned_is_known_to_the_next_request_and_the_next_proces
 
 
 async def test_a_key_that_turns_out_to_be_honoured_overrules_what_was_thought(tmp_path: Path) -> None:
-    """A gateway that was mended, or a wrong conclusion from another program's task."""
+    """The gateway was repaired, or another program's task led to a wrong conclusion."""
     world = gateway(tmp_path, "both", date_offset=None, faults=[Fault("submit", "lost")])
     await key_use(world, "ignored")
     async with world.service() as service:
@@ -185,7 +185,7 @@ async def test_a_key_that_turns_out_to_be_honoured_overrules_what_was_thought(tm
 async def test_it_is_sent_again_without_knowing_only_once_also_after_restarts(
     tmp_path: Path, form: str
 ) -> None:
-    """Where no search can tell and every answer is lost, nothing more is sent, however often it is asked."""
+    """Where no search helps and every answer is lost, nothing more is sent, even after many calls."""
     world = gateway(tmp_path, form, date_offset=None, faults=[Fault("submit", "lost", None)])
     for _ in range(4):
         async with world.service() as service:
@@ -197,7 +197,7 @@ async def test_it_is_sent_again_without_knowing_only_once_also_after_restarts(
 async def test_a_refusal_of_the_second_sending_says_nothing_of_the_first_and_does_not_count(
     tmp_path: Path,
 ) -> None:
-    """The first one may have been paid: it stays unknown, whatever came now, and is asked for again."""
+    """The first one may have been paid: its outcome stays unknown, and the next call asks again."""
     world = gateway(tmp_path, "key")
     world.sandbox.faults.add(Fault("submit", "lost"), Fault("submit", "status", times=2, status=402))
     async with world.client() as client:
@@ -212,7 +212,7 @@ async def test_a_refusal_of_the_second_sending_says_nothing_of_the_first_and_doe
 
 
 async def test_a_request_is_repeated_for_23_hours_and_looked_for_until_24(tmp_path: Path) -> None:
-    """Then the vendor may have forgotten the key: it is made anew, and says that the old one may be paid."""
+    """After that the API may have forgotten the key: a new request says that the old one may be paid, too."""
     world = gateway(tmp_path, "key", faults=[Fault("submit", "lost", 2)])
     async with world.client() as client:
         await refusal(client)
@@ -266,7 +266,7 @@ async def test_of_several_lost_requests_one_is_repeated_and_the_others_learn_fro
 
 
 async def test_an_answer_that_is_another_requests_task_closes_the_row(tmp_path: Path) -> None:
-    """A gateway that knows equal requests by themselves: nothing is charged, and the answer says so."""
+    """The gateway recognises equal requests without a key: nothing is charged, and the answer says so."""
     world = gateway(tmp_path, "key", deduplicates=True)
     async with world.client(WAN_MCP_DAILY_CREDITS="26") as client:
         first = await answer(client, "generate_video", **ARGUMENTS)
@@ -297,7 +297,7 @@ async def test_a_busy_gateway_is_asked_again_and_what_it_refused_leaves_no_trace
 
 
 async def test_whoever_joins_a_lost_request_is_told_the_same(tmp_path: Path) -> None:
-    """Equal calls at once share the bad news, and send nothing of their own."""
+    """Equal calls at the same time get the same error, and send nothing."""
     world = gateway(tmp_path, "key")
     world.sandbox.faults.add(Fault("submit", "lost", times=None))
     told: list[str] = []
@@ -315,7 +315,7 @@ async def test_whoever_joins_a_lost_request_is_told_the_same(tmp_path: Path) -> 
 
 
 async def test_a_recovery_ends_when_the_task_turns_out_to_be_another_requests(world: World) -> None:
-    """The request that took the wrong one is unknown again, and its next call gets a task of its own."""
+    """The request that took the wrong task is unknown again, and its next call gets another task."""
     world.sandbox.faults.add(Fault("submit", "dropped"))
     foreign = ""
 

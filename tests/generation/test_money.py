@@ -45,7 +45,7 @@ class Scene:
     outcomes: list[TaskSnapshot | WanError] = field(default_factory=list)
 
     async def run(self, *prompts: str, patience: float = float("inf"), **arguments: Any) -> None:
-        """A process with one call for each prompt, which ends when all are answered."""
+        """Make one call for each prompt in a process that ends when all are answered."""
         clock = {"clock": lambda: now() + self.shift}
         async with self.world.service(clock) as service, anyio.create_task_group() as group:
             for prompt in prompts:
@@ -60,7 +60,7 @@ class Scene:
             self.outcomes.append(error)
 
     async def die_after_paying(self, **arguments: Any) -> None:
-        """A process that has sent the request, and ends before the answer is there."""
+        """Send the request in a process that ends before it has the answer."""
         self.world.sandbox.faults.add(Fault("submit", "lost"))
         await self.run("A cat.", patience=1, **arguments)
         assert len(self.world.records.paid) == 1
@@ -142,7 +142,7 @@ FOUND, TOLD, TWICE, OPEN, OFFERED = "found", "told", "twice", "open", "offered"
 """Found in the list; answered by a task; answered, and told that two were paid; not known, and nothing more
 is sent; the same, and another take is offered."""
 EVENTS: dict[str, tuple[Event, list[tuple[int, str]]]] = {
-    # What is charged and what is said, at each of the gateways in their order.
+    # What is charged and what is said, at each gateway in order.
     "lost before": (lost_before, [(1, TOLD)] * 6),
     "lost after": (lost_after, [(1, TOLD), (1, FOUND), (1, TOLD), (1, FOUND), (1, FOUND), (2, TOLD)]),
     "unclear": (unclear, [(1, TOLD), (1, FOUND), (1, TOLD), (1, FOUND), (1, FOUND), (2, TOLD)]),
@@ -180,7 +180,7 @@ EVENTS: dict[str, tuple[Event, list[tuple[int, str]]]] = {
     "foreign task": (foreign, [(1, TOLD), (0, FOUND), (1, TOLD), (0, FOUND), (0, FOUND), (1, TOLD)]),
 }
 TEXT_EVENTS: dict[str, tuple[Event, list[tuple[int, str]]]] = {
-    # The same for videos from text. A task of the other model is nobody's here.
+    # The same for videos from text. Here, no request can have made a task of the other model.
     **{
         title: EVENTS[title]
         for title in (
@@ -214,7 +214,7 @@ CASES = [
 async def test_what_is_charged_and_said(
     tmp_path: Path, ask: Ask, event: Event, name: str, charged: int, said: str
 ) -> None:
-    """The charges in the gateway's books, and the words of the first answer; the rest never pays more."""
+    """The charges that the gateway recorded, and the first answer; further calls never pay more."""
     form, use = GATEWAYS[name]
     scene = Scene(gateway(tmp_path, form, credits=10_000.0), tmp_path, ask)
     await key_use(scene.world, use)
@@ -253,7 +253,7 @@ def said_by(outcome: TaskSnapshot | WanError) -> str:
         assert "forget" not in outcome.next_step
         assert "change the prompt" not in outcome.next_step
         assert "exactly the same arguments again" in outcome.next_step
-        return OFFERED if "take: 2 makes another video, which has to be paid" in outcome.next_step else OPEN
+        return OFFERED if "take: 2 makes another video, which costs" in outcome.next_step else OPEN
     words = cast(Any, task_result(outcome).content[0]).text
     if "charged twice" in words:
         return TWICE

@@ -23,7 +23,7 @@ ALWAYS = Fault("task", "status", times=None, status=404)
 
 
 async def nothing(snapshot: TaskSnapshot | None) -> None:
-    """A notice to nobody."""
+    """Tell nobody."""
 
 
 async def wait(service: VideoService, task_id: str, seconds: float = 45) -> tuple[TaskSnapshot, float]:
@@ -48,7 +48,7 @@ async def test_a_wait_goes_on_until_the_task_is_known(world: World) -> None:
 
 
 async def test_a_wait_for_a_task_that_stays_unknown_ends_in_time(world: World) -> None:
-    """With the id and the last known state, and after a few reads."""
+    """It answers with the id and the last known state, after a few reads."""
     world.sandbox.faults.add(ALWAYS)
     async with world.service() as service:
         asked = await generate(service)
@@ -63,7 +63,7 @@ async def test_a_wait_for_a_task_that_stays_unknown_ends_in_time(world: World) -
 
 
 async def test_after_two_minutes_an_unknown_task_is_not_waited_for(world: World) -> None:
-    """What was known of it is answered at once, and that waiting does not help."""
+    """The answer comes at once, with the last known state, and says that waiting does not help."""
     world.sandbox.faults.add(ALWAYS)
     async with world.client() as client:
         asked = await answer(client, "generate_video", **ARGUMENTS)
@@ -78,7 +78,7 @@ async def test_after_two_minutes_an_unknown_task_is_not_waited_for(world: World)
 
 @pytest.mark.parametrize("age", [0, 60, -30])
 async def test_the_number_in_an_id_tells_how_new_a_task_of_others_is(world: World, age: int) -> None:
-    """It is not in the ledger; the wait is a normal answer all the same."""
+    """It is not in the ledger; the wait still has a normal answer."""
     task_id = f"task-unified-{EPOCH - age:.0f}-abcdefgh"
     async with world.client() as client:
         start = anyio.current_time()
@@ -94,7 +94,7 @@ async def test_the_number_in_an_id_tells_how_new_a_task_of_others_is(world: Worl
 
 
 async def test_a_task_of_others_that_becomes_known_is_waited_for(world: World) -> None:
-    """As one of our own."""
+    """Like a task that was requested here."""
     task_id = await make_elsewhere(world)
     world.sandbox.faults.add(Fault("task", "status", times=3, status=404))
     async with world.service() as service:
@@ -117,7 +117,7 @@ async def test_an_old_id_that_nobody_knows_is_an_error_at_once(world: World) -> 
 async def test_an_id_without_a_time_is_new_for_the_first_two_minutes_of_its_waits(
     world: World, number: str
 ) -> None:
-    """However many waits there are; a read by itself is an error."""
+    """Over all its waits together; a single read is an error."""
     task_id = f"task-unified-{number}-abcdefgh"
     async with world.service() as service:
         with pytest.raises(NotFound):
@@ -131,7 +131,7 @@ async def test_an_id_without_a_time_is_new_for_the_first_two_minutes_of_its_wait
 
 
 async def test_a_finished_task_that_is_unknown_is_answered_from_the_ledger(world: World) -> None:
-    """It was seen to end: nothing more is to come."""
+    """Its end was seen: nothing more will change."""
     async with world.service() as service:
         asked = await generate(service)
         await anyio.sleep(60)
@@ -147,7 +147,7 @@ async def test_a_finished_task_that_is_unknown_is_answered_from_the_ledger(world
 async def test_the_command_waits_for_a_new_task_and_gives_up_an_unknown_one(
     world: World, tmp_path: Path, times: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says so, and does not read again and again."""
+    """It says so, and stops reading."""
     monkeypatch.setattr(command, "Runtime", world.runtime)
     world.sandbox.faults.add(Fault("task", "status", times=times, status=404))
     request = request_of(ADDRESS, "The cat yawns.")

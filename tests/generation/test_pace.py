@@ -1,4 +1,4 @@
-"""However many callers follow a task, it is read as often as one schedule says."""
+"""Even if many callers follow a task, it is read only as often as the schedule says."""
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reads of one run are compared with those of another."""
+    """Remove the jitter, so that the reads of two runs can be compared."""
     monkeypatch.setattr(polling, "jittered", lambda pause: pause)
 
 
@@ -52,20 +52,20 @@ async def as_a_tasks_client(service: VideoService, task_id: str) -> None:
 
 
 async def in_haste(service: VideoService, task_id: str) -> None:
-    """Ask all the time, also when it is over."""
+    """Ask all the time, also after the end."""
     while True:
         await service.current(task_id)
         await anyio.sleep(0.1)
 
 
 async def ignored(snapshot: TaskSnapshot | None) -> None:
-    """Progress that nobody is told of."""
+    """Tell nobody of the progress."""
 
 
 async def reads(
     world: World, *followers: Follower, autosave: str = "1", others: tuple[Follower, ...] = ()
 ) -> int:
-    """How often one task is read until all have seen its end."""
+    """How often a task is read until all callers have seen its end."""
     async with world.service(WAN_MCP_AUTOSAVE=autosave) as service, world.service() as other:
         task_id = (await generate(service)).task.id
         before = world.records.reads
@@ -87,7 +87,7 @@ SECONDS = pytest.mark.parametrize("seconds", [20, 60, 120, 240])
 async def test_a_card_a_wait_and_a_tasks_client_cost_one_read_more_than_the_schedule(
     tmp_path: Path, seconds: int
 ) -> None:
-    """One more than where only the server follows the task: the card reads fresh links at the end."""
+    """One more than if only the server follows the task: the card reads fresh links at the end."""
     alone = await reads(World(tmp_path / "1", seconds=seconds))
     together = await reads(World(tmp_path / "2", seconds=seconds), as_a_card, as_a_model, as_a_tasks_client)
     assert together <= alone + 1
@@ -97,7 +97,7 @@ async def test_a_card_a_wait_and_a_tasks_client_cost_one_read_more_than_the_sche
 async def test_followers_in_another_process_share_the_reads_of_the_first(
     tmp_path: Path, seconds: int
 ) -> None:
-    """A card and a tasks client of another process, at the same time: at most one more read for each."""
+    """A card and a tasks client of another process cause at most one more read each."""
     alone = await reads(World(tmp_path / "1", seconds=seconds))
     world = World(tmp_path / "2", seconds=seconds)
     assert await reads(world, others=(as_a_card, as_a_tasks_client)) <= alone + 2
@@ -108,7 +108,7 @@ async def test_followers_in_another_process_share_the_reads_of_the_first(
 async def test_a_client_that_asks_all_the_time_causes_no_more_reads_than_the_schedule(
     tmp_path: Path, seconds: int, autosave: str
 ) -> None:
-    """Whether or not the server follows the task, and also after its end."""
+    """With and without following by the server, and also after the end of the task."""
     alone = await reads(World(tmp_path / "1", seconds=seconds))
     world = World(tmp_path / "2", seconds=seconds)
     assert await reads(world, in_haste, in_haste, autosave=autosave) <= alone + 1
@@ -116,7 +116,7 @@ async def test_a_client_that_asks_all_the_time_causes_no_more_reads_than_the_sch
 
 @pytest.mark.parametrize("kind", ["garbage", "lost"])
 async def test_a_client_that_asks_all_the_time_causes_few_reads_that_fail(world: World, kind: str) -> None:
-    """One in ten seconds; meanwhile the last known state is told, and why it could not be read."""
+    """One in ten seconds; between them, answers have the last known state, and why it could not be read."""
     async with world.service() as service:
         task_id = (await generate(service)).task.id
         await anyio.sleep(60)
@@ -131,7 +131,7 @@ async def test_a_client_that_asks_all_the_time_causes_few_reads_that_fail(world:
 
 
 async def test_an_unknown_task_is_read_once_in_ten_seconds(world: World) -> None:
-    """However often it is asked for."""
+    """Even if callers ask for it more often."""
     async with world.service() as service:
         for _ in range(1000):
             with pytest.raises(NotFound):
@@ -165,7 +165,7 @@ async def test_reads_at_the_same_time_are_one(world: World) -> None:
 async def test_reads_are_shared_and_paced_without_the_ledger(
     world: World, monkeypatch: pytest.MonkeyPatch, methods: list[str]
 ) -> None:
-    """All who asked at once have the answer of the one slow read; whoever asks in haste causes no more."""
+    """Callers at the same time share one slow read; callers that ask more often cause no more reads."""
 
     async def fail(*args: object) -> None:
         raise LedgerError("The disk is full.")
@@ -221,7 +221,7 @@ async def test_a_clock_that_is_set_does_not_change_the_pace(world: World, jump: 
 async def test_nothing_is_read_before_the_time_that_the_api_asked_for(
     world: World, asked: float, seconds: float
 ) -> None:
-    """Up to two minutes; whoever follows the task is told when to ask again."""
+    """For up to two minutes; callers that follow the task are told when to ask again."""
     async with world.service() as service:
         task_id = (await generate(service)).task.id
         await anyio.sleep(30)
@@ -235,7 +235,7 @@ async def test_nothing_is_read_before_the_time_that_the_api_asked_for(
 
 
 async def test_a_hanging_read_is_not_waited_for(world: World) -> None:
-    """Many clients end a request after a minute: the task is told as it is known, and read again."""
+    """Many clients end a call after a minute: it is answered with the last known state, and read again."""
     async with world.service() as service:
         task_id = (await generate(service)).task.id
         await anyio.sleep(30)
@@ -254,7 +254,7 @@ async def test_a_hanging_read_is_not_waited_for(world: World) -> None:
 
 
 async def test_a_tasks_client_has_the_schedule_of_a_wait(world: World) -> None:
-    """Which knows how long the last tasks took, also where the server follows no task by itself."""
+    """It knows how long the last tasks took, even if the server does not follow tasks."""
     async with world.service() as service:
         for take in range(1, 4):
             await as_a_model(service, (await generate(service, take=take)).task.id)
@@ -273,7 +273,7 @@ async def test_a_tasks_client_has_the_schedule_of_a_wait(world: World) -> None:
 
 @ERAS
 async def test_each_answer_about_a_running_task_says_when_there_may_be_news(world: World, mode: str) -> None:
-    """It says how long the task will take, too: in ``_meta``, so that a model need not read it."""
+    """And how long the task will take: in ``_meta``, so that a model need not read it."""
     async with world.client(mode) as client:
         made = await call(client, "generate_video", **ARGUMENTS)
         assert made.structured_content is not None

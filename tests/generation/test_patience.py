@@ -22,13 +22,13 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_call_is_answered_within_the_clients_patience_and_the_request_goes_on(world: World) -> None:
-    """45 seconds where the client is not known; the next call hears the outcome."""
+    """45 seconds where the client is not known; the next call gets the outcome."""
     world.sandbox.faults.add(Fault("submit", "slow", seconds=55))
     async with world.client() as client:
         began = now()
         said = await refusal(client)
         assert now() - began == 45
-        assert "Evolink's answer is not known yet" in said
+        assert "Evolink has not answered yet" in said
         assert "exactly the same arguments again in a minute" in said
         assert said.endswith("It is not known whether credits were charged.")
         found = await answer(client, "generate_video", **ARGUMENTS)
@@ -37,7 +37,7 @@ async def test_a_call_is_answered_within_the_clients_patience_and_the_request_go
 
 
 async def test_a_caller_that_goes_away_changes_nothing(world: World) -> None:
-    """The request is sent and recorded all the same."""
+    """The request is still sent and recorded."""
     world.sandbox.faults.add(Fault("submit", "slow", seconds=5))
     async with world.service() as service:
         with anyio.move_on_after(1):
@@ -48,7 +48,7 @@ async def test_a_caller_that_goes_away_changes_nothing(world: World) -> None:
 
 
 async def test_whoever_waits_is_told_what_is_being_done(world: World, tmp_path: Path) -> None:
-    """Every few seconds; a call that is answered at once says nothing but its answer."""
+    """Every few seconds; a call that is answered at once has no notices."""
     path = tmp_path / "cat.png"
     await anyio.Path(path).write_bytes(picture())
     world.sandbox.faults.add(
@@ -74,7 +74,7 @@ async def test_whoever_waits_is_told_what_is_being_done(world: World, tmp_path: 
 async def test_an_upload_that_takes_longer_than_the_call_is_gone_on_with(
     world: World, tmp_path: Path
 ) -> None:
-    """Nothing was sent yet, the words say so, and asking again is the same request."""
+    """Nothing was sent yet, the answer says so, and the same call again is the same request."""
     path = tmp_path / "cat.png"
     await anyio.Path(path).write_bytes(picture())
     world.sandbox.faults.add(Fault("upload", "slow", seconds=19))
@@ -99,7 +99,7 @@ class Stalling(httpx2.AsyncBaseTransport):
 
 
 async def test_a_picture_that_is_not_read_in_time_ends_the_call_with_words(world: World) -> None:
-    """Nothing was sent, and it says what helps."""
+    """Nothing was sent, and the error says what to do."""
     world.transport = Stalling(world.transport)
     async with world.client(WAN_MCP_IMAGE_CHECK="on") as client:
         began = now()
@@ -111,7 +111,7 @@ async def test_a_picture_that_is_not_read_in_time_ends_the_call_with_words(world
 
 @EVERY_FORM
 async def test_sixty_requests_at_a_slow_gateway_are_sixty_payments(tmp_path: Path, form: str) -> None:
-    """Twenty POSTs at a time, three times 17 s; none is sent twice, since its time begins with its turn."""
+    """Three times twenty POSTs of 17 s each; none is sent twice, since its time begins with its turn."""
     world = gateway(tmp_path, form, credits=10_000.0)
     world.sandbox.faults.add(Fault("submit", "slow", None, seconds=17))
     snapshots: list[TaskSnapshot] = []
@@ -149,7 +149,7 @@ def _replaced(folder: Path) -> None:
 async def test_a_ledger_that_moves_under_a_running_server_stops_its_paid_calls(
     world: World, tmp_path: Path, change: Callable[[Path], Any]
 ) -> None:
-    """Another server may begin a new one there: this one sends nothing until it is restarted; reads go on."""
+    """Another server may make a new ledger there: this one sends nothing until a restart; reads go on."""
     async with world.client() as client:
         first = await answer(client, "generate_video", **ARGUMENTS)
         change(tmp_path / "data")
@@ -172,7 +172,7 @@ async def _told_to_restart(client: Client) -> None:
 async def test_a_ledger_that_moves_between_claim_and_sending_stops_the_request(
     world: World, tmp_path: Path
 ) -> None:
-    """The last moment at which nothing is sent."""
+    """That is the last moment at which nothing is sent yet."""
     path = tmp_path / "cat.png"
     await anyio.Path(path).write_bytes(picture())
     world.sandbox.faults.add(Fault("upload", "slow", seconds=5))

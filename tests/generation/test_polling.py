@@ -1,4 +1,4 @@
-"""The shared poller: one reader for each task, bounded for the process, gone when nobody waits."""
+"""The shared poller: one reader for each task, bounded for the process, until no caller waits any more."""
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +21,7 @@ def task(status: str, task_id: str = "task-1") -> Task:
 
 
 async def nothing(found: Task | None) -> None:
-    """A notice to nobody."""
+    """Tell nobody."""
 
 
 class Upstream:
@@ -96,7 +96,7 @@ async def test_the_reader_is_gone_when_nobody_waits() -> None:
 
 
 async def test_one_who_leaves_does_not_stop_the_others() -> None:
-    """A cancelled wait leaves the reader to those who go on waiting."""
+    """After a cancelled wait, the reader goes on for the other callers."""
     upstream = Upstream(60)
     async with poller(upstream.read) as polling, anyio.create_task_group() as group:
 
@@ -122,7 +122,7 @@ async def test_reads_are_bounded_in_number_and_rate_and_fair() -> None:
 
 
 async def test_a_passing_error_slows_the_reads_and_ends_nothing() -> None:
-    """Busy and lost answers are waited out, the longer the more of them; then the end is seen."""
+    """After each busy or lost answer the pause is longer; then the end is seen."""
     moments: list[float] = []
 
     async def read(task_id: str) -> Task:
@@ -166,7 +166,7 @@ async def test_an_error_that_will_not_pass_ends_the_wait() -> None:
 
 
 async def test_a_fault_of_our_own_ends_the_wait_with_words() -> None:
-    """An exception that nobody foresaw does not leave the caller hanging."""
+    """After an unexpected exception, the caller gets an error."""
 
     async def read(task_id: str) -> Task:
         raise ZeroDivisionError
@@ -177,7 +177,7 @@ async def test_a_fault_of_our_own_ends_the_wait_with_words() -> None:
 
 
 async def test_a_wait_without_any_answer_raises_what_was_in_the_way() -> None:
-    """Nothing was ever read: that is an error, not a state."""
+    """Without any read there is no state, so this is an error."""
 
     async def read(task_id: str) -> Task:
         raise LostAnswer("gone")
@@ -188,7 +188,7 @@ async def test_a_wait_without_any_answer_raises_what_was_in_the_way() -> None:
 
 
 async def test_a_wait_that_is_never_answered_ends_in_time() -> None:
-    """A read that hangs does not hold the caller beyond what was promised."""
+    """A read that hangs does not make the wait longer."""
 
     async def read(task_id: str) -> Task:
         await anyio.sleep_forever()

@@ -1,4 +1,4 @@
-"""The files of the posters: one for each row that was answered, and none once the row is gone."""
+"""The files of the posters: one for each row with a task, and none after the row is removed."""
 
 import os
 import re
@@ -52,7 +52,7 @@ def names(data: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../../x", "..", "a\0b", "a" * 300, "C:\\x", "ä\n"])
 async def test_a_name_holds_nothing_of_the_tasks_id(data: Path, ledger: SqliteLedger, name: str) -> None:
-    """Ids are upstream's, and may be anything."""
+    """The API makes the ids, and they may be anything."""
     owner = ledger.for_owner(API, "me")
     entry = await posted(owner)
     entry = await answered(owner, entry.number, task(name).model_copy(update={"id": name}), time.time())
@@ -118,7 +118,7 @@ async def test_nothing_is_removed_where_the_ledger_cannot_tell(
 async def test_forgetting_works_without_a_folder_and_with_one_that_is_none(
     data: Path, ledger: SqliteLedger
 ) -> None:
-    """The row is removed all the same."""
+    """The row is still removed."""
     owner = ledger.for_owner(API, "me")
     await make(owner)
     await command.forget(data, "#1")
@@ -130,7 +130,7 @@ async def test_forgetting_works_without_a_folder_and_with_one_that_is_none(
 
 
 async def test_the_keys_are_those_of_the_requests_that_there_are(ledger: SqliteLedger) -> None:
-    """Of all owners, not of tasks made elsewhere; for more numbers than SQL has variables."""
+    """Of all owners, not of tasks made elsewhere; also for more numbers than SQL allows variables."""
     one, two = await make(ledger.for_owner(API, "me")), await make(ledger.for_owner(API, "you"), "dog")
     await ledger.for_owner(API, "me").observe(task("elsewhere"), time.time())
     keys = await ledger.keys(list(range(100_000)))
@@ -140,7 +140,7 @@ async def test_the_keys_are_those_of_the_requests_that_there_are(ledger: SqliteL
 async def test_a_poster_that_is_being_made_is_waited_for_within_bounds(
     data: Path, ledger: SqliteLedger
 ) -> None:
-    """It is read as soon as the task is known; if the disk hangs, its readers get an error in time."""
+    """It can be read as soon as the task is known; if the disk hangs, its readers get an error in time."""
     entry = await make(ledger.for_owner(API, "me"))
     posters = Posters(data, ledger)
 
@@ -159,7 +159,7 @@ async def test_a_poster_that_is_being_made_is_waited_for_within_bounds(
 
 
 async def test_two_programs_may_make_the_same_poster(data: Path, ledger: SqliteLedger) -> None:
-    """Each writes a file of its own, which gets its name whole."""
+    """Each writes another file, which gets its name when it is whole."""
     entry = await make(ledger.for_owner(API, "me"))
     async with shared(data) as other:
         async with anyio.create_task_group() as group:

@@ -55,7 +55,7 @@ async def test_without_a_ledger_nothing_is_paid(world: World, tmp_path: Path) ->
 
 @pytest.mark.parametrize("kind", ["claim", "mark_posted"])
 async def test_an_intent_that_cannot_be_written_is_not_sent(world: World, kind: str) -> None:
-    """No request, no row; when there is room again the same call works."""
+    """There is no request and no row; when the disk has room again, the same call works."""
     async with world.service({"ledger": Failing(world, **{kind: 1})}) as service:
         with pytest.raises(LedgerError):
             await generate(service)
@@ -65,7 +65,7 @@ async def test_an_intent_that_cannot_be_written_is_not_sent(world: World, kind: 
 
 
 async def test_an_intent_that_cannot_be_written_again_is_not_sent_again(tmp_path: Path) -> None:
-    """Then nothing was sent now, but that says nothing of the first sending."""
+    """Nothing was sent now, but the first POST may have arrived."""
     world = gateway(tmp_path, "key")
     ledger = Failing(world)
     async with world.service({"ledger": ledger}) as service:
@@ -82,7 +82,7 @@ async def test_an_intent_that_cannot_be_written_again_is_not_sent_again(tmp_path
 
 @pytest.mark.parametrize("form", ["both", "key", "list"])
 async def test_a_ledger_that_fails_after_the_request_hides_no_task(tmp_path: Path, form: str) -> None:
-    """Every caller gets what was paid, at once; it is written down when that works again."""
+    """Every caller gets the paid task at once; it is recorded when that works again."""
     world = gateway(tmp_path, form)
     async with world.service({"ledger": Failing(world, mark_answered=3)}) as service:
         snapshot = await generate(service)
@@ -110,7 +110,7 @@ async def test_a_task_that_was_never_written_down_is_found_by_the_next_process(
 
 
 async def test_a_request_that_is_forgotten_under_way_hides_no_task(world: World) -> None:
-    """Somebody clears the ledger in the middle: the caller gets what was paid."""
+    """A person removes the row in the middle: the caller gets the paid task."""
     world.sandbox.faults.add(Fault("submit", "slow", seconds=5))
     snapshots: list[TaskSnapshot] = []
 
@@ -138,7 +138,7 @@ async def test_a_request_that_is_forgotten_under_way_hides_no_task(world: World)
     ids=lambda fault: str(fault.details.get("code") or fault.details.get("status") or fault.kind),
 )
 async def test_a_plain_refusal_leaves_no_row_and_the_next_call_pays(world: World, fault: Fault) -> None:
-    """What surely was not accepted is not remembered."""
+    """A request that was refused for certain is not kept."""
     world.sandbox.faults.add(fault)
     async with world.client() as client:
         assert "Nothing was charged." in await refusal(client)
@@ -149,7 +149,7 @@ async def test_a_plain_refusal_leaves_no_row_and_the_next_call_pays(world: World
 
 
 async def test_the_cap_refuses_with_numbers_and_sends_nothing(world: World, tmp_path: Path) -> None:
-    """What was spent, what this would cost, when there is room; not even the picture is uploaded."""
+    """What was spent, what this would cost, when it fits; not even the picture is uploaded."""
     await anyio.Path(tmp_path / "cat.png").write_bytes(picture())
     async with world.client(WAN_MCP_DAILY_CREDITS="40") as client:
         await answer(client, "generate_video", **ARGUMENTS)
@@ -158,7 +158,7 @@ async def test_the_cap_refuses_with_numbers_and_sends_nothing(world: World, tmp_
         assert len(world.records.calls) == calls
         assert (await answer(client, "generate_video", **ARGUMENTS))["repeated"] is True
         small = await answer(client, "generate_video", **(ARGUMENTS | {"quality": "480p"}))
-    for fact in ("40 credits", "25.5 credits ($0.38) were spent", "estimated at 25.5", "room for it from t"):
+    for fact in ("40 credits", "25.5 credits ($0.38) were spent", "estimated at 25.5", "allows it from t"):
         assert fact in said
     assert said.endswith("Nothing was sent or charged.")
     assert small["credits"]["reserved"] == 12.75
@@ -179,7 +179,7 @@ async def test_the_cap_gives_back_what_failed_and_what_is_a_day_old(world: World
 
 
 async def test_fifty_different_requests_at_once_keep_to_the_cap(world: World) -> None:
-    """The cap is judged together with the claim, so that no two slip through it."""
+    """The cap is checked together with the claim, so that two requests cannot both use its last credits."""
     refused = 0
 
     async def ask(service: VideoService, prompt: str) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_the_same_request_has_its_task_and_says_so(world: World) -> None:
-    """The second answer is the first one's task, as it is now, in object and words."""
+    """The second answer has the first one's task in its present state, as object and as text."""
     async with world.client() as client:
         first = await answer(client, "generate_video", **ARGUMENTS)
         await anyio.sleep(60)
@@ -30,12 +30,12 @@ async def test_the_same_request_has_its_task_and_says_so(world: World) -> None:
     assert again.structured_content["status"] == "processing"
     assert "An equal request was made before" in text(again)
     assert "nothing was charged again" in text(again)
-    assert "For another version set take to 2." in text(again)
+    assert "For another version, set take to 2." in text(again)
     assert world.records.posts == len(world.records.paid) == 1
 
 
 async def test_a_default_that_is_said_makes_no_other_request(world: World) -> None:
-    """Nor does the order of the arguments; another duration does."""
+    """The order of the arguments makes no other request, either; another duration does."""
     async with world.service() as service:
         first = await generate(service)
         again = await generate(service, duration=5, quality="720p", prompt_extend=True)
@@ -45,7 +45,7 @@ async def test_a_default_that_is_said_makes_no_other_request(world: World) -> No
 
 
 async def test_the_same_picture_at_another_place_is_the_same_request(world: World, tmp_path: Path) -> None:
-    """What counts is what it shows, byte for byte."""
+    """Its bytes count."""
     for name in ("cat.png", "copy of cat.png"):
         (tmp_path / name).write_bytes(picture())
     (tmp_path / "dog.png").write_bytes(picture(900, 700))

@@ -1,4 +1,4 @@
-"""What outlives the process."""
+"""What is still known after the end of the process."""
 
 import base64
 from pathlib import Path
@@ -46,7 +46,7 @@ async def test_a_server_that_stops_in_the_middle_leaves_what_the_next_one_needs(
 
 
 async def test_another_key_has_tasks_of_its_own(world: World) -> None:
-    """What one key asked for is neither listed nor repeated for another one."""
+    """The requests of one key are neither listed nor repeated for another one."""
     async with world.service() as service:
         await generate(service)
     world.sandbox.key = f"{KEY}-two"
@@ -56,7 +56,7 @@ async def test_another_key_has_tasks_of_its_own(world: World) -> None:
 
 
 async def test_a_task_made_elsewhere_can_be_read_and_is_listed_from_then_on(world: World) -> None:
-    """It answers no request of ours, though."""
+    """But it is not the answer to any request of this ledger."""
     other = await make_elsewhere(world, PROMPT)
     async with world.client() as client:
         assert await listed(client) == []
@@ -81,7 +81,7 @@ async def test_a_task_made_elsewhere_can_be_read_and_is_listed_from_then_on(worl
 async def test_where_upstream_is_out_of_reach_the_last_known_state_is_told(
     world: World, fault: Fault
 ) -> None:
-    """With its time, and with why there is nothing newer; a new server knows it, too."""
+    """With its time, and the reason why there is nothing newer; a new server knows it, too."""
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         await anyio.sleep(60)
@@ -100,7 +100,7 @@ async def test_where_upstream_is_out_of_reach_the_last_known_state_is_told(
 
 
 async def test_the_answer_says_what_was_reserved_and_what_was_used(world: World) -> None:
-    """Also where it is a repeat, and in the list."""
+    """Also in the answer to a repeat, and in the list."""
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         await anyio.sleep(130)
@@ -113,7 +113,7 @@ async def test_the_answer_says_what_was_reserved_and_what_was_used(world: World)
 
 
 async def test_neither_key_nor_picture_is_in_the_ledgers_files(world: World, tmp_path: Path) -> None:
-    """Whatever happened: searched in the raw bytes, while they are open and afterwards."""
+    """The raw bytes of the files are searched, while the ledger is open and afterwards."""
     content = picture()
     await anyio.Path(tmp_path / "cat.png").write_bytes(content)
     request = ARGUMENTS | {"image_urls": [str(tmp_path / "cat.png")]}

@@ -1,4 +1,4 @@
-"""What the same request is: by its picture's content, by its address, and by its words."""
+"""What makes two requests the same: the picture's content, its address, and the prompt."""
 
 import io
 import itertools
@@ -65,7 +65,7 @@ async def die_after_paying(world: World, **arguments: Any) -> None:
 async def test_a_host_that_encodes_anew_for_each_reader_shows_one_picture(
     world: World, host: Host, killed: bool
 ) -> None:
-    """The picture has to be changed, and its bytes differ each time: it is the same by its address."""
+    """The picture has to be changed, and its bytes differ each time: its address says that it is the same."""
     host.encodes_anew = True
     if killed:
         await die_after_paying(world)
@@ -91,7 +91,7 @@ SIGNED = {
 async def test_a_fresh_signature_makes_no_other_request(
     world: World, host: Host, signer: str, check: str
 ) -> None:
-    """What is signed is the same picture, whether or not it is looked at."""
+    """The signed address has the same picture, with and without WAN_MCP_IMAGE_CHECK."""
     world.environ["WAN_MCP_IMAGE_CHECK"] = check
     first, second = (f"{ADDRESS}?width=9&{SIGNED[signer].format(number)}" for number in (10, 11))
     host.encodes_anew = True
@@ -133,7 +133,7 @@ async def test_a_file_that_was_overwritten_is_another_picture(world: World, tmp_
 async def test_another_picture_at_the_same_address_is_answered_as_it_was_sent(
     world: World, host: Host
 ) -> None:
-    """The old task with the old picture's size, and the words say that it is another one now."""
+    """The answer is the old task with the old picture's size, and says that the picture has changed."""
     async with world.client() as client:
         first = await answer(client, "generate_video", **ARGUMENTS)
         host.content = picture(500, 500)
@@ -151,7 +151,7 @@ async def test_another_picture_at_the_same_address_is_answered_as_it_was_sent(
 async def test_a_web_picture_that_cannot_be_read_any_more_finds_its_request(
     world: World, host: Host, status: int
 ) -> None:
-    """Paid is paid, whatever became of the picture; another request with it is refused."""
+    """The paid request is found without its picture; another request with that picture is refused."""
     await die_after_paying(world)
     host.status = status
     async with world.client() as client:

@@ -49,7 +49,7 @@ NAME = "the-cat-yawns.mp4"
 
 
 class Cinema:
-    """A world whose videos are at a host of their own, a service in it, and a finished task."""
+    """A world whose videos are at a separate host, a service in it, and a finished task."""
 
     def __init__(self, world: World, host: Host, service: VideoService, task_id: str) -> None:
         self.world, self.host, self.service, self.task_id = world, host, service, task_id
@@ -61,7 +61,7 @@ class Cinema:
         return snapshot.saved
 
     def link_to(self, *links: str) -> None:
-        """From now on these are the results, one after the other; the last one stays."""
+        """Set the results of the next reads, one after the other; the last one stays."""
         self.world.sandbox.faults.clear()
         faults = [Fault("task", "patch", body={"results": [link]}) for link in links]
         faults[-1].times = None
@@ -81,7 +81,7 @@ async def cinema(world: World) -> AsyncIterator[Cinema]:
 
 
 async def test_saving_again_answers_the_file_that_there_is(cinema: Cinema) -> None:
-    """No second download; nor in another program of the same user."""
+    """There is no second download, also in another program of the same user."""
     first = await cinema.save()
     assert Path(first.path) == cinema.folder / NAME
     assert await cinema.save() == await cinema.save("the-cat-yawns.webm") == first
@@ -93,7 +93,7 @@ async def test_saving_again_answers_the_file_that_there_is(cinema: Cinema) -> No
 
 @pytest.mark.parametrize("days", [2, 10])
 async def test_the_saved_file_is_found_when_nothing_else_is_left(cinema: Cinema, days: int) -> None:
-    """The link has died, then upstream has forgotten the task, and then it does not even answer."""
+    """The link has expired, then the API has forgotten the task, and then it does not even answer."""
     first = await cinema.save()
     cinema.world.sandbox.faults.clear()
     await anyio.sleep(days * 86400)
@@ -140,7 +140,7 @@ async def test_another_name_never_replaces_a_file(
 
 @pytest.mark.parametrize("lost", ["first", "second"])
 async def test_one_of_two_names_is_enough(cinema: Cinema, lost: str) -> None:
-    """Whichever is removed, nothing is downloaded for the one that is there."""
+    """If either is removed, nothing is downloaded for the other."""
     paths = {"first": Path((await cinema.save()).path), "second": Path((await cinema.save("mine")).path)}
     paths[lost].unlink()
     left = next(path for name, path in paths.items() if name != lost)
@@ -178,7 +178,7 @@ async def test_a_take_is_named_after_its_number(cinema: Cinema) -> None:
 async def test_without_a_place_for_locks_the_video_is_saved_all_the_same(
     cinema: Cinema, obstacle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then two processes may make two files, which is better than none."""
+    """Two processes may then make two files, which is better than none."""
     locks = Path(cinema.world.environ["WAN_MCP_DATA_DIR"]) / "saving"
     if obstacle == "file":
         locks.write_bytes(b"")
@@ -193,7 +193,7 @@ async def test_without_a_place_for_locks_the_video_is_saved_all_the_same(
 
 
 async def test_lock_files_do_not_pile_up(cinema: Cinema) -> None:
-    """Nor those of processes that were killed."""
+    """Those of killed processes do not, either."""
     locks = Path(cinema.world.environ["WAN_MCP_DATA_DIR"]) / "saving"
     locks.mkdir()
     (locks / "0123.lock").write_bytes(b"")
@@ -202,7 +202,7 @@ async def test_lock_files_do_not_pile_up(cinema: Cinema) -> None:
 
 
 async def test_who_waits_for_another_process_can_be_cancelled(cinema: Cinema) -> None:
-    """The lock is held elsewhere; afterwards it can be had."""
+    """Another process holds the lock; afterwards it can be taken."""
     locks = Path(cinema.world.environ["WAN_MCP_DATA_DIR"]) / "saving"
     async with task_lock(locks, "task"):
         with anyio.move_on_after(5) as scope:
@@ -225,7 +225,7 @@ async def test_a_removed_file_is_fetched_anew(cinema: Cinema) -> None:
 
 @pytest.mark.parametrize("content", [b"", FILM[:-1], FILM + b"x", OTHER])
 async def test_a_changed_file_is_fetched_anew_and_left_alone(cinema: Cinema, content: bytes) -> None:
-    """The user's own version stays; the video gets a number."""
+    """The user's version stays; the video gets a number."""
     first = Path((await cinema.save("mine")).path)
     first.write_bytes(content)
     second = await cinema.save("mine")
@@ -234,7 +234,7 @@ async def test_a_changed_file_is_fetched_anew_and_left_alone(cinema: Cinema, con
 
 
 async def test_a_file_that_became_a_folder_is_fetched_anew(cinema: Cinema) -> None:
-    """What cannot be read is not the video."""
+    """A folder is not the video."""
     first = Path((await cinema.save("mine")).path)
     first.unlink()
     first.mkdir()
@@ -262,7 +262,7 @@ async def test_a_dead_link_is_replaced_by_a_fresh_one(cinema: Cinema) -> None:
 async def test_a_link_that_is_dead_for_good_is_said(
     cinema: Cinema, fresh: str, hours: float, advice: str
 ) -> None:
-    """Nobody is sent to pay again before the link's time is over."""
+    """The advice to pay again is given only once the link has expired."""
     cinema.link_to(LINK, LINK, fresh)
     await cinema.service.get_task(cinema.task_id)
     await anyio.sleep(hours * 3600)
@@ -286,7 +286,7 @@ async def test_a_host_that_is_down_after_the_links_expired_is_not_tried_again(ci
 
 
 async def test_a_dead_link_is_said_when_the_task_cannot_be_read_any_more(cinema: Cinema) -> None:
-    """It is the link that matters, not the failing read for another."""
+    """The error is about the link, not about the failed read for another link."""
     cinema.host.script.append(status(410))
     cinema.world.sandbox.faults.clear()
     cinema.world.sandbox.faults.add(
@@ -299,7 +299,7 @@ async def test_a_dead_link_is_said_when_the_task_cannot_be_read_any_more(cinema:
 async def test_without_a_ledger_the_video_is_saved_all_the_same(
     cinema: Cinema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is what counts."""
+    """The file matters more."""
 
     async def fail(*args: object) -> None:
         raise LedgerError("The disk of the ledger is full.")
@@ -311,7 +311,7 @@ async def test_without_a_ledger_the_video_is_saved_all_the_same(
 
 @pytest.mark.parametrize("failures", [0, 1])
 async def test_saves_at_the_same_time_download_once(cinema: Cinema, failures: int) -> None:
-    """Who comes later waits and gets the same file; also while an earlier one fails."""
+    """A later call waits and gets the same file; also while an earlier one fails."""
     cinema.host.every = 0.3
     cinema.host.script += [page("text/html", b"busy")] * failures
     found: list[Saved] = []
@@ -335,7 +335,7 @@ async def test_saves_at_the_same_time_download_once(cinema: Cinema, failures: in
 
 
 async def test_saves_that_queue_behind_a_failure_download_once(cinema: Cinema) -> None:
-    """While the second downloads, a third that comes anew does not begin one of its own."""
+    """While the second downloads, a third call does not begin another download."""
     cinema.host.every = 0.3
     cinema.host.script.append(page("text/html", b"busy" * 5000))
     async with anyio.create_task_group() as group:
@@ -354,7 +354,7 @@ async def test_saves_that_queue_behind_a_failure_download_once(cinema: Cinema) -
 
 
 async def test_different_tasks_are_saved_side_by_side(cinema: Cinema) -> None:
-    """One slow video holds no other one up."""
+    """A slow video does not delay another one."""
     request = GenerationRequest.model_validate(ARGUMENTS | {"prompt": "The dog barks."})
     cinema.world.sandbox.faults.clear()
     other = (await cinema.service.generate(request)).task.id
@@ -370,7 +370,7 @@ async def test_different_tasks_are_saved_side_by_side(cinema: Cinema) -> None:
 
 
 async def test_who_gives_up_waiting_does_not_stop_the_saving(cinema: Cinema) -> None:
-    """In the middle there is no video yet; a while later there is."""
+    """In the middle there is no file yet; a while later there is."""
     cinema.host.every = 3
     with anyio.move_on_after(20):
         await cinema.save("mine")
@@ -432,7 +432,7 @@ async def test_a_private_result_link_needs_the_setting(cinema: Cinema) -> None:
 
 @pytest.mark.slow
 async def test_the_answer_tells_everything_about_a_real_video(tmp_path: Path) -> None:
-    """Path, size, seconds, sides, the end of its link and its file: URI, of a film of the sandbox."""
+    """Path, size, seconds, width and height, the end of its link and its file: URI."""
     world = World(tmp_path, seconds=120, render=None)
     async with world.client() as client:
         requested = (await call(client, "generate_video", **ARGUMENTS, quality="480p")).structured_content
@@ -471,7 +471,7 @@ async def test_the_answer_tells_everything_about_a_real_video(tmp_path: Path) ->
 
 @ERAS
 async def test_a_client_sees_the_saving_progress(world: World, mode: str) -> None:
-    """Bytes of bytes, only rising, with words."""
+    """Received and all bytes, which only rise, with a text."""
     host = Host(every=1)
     host.script.append(host.cut(30_000))
     put_behind(world, host)
@@ -491,7 +491,7 @@ async def test_a_client_sees_the_saving_progress(world: World, mode: str) -> Non
 
 
 async def test_a_cancelled_call_is_saved_all_the_same(world: World) -> None:
-    """The client that asked for progress is gone, and the download does not mind."""
+    """The client that asked for progress is gone, and the download goes on."""
     host = Host(every=3)
     put_behind(world, host)
 
@@ -535,7 +535,7 @@ async def test_a_failed_save_is_an_error_result_in_words(world: World, kind: str
     ids=["no links", "late answer", "401", "402", "403"],
 )
 async def test_a_link_that_was_known_is_used_whatever_the_api_says_later(world: World, later: Fault) -> None:
-    """The API leaves it out, answers what was true before, or refuses the key: the link works."""
+    """The API leaves it out, answers with an earlier state, or refuses the key: the link works."""
     async with world.client() as client:
         task_id = await finished(client)
         assert (await answer(client, "get_task", task_id=task_id))["results"]
@@ -544,7 +544,7 @@ async def test_a_link_that_was_known_is_used_whatever_the_api_says_later(world: 
 
 
 async def test_a_refused_key_is_told_where_no_link_is_known(world: World) -> None:
-    """Not that there is no video yet."""
+    """The error does not say that there is no video yet."""
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         world.sandbox.faults.add(Fault("task", "status", times=None, status=401))

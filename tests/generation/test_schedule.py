@@ -1,4 +1,4 @@
-"""When to poll again: a pure function, held to what it promises."""
+"""When to poll again: what the pure function promises."""
 
 import math
 import random
@@ -17,7 +17,7 @@ MAYBE = st.none() | st.floats(-1e3, 1e6)
 def test_a_pause_is_always_within_its_bounds(
     elapsed: float, estimate: float | None, progress: float | None, durations: list[float]
 ) -> None:
-    """Whatever upstream says, a poll comes after 2 to 20 seconds, with or without jitter."""
+    """With any values from the API, the next poll comes after 2 to 20 seconds, with or without jitter."""
     pause = next_poll(elapsed, estimate, progress, durations)
     assert MIN_PAUSE <= pause <= MAX_PAUSE
     assert MIN_PAUSE <= jittered(pause) <= MAX_PAUSE
@@ -47,7 +47,7 @@ def test_a_percentage_corrects_the_estimate() -> None:
 
 
 def test_earlier_durations_correct_a_wrong_estimate() -> None:
-    """When the last tasks took twice the estimate, that is what is expected."""
+    """When the last tasks took twice the estimate, that duration is expected."""
     expected = expected_duration(0, 60, None, [118.0, 120.0, 121.0, 125.0])
     assert 95 < expected < 125
 
@@ -59,7 +59,7 @@ def test_two_durations_are_too_few_to_learn_from() -> None:
 
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.6])
 def test_the_schedule_needs_fewer_polls_than_a_fixed_pause_of_eight_seconds(factor: float) -> None:
-    """Over tasks that snapshot a rough percentage: fewer reads, and with a right estimate no more delay."""
+    """For tasks that report a rough percentage: fewer reads, and with a right estimate no more delay."""
     rng = random.Random(7)
     durations = [median * math.exp(rng.gauss(0, 0.35)) for median in (60, 90, 120, 180) for _ in range(25)]
     estimates = [median * factor for median in (60, 90, 120, 180) for _ in range(25)]
@@ -70,7 +70,7 @@ def test_the_schedule_needs_fewer_polls_than_a_fixed_pause_of_eight_seconds(fact
 
 
 def polls(duration: float, estimate: float) -> tuple[int, float]:
-    """Reads of one task, and the delay with which its end is seen."""
+    """The number of reads of one task, and the delay with which its end is seen."""
     elapsed, reads, progress = 0.0, 0, None
     while elapsed < duration:
         elapsed += next_poll(elapsed, estimate, progress)

@@ -1,4 +1,4 @@
-"""What a second task of a request teaches, whose it is, and when a request stands in the way of others."""
+"""What a second task of a request shows, whose it is, and when a request affects the search for others."""
 
 # ruff: noqa: ASYNC240  a test may look at the disk while its own loop stands still
 
@@ -25,14 +25,14 @@ HOUR = 3600.0
 
 
 async def live_for(world: World, prompt: str, seconds: float, **arguments: Any) -> None:
-    """A process that ends after so many seconds."""
+    """A process that ends after this time."""
     async with world.service() as service:
         with anyio.move_on_after(seconds):
             await generate(service, prompt, **arguments)
 
 
 async def test_an_old_request_whose_time_is_not_known_stands_in_nobodys_way(tmp_path: Path) -> None:
-    """The gateway did not tell its time then; ten days later it is no rival, and what is lost is found."""
+    """The gateway did not tell its time then; ten days later it is no rival, and a lost task is found."""
     world = gateway(tmp_path, "list", credits=10_000.0)
     world.sandbox.faults.add(Fault("tasks", "slow", seconds=6), Fault("submit", "lost"))
     await live_for(world, "Old.", 20)
@@ -48,7 +48,7 @@ async def test_an_old_request_whose_time_is_not_known_stands_in_nobodys_way(tmp_
 
 
 async def test_a_request_whose_every_task_is_known_stands_in_nobodys_way(tmp_path: Path) -> None:
-    """It was repeated and paid twice; both tasks are recorded, so a neighbour's can only be its own."""
+    """It was repeated and paid twice; both tasks are recorded, so a third task is another request's."""
     world = gateway(tmp_path, "list", credits=10_000.0)
     async with world.service() as service:
         await service.credits()
@@ -61,7 +61,7 @@ async def test_a_request_whose_every_task_is_known_stands_in_nobodys_way(tmp_pat
 
 
 async def test_a_foreign_task_of_the_minute_before_teaches_nothing(tmp_path: Path) -> None:
-    """The gateway honours the key without saying so: its task is of the first POST, and only one was paid."""
+    """The gateway honours the key without saying so: its task is that of the first POST, and one was paid."""
     world = gateway(tmp_path, "both", says_replayed=False, credits=10_000.0)
     await anyio.sleep(1000)
     world.sandbox.add_foreign()
@@ -79,7 +79,7 @@ async def test_a_foreign_task_of_the_minute_before_teaches_nothing(tmp_path: Pat
 
 
 async def test_that_two_were_paid_is_said_to_whoever_asks_next(tmp_path: Path) -> None:
-    """The guess comes after the patience of the first caller: the second one hears of both tasks."""
+    """It is sent again after the first caller's time is up: the second caller is told of both tasks."""
     world = gateway(tmp_path, "list", date_offset=None, faults=[Fault("submit", "lost")])
     async with world.client() as client:
         await refusal(client)
@@ -94,7 +94,7 @@ async def test_that_two_were_paid_is_said_to_whoever_asks_next(tmp_path: Path) -
 async def test_a_clock_that_jumps_by_a_day_before_the_first_post_costs_nothing(
     tmp_path: Path, jump: float
 ) -> None:
-    """The POST is recorded anew, and sent once."""
+    """The POST is recorded again, and sent once."""
     world, shift, jumps = gateway(tmp_path), 0.0, [jump]
 
     async def set_clock() -> None:
@@ -110,7 +110,7 @@ async def test_a_clock_that_jumps_by_a_day_before_the_first_post_costs_nothing(
 
 
 async def test_a_guess_that_is_put_off_for_weeks_ends(tmp_path: Path) -> None:
-    """No caller hangs for as long as a gateway asks for."""
+    """A caller does not wait for as long as a gateway asks for."""
     weeks = Fault("submit", "status", status=429, retry_after=5_000_000)
     world = gateway(tmp_path, "neither", faults=[Fault("submit", "lost"), weeks])
     async with world.service() as service:
@@ -121,7 +121,7 @@ async def test_a_guess_that_is_put_off_for_weeks_ends(tmp_path: Path) -> None:
 
 
 async def test_the_second_task_is_its_owners_whoever_finds_it(tmp_path: Path) -> None:
-    """Another key of the account learns from a process that has died; the prompt is none of its business."""
+    """Another key of the account learns from a process that has died, and does not see the prompt."""
     other = "sk-other-key-000000000"
     world = gateway(tmp_path, "list", credits=10_000.0, other_keys=(other,), faults=[Fault("submit", "lost")])
     async with world.service({"ledger": Failing(world, learn_key_use=9, end_guess=9)}) as service:
@@ -158,7 +158,7 @@ async def _without_a_picture(world: World, path: Path, ask: Callable[[], Awaitab
 async def test_that_an_old_request_may_have_been_paid_is_said_with_the_new_one(
     tmp_path: Path, fail: Callable[..., Awaitable[None]]
 ) -> None:
-    """Also where the first try to make it anew came to nothing."""
+    """Also where the first try to make it again failed."""
     world, path = gateway(tmp_path), tmp_path / "cat.png"
     path.write_bytes(picture())
     world.sandbox.faults.add(Fault("submit", "lost"))
@@ -178,7 +178,7 @@ async def test_that_an_old_request_may_have_been_paid_is_said_with_the_new_one(
 async def test_a_damaged_column_breaks_neither_list_nor_request(
     tmp_path: Path, column: str, value: str
 ) -> None:
-    """The row is shown, and gone on with."""
+    """The row is shown, and the request continues."""
     world = gateway(tmp_path, faults=[Fault("submit", "lost")])
     await live_for(world, PROMPT, 1)
     with closing(sqlite3.connect(tmp_path / "data" / "ledger.sqlite3")) as database, database:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 @EVERY_FORM
 async def test_takes_in_parallel_are_as_many_videos_each_paid_once(tmp_path: Path, form: str) -> None:
-    """Three variations, asked for by nine calls at once, and once more afterwards."""
+    """Three variations, requested by nine calls at once, and once more afterwards."""
     world = gateway(tmp_path, form)
     world.sandbox.faults.add(Fault("submit", "slow", None, seconds=3))
     found: list[tuple[int, str]] = []
@@ -47,7 +47,7 @@ async def test_the_first_take_is_the_one_that_is_meant_without_a_number(world: W
         again = await call(client, "generate_video", **ARGUMENTS, take=2)
         shown = text(await call(client, "list_tasks"))
     assert "take 2" in text(second)
-    assert "For another version set take to 3." in text(again)
+    assert "For another version, set take to 3." in text(again)
     assert "take 2" in shown
 
 
@@ -63,7 +63,7 @@ async def test_the_first_take_is_the_one_that_is_meant_without_a_number(world: W
 async def test_what_is_no_take_is_refused_in_words(
     world: World, arguments: dict[str, object], said: str
 ) -> None:
-    """And nothing is sent."""
+    """Nothing is sent."""
     async with world.client() as client:
         result = await call(client, "generate_video", **ARGUMENTS, **arguments)
     assert result.is_error

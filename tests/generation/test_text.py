@@ -1,4 +1,4 @@
-"""Videos from text: requested, paid once and found again as those from a picture are."""
+"""Videos from text: requested, paid once and found again like those from a picture."""
 
 import json
 import sqlite3
@@ -68,7 +68,7 @@ async def test_equal_requests_are_one(world: World, arguments: dict[str, Any], s
 
 
 async def test_equal_calls_at_once_are_one_request(world: World) -> None:
-    """Nobody pays beside another."""
+    """Only one of them pays."""
     async with world.service() as service, anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(generate_from_text, service)
@@ -76,7 +76,7 @@ async def test_equal_calls_at_once_are_one_request(world: World) -> None:
 
 
 async def test_the_same_words_with_a_picture_are_another_request(world: World) -> None:
-    """Each is paid, and each is found again as its own."""
+    """Each is paid, and each finds its task again."""
     async with world.service() as service:
         tasks = [(await ask(service)).task.id for ask in (generate, generate_from_text) * 2]
     assert tasks[:2] == tasks[2:]
@@ -92,7 +92,7 @@ async def blind(tmp_path: Path) -> World:
 
 
 async def lose(world: World, ask: Any, kind: str = "lost") -> None:
-    """A process that sends a request, and ends before anything is known of its answer."""
+    """Send a request in a process that ends before it has the answer."""
     world.sandbox.faults.add(Fault("submit", kind))
     async with world.service() as service:
         with anyio.move_on_after(1):
@@ -100,7 +100,7 @@ async def lose(world: World, ask: Any, kind: str = "lost") -> None:
 
 
 async def test_lost_answers_of_both_models_at_once_are_each_found(blind: World) -> None:
-    """A request looks for tasks of its own model, so that the other one is no rival."""
+    """A request searches for tasks of its model, so that the other one is no rival."""
     for ask in (generate, generate_from_text):
         await lose(blind, ask)
     async with blind.service() as service:
@@ -140,7 +140,7 @@ async def test_a_list_that_tells_no_models_does_not_tell_the_two_apart(blind: Wo
 async def test_a_request_whose_record_is_damaged_is_searched_for_and_not_sent(
     blind: World, damaged: str
 ) -> None:
-    """It may be of either model; its task is the only one."""
+    """It may be of either model; only one task can be its task."""
     await lose(blind, generate_from_text)
     with closing(sqlite3.connect(Path(blind.environ["WAN_MCP_DATA_DIR"]) / FILE_NAME)) as database:
         database.execute("UPDATE entries SET body = ?", (damaged,))
@@ -168,7 +168,7 @@ async def test_another_process_repeats_the_recorded_body(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("cap", ["WAN_MCP_REQUEST_CREDITS", "WAN_MCP_DAILY_CREDITS"])
 async def test_a_cap_says_that_the_price_is_a_guess(world: World, cap: str) -> None:
-    """It counts all the same, and nothing is sent."""
+    """It still counts, and nothing is sent."""
     world.environ[cap] = "20"
     async with world.service() as service:
         with pytest.raises(CapReached) as refused:
@@ -201,4 +201,4 @@ async def test_how_long_a_video_takes_is_learned_from_its_own_kind(world: World)
 
 
 async def _unheard(snapshot: object) -> None:
-    """Progress that nobody is told of."""
+    """Tell nobody of the progress."""

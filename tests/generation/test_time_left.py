@@ -1,4 +1,4 @@
-"""What a wait says of the time that is left, and how soon it sees an end of which nothing was told."""
+"""What a wait says about the time left, and how soon it sees an end that nothing announced."""
 
 import re
 from itertools import pairwise
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.anyio
 
 
 def told(**fields: Any) -> Fault:
-    """Every read of a task tells these fields in place of its own."""
+    """Replace these fields in every answer about a task."""
     return Fault("task", "patch", times=None, body=fields)
 
 
 async def seconds_left(client: Client, task_id: str) -> list[tuple[float, float]]:
-    """When a wait told the time left, and how many seconds that was."""
+    """The moments at which a wait told the time left, and the seconds that it told."""
     shown: list[tuple[float, float]] = []
 
     async def notice(progress: float, total: float | None, message: str | None) -> None:
@@ -48,7 +48,7 @@ async def seconds_left(client: Client, task_id: str) -> list[tuple[float, float]
 async def test_the_time_left_falls_unless_it_is_corrected(
     world: World, seconds: float, percent: int | None
 ) -> None:
-    """Also where the percentage stands still: what rises is a correction of more than a quarter."""
+    """Also where the percentage stands still: it rises only by a correction of more than a quarter."""
     world.sandbox.seconds = seconds
     if percent is not None:
         world.sandbox.faults.add(told(progress=percent, status="processing", results=[]))
@@ -61,7 +61,7 @@ async def test_the_time_left_falls_unless_it_is_corrected(
 
 
 async def test_a_percentage_that_jumps_back_moves_the_time_left_little(world: World) -> None:
-    """Percentages are a hint: 50, 48, 52, 49 percent make no time left that rises by seconds."""
+    """Percentages are a hint: after 50, 48, 52 and 49 percent, the time left does not rise by seconds."""
     for percent in (50, 48, 52, 49, 51, 47, 53, 46):
         world.sandbox.faults.add(Fault("task", "patch", body={"progress": percent, "status": "processing"}))
     async with world.client() as client:
@@ -74,7 +74,7 @@ async def test_a_percentage_that_jumps_back_moves_the_time_left_little(world: Wo
 
 @pytest.mark.parametrize("estimate", [{}, None, {"estimated_time": None}, {"estimated_time": 0}])
 async def test_the_estimate_of_the_submission_is_remembered(world: World, estimate: Any) -> None:
-    """Where later answers leave it out, also for another program: the time left comes from it."""
+    """Where later answers leave it out, the time left still comes from it, also in another program."""
     world.sandbox.faults.add(told(task_info=estimate))
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
@@ -85,7 +85,7 @@ async def test_the_estimate_of_the_submission_is_remembered(world: World, estima
 
 
 async def test_what_a_later_answer_leaves_out_stays_known(world: World) -> None:
-    """What was reserved, when the task was made, the model."""
+    """The reserved credits, the time of creation, and the model."""
     async with world.client() as client:
         begun = await answer(client, "generate_video", **ARGUMENTS)
         world.sandbox.faults.add(told(usage=None, created=None, model=None, task_info=None))
@@ -99,7 +99,7 @@ async def test_what_a_later_answer_leaves_out_stays_known(world: World) -> None:
 async def test_an_end_of_which_nothing_is_told_is_seen_within_eight_seconds(
     world: World, seconds: float, percent: int | None
 ) -> None:
-    """Neither an estimate nor a percentage that moves: no pause between two reads is longer."""
+    """Without an estimate or a percentage that changes, no pause between two reads is longer."""
     world.sandbox.seconds = seconds
     world.sandbox.faults.add(Fault("submit", "patch", body={"task_info": None, "progress": percent}))
     world.sandbox.faults.add(told(task_info=None, progress=percent))
@@ -117,7 +117,7 @@ async def test_an_end_of_which_nothing_is_told_is_seen_within_eight_seconds(
 async def test_a_task_at_one_hundred_percent_is_not_expected_to_take_as_long_as_estimated(
     world: World,
 ) -> None:
-    """Its link is awaited: the time left does not go back to what the estimate says."""
+    """Only its link is missing: the time left does not go back to the estimate."""
     for percent in (70, 80, 90):
         world.sandbox.faults.add(Fault("task", "patch", body={"progress": percent, "status": "processing"}))
     world.sandbox.faults.add(told(progress=100, status="completed", results=[]))
@@ -141,7 +141,7 @@ async def test_an_estimate_that_cannot_be_true_is_not_told(world: World) -> None
 def test_a_correction_is_above_a_quarter_in_whole_seconds_too(
     first: float, later: float, then: float
 ) -> None:
-    """As a person reads it: 4 s and then 5 s is no correction."""
+    """As a person reads it, 4 s and then 5 s is no correction."""
     expectation, shown = Expectation(), []
     for at, seconds in ((0.0, first), (later, then)):
         expectation.learn(Task(id="a", status="processing", estimated_time=seconds), 0.0, at)
@@ -150,7 +150,7 @@ def test_a_correction_is_above_a_quarter_in_whole_seconds_too(
 
 
 async def test_a_percentage_that_has_stopped_does_not_make_the_time_left_jump(world: World) -> None:
-    """It moved to 60 and stands there for minutes: the time left falls to nothing, and stays there."""
+    """It stays at 60 for minutes: the time left falls to 0, and stays there."""
     world.sandbox.seconds = 600
     for percent in (20, 40):
         world.sandbox.faults.add(Fault("task", "patch", body={"progress": percent, "status": "processing"}))
@@ -165,7 +165,7 @@ async def test_a_percentage_that_has_stopped_does_not_make_the_time_left_jump(wo
 
 
 async def test_what_another_program_has_read_counts_from_when_it_read_it(world: World) -> None:
-    """Its percentage is as old as that read: the time left is what that program tells, too."""
+    """Its percentage is as old as that read: both programs tell the same time left."""
     world.sandbox.faults.add(Fault("submit", "patch", body={"task_info": None}), told(task_info=None))
     folder = Path(world.environ["WAN_MCP_DATA_DIR"])
     one, other = SqliteLedger(folder), SqliteLedger(folder)

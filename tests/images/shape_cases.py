@@ -85,7 +85,7 @@ SIZES = [
         (
             "turned upright (EXIF orientation 6)",
             scaled((3024, 4032), (1500, 2000)),
-            "metadata removed, the location among it",
+            "metadata removed, including the location",
         ),
         size=(1500, 2000),
         format="jpeg",
@@ -125,7 +125,7 @@ ODD = [
             0xE1,
             b"http://ns.adobe.com/xap/1.0/\0<exif:GPSLatitude>",
         ),
-        ("metadata removed, the location among it",),
+        ("metadata removed, including the location",),
         format="jpeg",
     ),
     Case(

@@ -181,7 +181,7 @@ async def test_more_than_64_megabytes_are_not_read(pictures: PictureLoader) -> N
 
     for answer, size in ((told, "64.0 MB"), (untold, "more than 64.0 MB")):
         error = await refused(pictures, answer)
-        limits = "Evolink takes 10.0 MB, more than 64.0 MB is not shrunk."
+        limits = "at most 64.0 MB are read."
         assert error.message == f"image_urls: pics.example/cat.png has {size}; {limits}"
 
 
@@ -221,12 +221,12 @@ async def test_what_is_there_instead_of_a_picture_is_told(pictures: PictureLoade
     ribbon = await refused(pictures, showing(saved(quadrants(5000, 300), "PNG")))
     half = await refused(pictures, showing(saved(quadrants(), "PNG")[:30]))
 
-    page_told = "is a web page (HTML), not a picture that can be taken."
+    page_told = "is a web page (HTML), not a picture that can be used."
     assert page.message == f"image_urls: pics.example/cat.png {page_told}"
     assert page.next_step == "Give the address of the picture itself, not of a page that shows it."
     assert nothing.message == "image_urls: pics.example/cat.png is empty (0 bytes)."
     assert "the sides differ by 16.7 to 1" in ribbon.message
-    assert "cannot be decoded; it is damaged" in half.message
+    assert "cannot be decoded: it is damaged" in half.message
 
 
 async def test_an_address_that_is_not_to_be_had_is_told(pictures: PictureLoader) -> None:

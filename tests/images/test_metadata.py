@@ -63,7 +63,7 @@ def test_only_the_picture_stays(make: Callable[[], bytes]) -> None:
         assert not image.getexif()
         assert not {"exif", "xmp", "comment", "icc_profile", "photoshop"} & image.info.keys()
     assert SECRET not in prepared.content
-    assert prepared.adjusted[-1] == "metadata removed, the location among it"
+    assert prepared.adjusted[-1] == "metadata removed, including the location"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])

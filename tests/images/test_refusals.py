@@ -52,7 +52,7 @@ def broken_png() -> bytes:
     return content[:33] + makers.chunk(b"IDAT", b"garbage") + makers.chunk(b"IEND", b"")
 
 
-UNKNOWN = "is a file of an unknown kind, not a picture that can be taken"
+UNKNOWN = "is a file of an unknown kind, not a picture that can be used"
 CUT = "is cut off: it ends in the middle of the picture"
 
 REFUSALS: list[tuple[str, Callable[[], bytes], str]] = [
@@ -102,12 +102,12 @@ REFUSALS: list[tuple[str, Callable[[], bytes], str]] = [
     ("half a progressive JPEG", lambda: half("JPEG", progressive=True), CUT),
     ("half a large PNG", lambda: saved(quadrants(2400, 2400), "PNG")[:2000], CUT),
     ("half a PNG", lambda: half("PNG"), CUT),
-    ("half a WebP", lambda: half("WEBP"), "cannot be decoded; it is damaged, or of an unusual kind"),
+    ("half a WebP", lambda: half("WEBP"), "cannot be decoded: it is damaged or of an unusual kind"),
     ("half a GIF", lambda: half("GIF"), CUT),
     ("half a BMP", lambda: half("BMP"), CUT),
     ("half a TIFF", lambda: half("TIFF"), CUT),
-    ("half an AVIF", lambda: half("AVIF"), "cannot be decoded; it is damaged, or of an unusual kind"),
-    ("a PNG of garbage", broken_png, "cannot be decoded; it is damaged, or of an unusual kind"),
+    ("half an AVIF", lambda: half("AVIF"), "cannot be decoded: it is damaged or of an unusual kind"),
+    ("a PNG of garbage", broken_png, "cannot be decoded: it is damaged or of an unusual kind"),
     ("a PNG of two sizes", two_sizes, CUT),
     (
         "only the beginning of a JPEG",
@@ -162,7 +162,7 @@ def test_a_real_heic_picture_stands_upright_in_srgb() -> None:
         f"scaled from 2400{X}1200 to 2000{X}1000",
         "colours of another profile converted to sRGB",
         "converted from HEIC to JPEG",
-        "metadata removed, the location among it",
+        "metadata removed, including the location",
     )
 
 

@@ -92,10 +92,10 @@ def _short_text(path: Path) -> None:
         (_newer, "newer wan-mcp", "Update wan-mcp"),
         (_foreign, "another program", "WAN_MCP_DATA_DIR"),
         (_foreign_of_our_version, "another program", "WAN_MCP_DATA_DIR"),
-        (_without_a_header, "cannot be used", "Move the file away"),
-        (_with_torn_pages, "cannot be used", "Move the file away"),
-        (_text, "cannot be used", "Move the file away"),
-        (_short_text, "cannot be used", "Move the file away"),
+        (_without_a_header, "cannot be used", "Move it away"),
+        (_with_torn_pages, "cannot be used", "Move it away"),
+        (_text, "cannot be used", "Move it away"),
+        (_short_text, "cannot be used", "Move it away"),
     ],
 )
 def test_a_file_that_is_no_usable_ledger_is_refused_and_left_alone(
@@ -166,7 +166,7 @@ async def test_a_full_disk_is_refused_and_forgotten_when_there_is_room(tmp_path:
         before = (tmp_path / FILE_NAME).read_bytes()
         with full_disk(), pytest.raises(LedgerError) as raised:
             await ledger.claim(intent(), rules())
-        assert "disk has room" in raised.value.next_step
+        assert "disk is not full" in raised.value.next_step
         assert (tmp_path / FILE_NAME).read_bytes() == before
         assert (await ledger.claim(intent(), rules())).kind == "fresh"
 

@@ -273,8 +273,14 @@ async def test_failures_are_told_without_the_query() -> None:
     async with site(cut) as cutting, site(garble) as garbling:
         for address, told in (
             (f"http://pics.example:{closed.port}/a?sig=5ecret", "pics.example/a refused the connection"),
-            (f"http://pics.example:{cutting.port}/a?sig=5ecret", "pics.example/a broke off the transfer"),
-            (f"http://pics.example:{garbling.port}/a?sig=5ecret", "pics.example/a broke off the transfer"),
+            (
+                f"http://pics.example:{cutting.port}/a?sig=5ecret",
+                "pics.example/a ended the transfer early",
+            ),
+            (
+                f"http://pics.example:{garbling.port}/a?sig=5ecret",
+                "pics.example/a ended the transfer early",
+            ),
             ("http://nobody.example/a?sig=5ecret", "nobody.example/a: the host name is unknown"),
         ):
             with pytest.raises(FetchFailed) as failed:

@@ -1,4 +1,4 @@
-"""A client that speaks the tasks extension, on the SDK's own client."""
+"""A client that speaks the tasks extension, built on the SDK's client."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ class Asked(Request[Params, str]):
 
 
 class Anything(Result):
-    """An answer with whatever the server says."""
+    """An answer with any content."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -37,7 +37,7 @@ class Created(Anything):
 
 
 async def ask(session: ClientSession, method: str, task_id: str) -> dict[str, Any]:
-    """What the server answers, as it is on the wire, without what the protocol adds to each answer."""
+    """The server's answer as it is sent, without what the protocol adds to each answer."""
     answered = await session.send_request(Asked(method=method, params=Params(task_id=task_id)), Anything)
     return _wire(answered)
 
@@ -48,7 +48,7 @@ def _wire(answered: Result) -> dict[str, Any]:
 
 @dataclass
 class TasksClient(ClientExtension):
-    """Waits by itself: asks for the state of a task at the pace that the server suggests."""
+    """Waits without a model: asks for the state of a task at the pace that the server suggests."""
 
     identifier = TASKS
     created: list[dict[str, Any]] = field(default_factory=list)

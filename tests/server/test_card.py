@@ -1,4 +1,4 @@
-"""What a host is told of the card: which tool has it, and the page with its policy."""
+"""What a host is told about the card: which tools have it, and the page with its policy."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ async def test_only_the_tools_that_start_a_video_have_a_card(mode: str) -> None:
     ],
 )
 async def test_the_page_comes_with_the_domains_of_its_videos(mode: str, address: str, origin: str) -> None:
-    """Evolink's own, and the configured API's, so that the sandbox's videos play; no other."""
+    """Only Evolink's domains and that of the configured API, so that the sandbox's videos play."""
     async with client(mode, EVOLINK_BASE_URL=address) as connected:
         listed = {str(one.uri): one for one in (await connected.list_resources()).resources}[card.PLAYER]
         (content,) = (await connected.read_resource(card.PLAYER)).contents

@@ -1,4 +1,4 @@
-"""The tool list is a published contract: a change to it is seen, and meant.
+"""The tool list is a published contract: a change to it is noticed, and intended.
 
 ``python -m tests.server.test_contract`` renews the snapshot.
 """
@@ -27,11 +27,11 @@ PLAIN = {
     *("type", "properties", "required", "additionalProperties", "description", "enum", "items"),
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
 }
-"""What the strictest clients take in a schema."""
+"""The keywords that the strictest clients accept in a schema."""
 
 
 async def contract(mode: Any) -> dict[str, Any]:
-    """All that a client is told before it calls anything."""
+    """Everything that a client is told before it calls anything."""
     async with Client(create_server(Settings.load({})), mode=mode) as client:
         tools = plain((await client.list_tools()).tools)
         prompts = plain((await client.list_prompts()).prompts)
@@ -73,7 +73,7 @@ async def test_the_contract_is_the_published_one() -> None:
 
 @pytest.mark.anyio
 async def test_the_list_of_tools_is_small() -> None:
-    """What a model reads of it stays under 7,000 bytes, the whole under 20,000 without what is for hosts."""
+    """A model reads under 7,000 bytes of it; the whole is under 20,000 bytes without what is for hosts."""
     tools = (await contract("auto"))["tools"]
     read = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in tools]
     assert len(compact(read)) < READING
@@ -118,7 +118,7 @@ def keywords(schema: dict[str, Any]) -> set[str]:
 
 @pytest.mark.anyio
 async def test_answers_keep_to_their_output_schemas(world: World) -> None:
-    """A client that checks every answer against the published schema has nothing to complain about."""
+    """A client that checks every answer against the published schema accepts all of them."""
     import jsonschema
 
     request = {"prompt": "go", "image_urls": ["https://pictures.example.com/cat.png"]}

@@ -1,4 +1,4 @@
-"""The video from yesterday: which it is, where it is, and whether its link still works."""
+"""The video from yesterday: how it is found, where it is, and whether its link still works."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ async def printed(world: World) -> tuple[str, dict[str, Any]]:
 
 
 async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path) -> None:
-    """The list, the resource and both forms of the command show the path, and that the link is dead."""
+    """The list, the resource and both forms of the command show the path, and that the link has expired."""
     path = tmp_path / "IMG_4711.png"
     path.write_bytes(picture())
     async with world.client(WAN_MCP_AUTOSAVE="0") as client:
@@ -97,7 +97,7 @@ async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path)
 
 
 async def test_a_link_is_shown_as_long_as_it_works_and_never_after(world: World) -> None:
-    """Until the very second, by what the ledger knows; then nothing sends anybody to it or to save_video."""
+    """To the second, by the ledger's times; after that, no advice names the link or save_video."""
     async with world.client(WAN_MCP_AUTOSAVE="0") as client:
         task_id = await completed(client)
         [entry] = await world.rows()
@@ -112,7 +112,7 @@ async def test_a_link_is_shown_as_long_as_it_works_and_never_after(world: World)
         for fault in DEAD:
             world.sandbox.faults.add(fault)
         early = text(await call(client, "save_video", task_id=task_id))
-        assert "It should still work: try again in a few minutes." in early
+        assert "The link should still work: try again in a few minutes." in early
         await anyio.sleep(until(entry) + 0.5)
         for tool in ("get_task", "wait_for_task"):
             dead = await call(client, tool, task_id=task_id)
@@ -132,7 +132,7 @@ async def test_a_link_is_shown_as_long_as_it_works_and_never_after(world: World)
 
 
 async def test_a_file_that_is_not_there_any_more_is_said_to_be(world: World) -> None:
-    """Where it was, so that a moved one is found; while the link works, a wait gets it again, free."""
+    """Its old path is shown, so that a moved file is found; while the link works, a wait saves it again."""
     async with world.client(WAN_MCP_AUTOSAVE="1") as client:
         task_id = await completed(client)
         path = anyio.Path((await answer(client, "wait_for_task", task_id=task_id))["saved_to"])
@@ -148,7 +148,7 @@ async def test_a_file_that_is_not_there_any_more_is_said_to_be(world: World) -> 
     [row] = gone.structured_content["tasks"]
     assert (row["missing"], row["link"]) == (str(path), "expired today 14:15 UTC")
     assert row.keys().isdisjoint({"saved_to", "results"})
-    assert text(gone).endswith("Another take costs what that one did: ask the user first.")
+    assert text(gone).endswith("Another take costs as much again: ask the user first.")
 
 
 def until(entry: Entry) -> float:
@@ -158,7 +158,7 @@ def until(entry: Entry) -> float:
 
 
 async def test_a_completion_that_was_seen_late_promises_no_day_from_then(world: World) -> None:
-    """The link's day began when the video was made, as expected; not when somebody saw it."""
+    """The 24 hours began when the video was expected to be made, not when the completion was seen."""
     async with world.client(WAN_MCP_AUTOSAVE="0") as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         await anyio.sleep(20 * 3600)
@@ -245,7 +245,7 @@ async def test_a_completed_task_without_a_link_is_one_to_wait_for(tmp_path: Path
 
 
 async def test_a_made_video_has_no_remark_on_fetching_its_picture(world: World) -> None:
-    """Evolink has done that; before, a signed address may expire."""
+    """Evolink has fetched the picture by then; before, a signed address may expire."""
     signed = ARGUMENTS | {"image_urls": [f"{ADDRESS}?sig=1"]}
     async with world.client() as client:
         assert "looks signed" in (await answer(client, "generate_video", **signed))["next"]

@@ -28,7 +28,7 @@ MODELS = ("wan2.5-image-to-video", "wan2.5-text-to-video")
 @pytest.mark.anyio
 @ERAS
 async def test_a_video_from_text_is_made_waited_for_saved_and_listed(world: World, mode: str) -> None:
-    """By the same tools, without a picture anywhere."""
+    """With the same tools, and without any picture."""
     async with world.client(mode) as client:
         started = await answer(client, TOOL, prompt=PROMPT, aspect_ratio="9:16")
         for _ in range(3):
@@ -81,7 +81,7 @@ async def test_a_chain_can_begin_with_words(tmp_path: Path) -> None:
         (
             TOOL,
             {"prompt": PROMPT, "aspect_ratio": "4:3", "quality": "480p"},
-            "aspect_ratio 4:3 is not available at 480p: take 720p or 1080p, or 16:9, 9:16 or 1:1 at 480p.",
+            "aspect_ratio 4:3 is not available at 480p: use 720p or 1080p, or 16:9, 9:16 or 1:1 at 480p.",
         ),
         (
             TOOL,
@@ -91,19 +91,19 @@ async def test_a_chain_can_begin_with_words(tmp_path: Path) -> None:
         (
             TOOL,
             {"prompt": PROMPT, "model": MODELS[0]},
-            "model must be wan2.5-text-to-video. generate_video takes the other one.",
+            "model must be wan2.5-text-to-video. generate_video takes wan2.5-image-to-video.",
         ),
         (
             "generate_video",
             ARGUMENTS | {"model": MODELS[1]},
-            "model must be wan2.5-image-to-video. generate_video_from_text takes the other one.",
+            "model must be wan2.5-image-to-video. generate_video_from_text takes wan2.5-text-to-video.",
         ),
         (
             "generate_video",
             ARGUMENTS | {"aspect_ratio": "9:16"},
-            "The picture decides its video's shape; generate_video_from_text takes aspect_ratio.",
+            "A video has the shape of its picture; only generate_video_from_text takes aspect_ratio.",
         ),
-        ("generate_video", {"prompt": PROMPT}, "generate_video_from_text makes them from text alone."),
+        ("generate_video", {"prompt": PROMPT}, "generate_video_from_text makes one from text alone."),
     ],
 )
 async def test_bad_arguments_are_refused_and_name_the_right_tool(
@@ -128,12 +128,12 @@ async def test_an_empty_picture_is_none(world: World, empty: Any) -> None:
 
 @pytest.mark.anyio
 async def test_the_price_is_said_to_be_a_guess_before_anything_is_requested(world: World) -> None:
-    """In the tool's description and the instructions; the other tool's price is none."""
+    """In the tool's description and the instructions; the other tool's price is not a guess."""
     async with world.client() as client:
         tools = {tool.name: tool.description or "" for tool in (await client.list_tools()).tools}
         instructions = client.instructions or ""
     assert f"about 25.5 credits ($0.38) for 5 s at 720p ({TEXT_GUESSED})" in tools[TOOL]
-    assert f"from text {TEXT_GUESSED}" in instructions
+    assert f"for a video from text, {TEXT_GUESSED}" in instructions
     assert "guess" not in tools["generate_video"]
 
 
@@ -151,7 +151,7 @@ SITUATIONS = (
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("recorded", [False, True])
 def test_every_next_step_names_the_tool_that_makes_such_a_video(model: str, recorded: bool) -> None:
-    """Whether the ledger has the request, or only the task tells its model; one from text has no picture."""
+    """Also where the ledger does not have the request, and only the task tells its model."""
     named = set()
     for known in SITUATIONS:
         task = known.task.model_copy(update={"model": None if recorded else model})
@@ -160,23 +160,23 @@ def test_every_next_step_names_the_tool_that_makes_such_a_video(model: str, reco
         named |= set(re.findall(r"generate_video\w*", said))
         assert "picture" not in said.replace(TEXT_GUESSED, "") or model == MODELS[0]
     expected = {outcomes.tool_for(from_text=model == MODELS[1])}
-    # A video that is gone and not of the ledger is one whose request is not known.
+    # Where the ledger does not have a video that is gone, its request is not known.
     assert named == expected if recorded else expected <= named
 
 
 def test_another_take_says_that_the_price_of_a_video_from_text_is_a_guess() -> None:
-    """And what it is."""
+    """The guess itself is said, too."""
     row = replace(entry(take=1), body={"model": MODELS[1]})
     said = outcomes.another_take(row)
     assert said == (
         "generate_video_from_text with another take makes a new one, which costs about 25.5 credits ($0.38) "
-        f"({TEXT_GUESSED})."
+        f"({TEXT_GUESSED}). Ask the user first."
     )
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_preview_says_whether_the_price_of_another_one_is_a_guess(model: str) -> None:
-    """The model is to ask the user first, who decides by the price."""
+    """The model must ask the user first, who decides by the price."""
     sheet = Sheet(b"", (0.0,), 5.0, 1280, 720, 24.0, has_sound=False)
     row = replace(entry(take=1), body={"model": model})
     said = text(preview_result("task-unified-1-a", Preview(sheet, row, path=None)))
@@ -188,7 +188,7 @@ def test_a_preview_says_whether_the_price_of_another_one_is_a_guess(model: str) 
     "models", [models for size in (1, 2) for models in itertools.combinations(MODELS, size)]
 )
 def test_a_list_says_by_which_tool_an_unanswered_request_is_made_again(models: tuple[str, ...]) -> None:
-    """By each that has one."""
+    """With each of the tools by which one was made."""
     rows = [replace(entry(take=1), body={"model": model}) for model in models]
     said = next_of_list([TaskLine.of(row, 0.0) for row in rows], saving=True)
     tools = " or ".join(outcomes.tool_for(from_text=model == MODELS[1]) for model in models)
@@ -200,7 +200,7 @@ def test_a_list_says_by_which_tool_an_unanswered_request_is_made_again(models: t
 async def test_no_error_of_a_text_request_speaks_of_the_other_tool_or_a_picture(
     world: World, kind: str
 ) -> None:
-    """What to do next is right for the call that was made."""
+    """The next step fits the call that was made."""
     details: dict[str, Any] = {"status": 402, "code": "insufficient_quota"} if kind == "status" else {}
     world.sandbox.faults.add(Fault("submit", kind, times=None, **details))
     world.sandbox.faults.add(Fault("tasks", "status", times=None, status=404))

@@ -1,4 +1,4 @@
-"""Clients that send anything: never a crash, never a request for an invalid call.
+"""Clients that send anything: the server never crashes, and never sends a request for an invalid call.
 
 The long form, ten thousand examples:
 ``pytest tests/server/test_hostile_arguments.py --hypothesis-profile=long``.
@@ -60,7 +60,7 @@ def calls(tool: Definition) -> st.SearchStrategy[dict[str, Any]]:
 @pytest.mark.parametrize("tool", TOOLS, ids=[tool.name for tool in TOOLS])
 @given(data=st.data())
 def test_any_arguments_are_parsed_or_refused_in_words(tool: Definition, data: st.DataObject) -> None:
-    """Nothing but a parsed call or a refusal that says what to change, within bounds."""
+    """The result is a parsed call, or a bounded refusal that says what to change."""
     arguments = data.draw(calls(tool))
     try:
         found: object = parse(tool.name, tool.arguments, plain_schema(tool.arguments), arguments)
@@ -81,7 +81,7 @@ def test_any_arguments_are_parsed_or_refused_in_words(tool: Definition, data: st
 def test_what_reaches_the_paid_endpoint_is_what_the_endpoint_documents(
     tmp_path_factory: pytest.TempPathFactory, tool: Definition, data: st.DataObject
 ) -> None:
-    """Any call ends with an answer that has words, and whatever was sent is a valid request."""
+    """Each call ends with an answer that has a text, and each request that was sent is valid."""
     world = World(tmp_path_factory.mktemp("world"), seconds=5)
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         result = runner.run(one_call(world, tool.name, data.draw(calls(tool))))

@@ -1,4 +1,4 @@
-"""Times that no clock shows, and rows that cannot be read: they cost what they hold, and break no list."""
+"""Impossible times, and rows that cannot be read: only what they hold is missing, and no list breaks."""
 
 import json
 import sqlite3
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Changed(httpx2.AsyncBaseTransport):
-    """The API, of whose answers about a task a test changes some properties."""
+    """The API; a test changes some properties of its answers about a task."""
 
     def __init__(self, api: httpx2.AsyncBaseTransport, change: Callable[[dict[str, Any]], None]) -> None:
         self._api = api
@@ -37,7 +37,7 @@ class Changed(httpx2.AsyncBaseTransport):
 
 
 async def lists(world: World) -> list[list[dict[str, Any]]]:
-    """What the tool, the resource and both forms of the command list."""
+    """The lists of the tool, the resource and both forms of the command."""
     async with world.client() as client:
         shown = (await answer(client, "list_tasks"))["tasks"]
         read = await client.read_resource("wan://tasks")
@@ -71,7 +71,7 @@ async def lists(world: World) -> list[list[dict[str, Any]]]:
 async def test_a_task_from_elsewhere_may_have_been_created_at_any_time(
     world: World, field: str, value: object, read: float | None
 ) -> None:
-    """Milliseconds are read as such; a time that cannot be, or whose zone is not known, is absent."""
+    """Milliseconds are recognised; a time that is impossible, or without a known zone, is absent."""
     task_id = await make_elsewhere(world)
 
     def change(task: dict[str, Any]) -> None:

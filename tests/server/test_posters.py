@@ -1,4 +1,4 @@
-"""The poster of a task: the picture that was sent, small, for as long as the ledger has the task."""
+"""The poster of a task: a small copy of the picture that was sent, kept while the ledger has the task."""
 
 import base64
 import errno
@@ -46,7 +46,7 @@ async def poster(client: Client, task_id: str) -> bytes:
 
 
 async def no_poster(client: Client, task_id: str) -> str:
-    """What is said where there is none."""
+    """The error where there is no poster."""
     with pytest.raises(MCPError) as raised:
         await client.read_resource(TEMPLATE.format(task_id=task_id))
     assert raised.value.code == NOT_FOUND
@@ -68,7 +68,7 @@ def kept(world: World) -> dict[str, bytes]:
 
 
 def is_of(made: bytes, original: bytes) -> bool:
-    """Whether a poster, which has to be a small JPEG in the picture's proportions, shows the picture."""
+    """Whether a poster shows the picture; it must be a small JPEG in the picture's proportions."""
     assert len(made) <= MAX_BYTES
     with Image.open(io.BytesIO(made)) as small, Image.open(io.BytesIO(original)) as large:
         assert (small.format, small.mode, max(small.size) <= 640) == ("JPEG", "RGB", True)
@@ -118,7 +118,7 @@ async def test_the_poster_of_a_web_picture_is_made_of_what_was_read_there(world:
 
 
 async def test_a_picture_that_was_not_read_has_no_poster(world: World) -> None:
-    """With WAN_MCP_IMAGE_CHECK=0; a later request that reads it cannot know that it is the same."""
+    """With WAN_MCP_IMAGE_CHECK=0. A later request that reads the picture cannot know that it is the same."""
     async with world.client(WAN_MCP_IMAGE_CHECK="0") as client:
         task_id = await asked(client)
         assert "No poster" in await no_poster(client, task_id)
@@ -130,7 +130,7 @@ async def test_a_picture_that_was_not_read_has_no_poster(world: World) -> None:
 
 @ERAS
 async def test_the_poster_is_a_template_and_no_entry_of_the_list(world: World, mode: str) -> None:
-    """Its ids are completed as those of the tasks are."""
+    """Its ids are completed like those of the tasks."""
     async with world.client(mode) as client:
         task_id = await asked(client)
         templates = (await client.list_resource_templates()).resource_templates
@@ -144,7 +144,7 @@ async def test_the_poster_is_a_template_and_no_entry_of_the_list(world: World, m
 
 
 async def test_a_repeat_makes_the_poster_only_where_it_is_missing(world: World) -> None:
-    """As after a server that was killed between the answer and the poster."""
+    """For example after a server was killed between the answer and the poster."""
     async with world.client() as client:
         task_id = await asked(client)
         first = await poster(client, task_id)
@@ -190,7 +190,7 @@ async def test_equal_requests_at_the_same_time_share_a_poster(world: World) -> N
 
 
 async def test_a_request_that_nobody_waits_for_any_more_has_its_poster(world: World) -> None:
-    """The call ran out of patience; the submission goes on, and so does this."""
+    """The call's time was up; the submission goes on, and the poster is made."""
     world.sandbox.faults.add(Fault("submit", "slow", seconds=55))
     async with world.client() as client:
         assert (await call(client, "generate_video", **ARGUMENTS)).is_error
@@ -249,7 +249,7 @@ async def test_a_poster_is_read_by_the_key_alone_that_asked_for_it(world: World)
 
 
 async def test_a_key_that_has_only_read_a_task_has_no_poster_of_it(world: World) -> None:
-    """To its ledger, the task was made elsewhere."""
+    """For that key's ledger, the task was made elsewhere."""
     async with world.client() as client:
         task_id = await asked(client)
         await poster(client, task_id)
@@ -291,7 +291,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_a_damaged_poster_counts_as_missing(world: World, damage: str) -> None:
-    """A repeat makes it anew."""
+    """A repeat makes it again."""
     async with world.client() as client:
         task_id = await asked(client)
         whole = await poster(client, task_id)
@@ -305,7 +305,7 @@ async def test_a_damaged_poster_counts_as_missing(world: World, damage: str) -> 
 async def test_a_folder_that_cannot_be_used_costs_the_poster_alone(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and the video is made all the same."""
+    """The failure is logged, and the video is made."""
     folder(world).parent.mkdir()
     folder(world).write_text("in the way")
     async with world.client() as client:
@@ -322,7 +322,7 @@ async def test_a_folder_that_cannot_be_used_costs_the_poster_alone(
 async def test_a_full_disk_costs_the_poster_alone(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is left of it; once there is room, a repeat makes it."""
+    """No part of it is left; once there is room, a repeat makes it."""
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -343,7 +343,7 @@ async def test_a_full_disk_costs_the_poster_alone(
 async def test_a_folder_without_the_right_to_write_costs_the_poster_alone(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged as any other failure."""
+    """It is logged like any other failure."""
     folder(world).mkdir(parents=True, mode=0o500)
     async with world.client() as client:
         await no_poster(client, await asked(client))

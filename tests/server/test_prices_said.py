@@ -55,7 +55,10 @@ async def test_answers_lists_and_the_balance_say_both(world: World, quality: str
             "key_quota_exhausted",
             "the user can raise it in the Evolink dashboard, https://evolink.ai/dashboard",
         ),
-        ("key_daily_quota_exhausted", "wait until tomorrow, or the user raises it in the Evolink dashboard"),
+        (
+            "key_daily_quota_exhausted",
+            "wait until tomorrow, or ask the user to raise it in the Evolink",
+        ),
         ("something_else", "in the Evolink dashboard, https://evolink.ai/dashboard"),
     ],
 )
@@ -93,7 +96,7 @@ async def test_out_of_credits_says_what_is_needed_what_is_left_and_where_to_get_
 async def test_where_the_key_has_too_little_credits_are_not_what_to_add(
     world: World, code: str, key: dict[str, object], advice: str
 ) -> None:
-    """Also where the refusal does not say which limit it is, but the balance shows it."""
+    """Also where the refusal does not say which limit is reached, but the balance shows it."""
     world.sandbox.faults.add(Fault("submit", "status", status=402, code=code))
     body = {"data": {"user": {"remaining_credits": 1000}, "token": key}}
     world.sandbox.faults.add(Fault("credits", "patch", body=body))
@@ -105,7 +108,7 @@ async def test_where_the_key_has_too_little_credits_are_not_what_to_add(
 
 @pytest.mark.parametrize("kind", ["dropped", "garbage", "slow", "status"])
 async def test_a_balance_that_cannot_be_read_is_left_out(world: World, kind: str) -> None:
-    """The refusal comes all the same, a few seconds later at most."""
+    """The refusal still comes, a few seconds later at most."""
     details = {"status": 500} if kind == "status" else {"seconds": 60} if kind == "slow" else {}
     world.sandbox.faults.add(Fault("submit", "status", status=402, code="insufficient_quota"))
     world.sandbox.faults.add(Fault("credits", kind, times=None, **details))

@@ -39,7 +39,7 @@ def advice(text: str) -> str:
 
 @ERAS
 async def test_the_prompts_are_listed(world: World, mode: str) -> None:
-    """With what each needs and what it can do without."""
+    """With their required and their optional arguments."""
     async with world.client(mode) as client:
         listed = (await client.list_prompts()).prompts
     needed = {one.name: {each.name: each.required for each in one.arguments or ()} for one in listed}
@@ -64,7 +64,7 @@ async def test_a_guide_helps_to_write_a_prompt(world: World, mode: str) -> None:
 async def test_a_storyboard_has_the_parts_and_the_price_of_its_seconds(
     world: World, mode: str, seconds: str
 ) -> None:
-    """Parts of 5 seconds as long as there are not more than six of them; the price of all is the estimate."""
+    """Parts of 5 seconds if there are six at most; the price of all parts is the estimate."""
     async with world.client(mode) as client:
         plan = await prompt(client, "storyboard", idea=IDEA, image=IMAGE, seconds=seconds)
     parts = [(int(number), int(each)) for number, each in re.findall(r"(\d+) \u00d7 (\d+) s", plan)]
@@ -80,7 +80,7 @@ async def test_a_storyboard_has_the_parts_and_the_price_of_its_seconds(
 
 
 async def test_a_storyboard_says_how_to_make_the_parts(world: World) -> None:
-    """The price and the user's agreement first, then each tool in its turn, and how a part goes on."""
+    """The price and the user's agreement first, then each tool in order, and how a part continues another."""
     async with world.client() as client:
         plan = await prompt(client, "storyboard", idea=IDEA, image=IMAGE)
         guide = await prompt(client, "animate_image", idea=IDEA, image=IMAGE)
@@ -112,7 +112,7 @@ async def test_a_storyboard_without_a_picture_begins_with_words(world: World, im
     """The first part is made from text, and what it costs is called a guess."""
     async with world.client() as client:
         plan = await prompt(client, "storyboard", idea=IDEA, **image)
-    assert "First picture: none, the video begins with words alone\n" in plan
+    assert "First picture: none (the first part is made from text alone)\n" in plan
     assert "1. The first part: call generate_video_from_text" in plan
     assert f"480p half.\nFor the first part, it is {TEXT_GUESSED}.\n" in plan
     assert "The first part has no picture: describe what can be seen as well" in plan

@@ -1,4 +1,4 @@
-"""Tasks as resources, their completion, and news of them."""
+"""Tasks as resources, the completion of their ids, and notifications."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ async def test_tasks_can_be_read_as_resources(world: World, mode: str) -> None:
 
 @ERAS
 async def test_a_task_that_is_none_is_a_missing_resource(world: World, mode: str) -> None:
-    """An unknown id is the protocol's own error for what does not exist."""
+    """An unknown id is the protocol's error for what does not exist."""
     async with world.client(mode) as client:
         with pytest.raises(MCPError, match="no task") as caught:
             await client.read_resource("wan://tasks/task-unified-1-nothing")
@@ -52,7 +52,7 @@ async def test_ids_are_completed(world: World) -> None:
 
 
 async def test_without_a_key_nothing_is_completed(world: World) -> None:
-    """A completion is no place for an error."""
+    """A completion shows no error."""
     reference = ResourceTemplateReference(type="ref/resource", uri="wan://tasks/{task_id}")
     async with world.client(EVOLINK_API_KEY="") as client:
         found = await client.complete(reference, {"name": "task_id", "value": ""})
@@ -60,7 +60,7 @@ async def test_without_a_key_nothing_is_completed(world: World) -> None:
 
 
 async def test_a_subscriber_hears_of_changes(world: World) -> None:
-    """A stream that asked for one task hears when a wait sees it move."""
+    """A stream that asked for one task is notified when a wait sees a change."""
     heard: list[str] = []
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]

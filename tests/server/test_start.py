@@ -1,4 +1,4 @@
-"""What a server does by itself after its start: it prepares for the first calls, and sends nothing."""
+"""What a server does after its start without a call: it prepares for the first calls, and sends nothing."""
 
 import sys
 from pathlib import Path
@@ -27,21 +27,21 @@ async def test_the_ledger_is_opened_a_moment_after_the_start(world: World) -> No
 
 @pytest.mark.slow
 async def test_what_pictures_and_videos_need_is_not_loaded_at_the_start() -> None:
-    """It would take longer than all the rest; calls that need it load it."""
+    """That would take longer than the rest of the start; calls that need it load it."""
     program = "import sys, wan_mcp.server.stdio; print({'av', 'PIL'} & sys.modules.keys())"
     made = await anyio.run_process([sys.executable, "-c", program])
     assert made.stdout == b"set()\n"
 
 
 async def test_without_a_key_nothing_is_prepared(world: World) -> None:
-    """Nothing works anyway, and nothing is left on the disk."""
+    """No call would work, and nothing is left on the disk."""
     async with world.client(EVOLINK_API_KEY=""):
         await anyio.sleep(10)
     assert not ledger(world).parent.exists()
 
 
 async def test_what_cannot_be_prepared_is_no_error_before_it_is_needed(world: World, tmp_path: Path) -> None:
-    """A ledger that cannot be opened: the server lives, and lists its tools."""
+    """The ledger cannot be opened: the server still runs, and lists its tools."""
     (tmp_path / "data").write_bytes(b"in the way")
     async with world.client(WAN_MCP_AUTOSAVE="") as client:
         await anyio.sleep(10)

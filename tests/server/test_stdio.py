@@ -172,9 +172,9 @@ CALL = (
     ' "params": {"name": "generate_video", "arguments": %s}}'
 )
 UNREADABLE: dict[str, tuple[str, int | str | None, int, str]] = {
-    "half a character": (CALL % r'{"prompt": "a cat \ud83d"}', 7, -32600, "half a character"),
-    "the other half": (CALL % r'{"prompt": "\ude00 a cat"}', 7, -32600, "half a character"),
-    "half in a name": (CALL % r'{"\ud83d": 1}', 7, -32600, "half a character"),
+    "half a character": (CALL % r'{"prompt": "a cat \ud83d"}', 7, -32600, "half of a character"),
+    "the other half": (CALL % r'{"prompt": "\ude00 a cat"}', 7, -32600, "half of a character"),
+    "half in a name": (CALL % r'{"\ud83d": 1}', 7, -32600, "half of a character"),
     "many digits": (CALL % ('{"duration": %s}' % ("1" * 5000)), 7, -32600, "too many digits"),
     "many digits, negative": (CALL % ('{"duration": -%s}' % ("1" * 5000)), 7, -32600, "too many digits"),
     "deep": (CALL % ("[" * 500 + "]" * 500), 7, -32600, "nested too deeply"),
@@ -185,7 +185,7 @@ UNREADABLE: dict[str, tuple[str, int | str | None, int, str]] = {
         -32600,
         "half",
     ),
-    "half an id": (r'{"jsonrpc": "2.0", "id": "\ud83d", "method": "ping"}', None, -32600, "half a character"),
+    "half an id": (r'{"jsonrpc": "2.0", "id": "\ud83d", "method": "ping"}', None, -32600, "half of"),
     "a long id": ('{"jsonrpc": "2.0", "id": %s, "method": "ping"}' % ("1" * 5000), None, -32600, "digits"),
     "no id": ('{"jsonrpc": "2.0", "id": null, "method": "ping"}', None, -32600, "not a valid JSON-RPC"),
     "half a number": ('{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', None, -32600, "not a valid"),
@@ -205,7 +205,7 @@ UNREADABLE: dict[str, tuple[str, int | str | None, int, str]] = {
 
 @pytest.mark.parametrize("era", ["2025-11-25", "2026-07-28"])
 async def test_a_request_that_cannot_be_read_is_answered(tmp_path: Path, era: str) -> None:
-    """With an error under its id, or under none where that cannot be told; the server goes on."""
+    """With an error under its id, or without an id where it cannot be read; the server goes on."""
     modern = era == "2026-07-28"
     async with imitation() as (sandbox, url), serving(tmp_path, url, hello=not modern) as server:
         for _ in range(2):  # before the first request, and after one
@@ -233,7 +233,7 @@ async def test_a_request_that_cannot_be_read_is_answered(tmp_path: Path, era: st
     ],
 )
 async def test_what_expects_no_answer_gets_none(tmp_path: Path, line: str) -> None:
-    """A notification, and the answer to a question: an error under its id would be of another request."""
+    """A notification or a response: an error under its id would seem to answer another request."""
     async with serving(tmp_path) as server:
         await server.stdin.send(line.encode() + b"\n")
         number = await server.call("tools/list")
@@ -259,7 +259,7 @@ async def test_closing_stdin_in_the_middle_of_a_wait_ends_the_server(tmp_path: P
 async def test_a_signal_ends_the_server_at_once_and_quietly(
     tmp_path: Path, number: signal.Signals, when: str
 ) -> None:
-    """Over pipes as in a terminal: no traceback, no partial file, and the exit status says which signal."""
+    """Over pipes and in a terminal: no traceback, no partial file, and the exit status names the signal."""
     faults = [Fault("result", "slow", seconds=30)] if when == "downloading" else []
     async with (
         await anyio.open_file(tmp_path / "log", "w+b") as log,
@@ -288,7 +288,7 @@ async def test_a_signal_ends_the_server_at_once_and_quietly(
 async def test_a_video_that_is_followed_is_kept_by_the_next_server(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """The client ends the server in any way, and opens another one, which is asked for nothing."""
+    """The client ends the server in any way, and starts another one, which gets no call."""
     async with imitation(seconds=1) as (sandbox, url):
         async with serving(tmp_path, url) as server:
             await server.tool("generate_video", prompt="go", image_urls=[picture_file(tmp_path)])
@@ -301,7 +301,7 @@ async def test_a_video_that_is_followed_is_kept_by_the_next_server(
 
 
 async def test_a_job_survives_the_server(tmp_path: Path) -> None:
-    """Killed and started again, the same request is the same task, and it can be waited for."""
+    """After a kill and a new start, the same request has the same task, and a wait for it works."""
     async with imitation(seconds=0.5) as (sandbox, url):
         request = {"prompt": "go", "image_urls": [picture_file(tmp_path)]}
         async with serving(tmp_path, url) as server:
@@ -318,7 +318,7 @@ async def test_a_job_survives_the_server(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_is_killed_between_two_polls_loses_no_task(tmp_path: Path) -> None:
-    """The next one knows nothing of the client or of its wait, and answers with the result."""
+    """The next server does not know the client or its wait, and answers with the result."""
     declared: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
     meta = META | {"io.modelcontextprotocol/clientCapabilities": declared}
 

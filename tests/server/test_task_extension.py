@@ -1,4 +1,4 @@
-"""The tasks extension: a client that declares it waits for a video by itself, at the schedule's pace."""
+"""The tasks extension: a client that declares it waits without its model, at the schedule's pace."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ async def begin(client: Client) -> str:
 
 
 def plain(result: CallToolResult) -> dict[str, Any]:
-    """A result without what differs between two calls: the protocol's own data, and Evolink's request id."""
+    """A result without what differs between two calls: the protocol's data, and Evolink's request id."""
     dumped = result.model_dump_json(by_alias=True, exclude={"meta"}, exclude_none=True)
     return dict(json.loads(re.sub(r"request id \w+", "request id", dumped)))
 
@@ -60,7 +60,7 @@ async def refusal(client: Client, method: str, task_id: str) -> MCPError:
 
 
 async def test_one_call_waits_to_the_end(world: World) -> None:
-    """The client asks by itself; at the end it has the answer that the tool gives."""
+    """The client asks without its model; at the end it has the answer that the tool gives."""
     async with tasks_client(world) as (client, extension):
         task_id = await begin(client)
         done = await call(client, "wait_for_task", task_id=task_id)
@@ -142,7 +142,7 @@ async def test_a_task_that_is_over_is_completed_with_the_answer_of_the_tool(worl
 async def test_a_call_that_is_no_wait_is_answered_by_the_tool(
     world: World, arguments: dict[str, Any]
 ) -> None:
-    """Wrong arguments, unknown tasks and a wait of no time are answered as for every other client."""
+    """Wrong arguments, unknown tasks and a wait of 0 seconds are answered as for every other client."""
     async with tasks_client(world) as (client, extension), world.client() as other:
         task_id = await begin(client)
         await anyio.sleep(60)
@@ -156,7 +156,7 @@ async def test_a_call_that_is_no_wait_is_answered_by_the_tool(
     "arguments", [{}, {"timeout_seconds": None}, {"timeout_seconds": 3}, {"timeout_seconds": "45"}]
 )
 async def test_every_other_wait_is_a_task(world: World, arguments: dict[str, Any]) -> None:
-    """However long it was to last: it takes no turn of a model."""
+    """With any time-out: it takes no turn of a model."""
     async with tasks_client(world) as (client, extension):
         done = await answer(client, "wait_for_task", task_id=await begin(client), **arguments)
     assert done["status"] == "completed"
@@ -207,7 +207,7 @@ async def test_a_client_that_does_not_declare_it_is_told_so(world: World) -> Non
 
 
 async def test_the_older_protocol_does_not_know_it(world: World) -> None:
-    """Also where the client would like to have it."""
+    """Even if the client declares it."""
     async with tasks_client(world, "legacy") as (client, extension):
         task_id = await begin(client)
         assert (await answer(client, "wait_for_task", task_id=task_id))["status"] == "processing"
@@ -230,7 +230,7 @@ async def test_an_id_that_is_none_is_refused(world: World, method: str, task_id:
 @pytest.mark.parametrize("age", [0, 130])
 @pytest.mark.parametrize("method", METHODS)
 async def test_the_task_of_another_owner_is_unknown(world: World, method: str, age: float) -> None:
-    """Also to the tool, and however new it is: this machine's ledger has it as another owner's."""
+    """Also to the tool, and even if it is new: this machine's ledger has it as another owner's."""
     async with world.client() as owner:
         task_id = await begin(owner)
     await anyio.sleep(age)
@@ -254,7 +254,7 @@ async def test_a_failed_generation_is_completed(world: World) -> None:
 
 
 async def test_a_task_keeps_the_time_of_its_creation(world: World) -> None:
-    """Also one of which only the gateway knows the request, and does not tell when it was made."""
+    """Also a task whose request is not in the ledger, and whose creation time the gateway does not say."""
     task_id = await make_elsewhere(world)
     world.sandbox.faults.add(Fault("task", "patch", times=None, body={"created": None}))
     async with tasks_client(world) as (client, _):
@@ -266,7 +266,7 @@ async def test_a_task_keeps_the_time_of_its_creation(world: World) -> None:
 
 
 async def test_an_error_that_ends_a_wait_is_its_result(world: World) -> None:
-    """A key that is refused in the middle: completed, with what the tool answers then."""
+    """A key that is refused in the middle: completed, with the tool's answer to that."""
     async with tasks_client(world) as (client, extension):
         task_id = await begin(client)
         world.sandbox.faults.add(Fault("task", "status", times=None, after=1, status=401))
@@ -287,7 +287,7 @@ async def test_a_task_that_is_too_new_to_be_known_is_working(world: World) -> No
 
 
 async def test_a_gateway_that_is_down_for_a_while_ends_no_wait(world: World) -> None:
-    """The task is shown as it was known, with why it could not be read; later with its video."""
+    """The last known state is shown, with the reason why it could not be read; later, the video."""
     async with tasks_client(world) as (client, extension):
         task_id = await begin(client)
         await answer(client, "get_task", task_id=task_id)
@@ -310,7 +310,7 @@ async def test_a_task_of_which_nothing_is_known_is_working_while_the_gateway_is_
 
 
 async def test_a_task_that_evolink_has_forgotten_is_over(world: World) -> None:
-    """Waiting would not help: the answer says what to do, as that of the tool."""
+    """Waiting would not help: the answer says what to do, like that of the tool."""
     async with tasks_client(world) as (client, extension):
         task_id = await begin(client)
         await anyio.sleep(130)
@@ -351,7 +351,7 @@ async def test_only_a_question_for_the_result_waits_for_the_video_to_be_saved(wo
 
 
 async def test_a_wait_is_answered_in_its_time_however_slow_the_gateway_is(world: World) -> None:
-    """And so is each question of the client: in less than the minute after which many give up."""
+    """Each request of the client, too, is answered within a minute, after which many clients give up."""
     async with tasks_client(world) as (client, extension):
         task_id = await begin(client)
         await anyio.sleep(30)
@@ -421,7 +421,7 @@ async def scheduled(folder: Path, seconds: float) -> int:
 @pytest.mark.usefixtures("steady")
 @pytest.mark.parametrize("autosave", ["0", "1"])
 async def test_a_client_that_asks_all_the_time_causes_no_more_reads(tmp_path: Path, autosave: str) -> None:
-    """Every 10 ms, while the task is running and after: it is read as often as for one that waits."""
+    """Every 10 ms, during the task and after it: the task is read as often as for a client that waits."""
     world = World(tmp_path, seconds=30)
     async with tasks_client(world, WAN_MCP_AUTOSAVE=autosave) as (client, _):
         task_id, after = await begin(client), 0
@@ -460,7 +460,7 @@ async def test_all_who_follow_a_task_share_its_reads(tmp_path: Path) -> None:
 
 
 async def test_a_video_that_cannot_be_saved_is_not_fetched_all_the_time(world: World) -> None:
-    """However often a client asks for a task that is over."""
+    """Even if a client keeps asking for a task that is over."""
     world.sandbox.faults.add(Fault("result", "status", times=None, status=503))
     async with tasks_client(world, WAN_MCP_AUTOSAVE="1") as (client, _):
         task_id = await begin(client)
@@ -477,7 +477,7 @@ async def test_a_video_that_cannot_be_saved_is_not_fetched_all_the_time(world: W
 
 
 async def test_a_new_server_goes_on(world: World) -> None:
-    """Nothing is kept but the ledger, and not even that is needed."""
+    """Only the ledger is kept, and even that is not needed."""
     async with tasks_client(world) as (client, _):
         task_id = await begin(client)
         assert (await ask(client.session, "tasks/get", task_id))["status"] == "working"

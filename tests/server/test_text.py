@@ -1,4 +1,4 @@
-"""Words for the model: what happened, whether it was charged, what to do next."""
+"""Text for the model: what happened, whether it was charged, what to do next."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def snapshot(status: str, **facts: Any) -> TaskSnapshot:
 
 
 def entry(take: int) -> Entry:
-    """The row of a request, of which only its take counts here."""
+    """The row of a request; only its take matters here."""
     return Entry(
         number=1,
         fingerprints=None,
@@ -98,7 +98,7 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
         (snapshot("failed"), "probably fail again: change the prompt or the picture"),
         (
             snapshot("pending", submitted=Submitted(entry(take=3), repeated=True)),
-            "nothing was charged again. For another version set take to 4.",
+            "nothing was charged again. For another version, set take to 4.",
         ),
         (snapshot("pending", recovered=True), "was found in the account's list"),
         (
@@ -111,7 +111,7 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
             "task-unified-1-a to keep it on this machine.",
         ),
         (replace(DONE, expires_at=EPOCH + 1), f"{READY} (the link works until today 14:13 UTC)."),
-        (DEAD, f"{GONE} generate_video with another take makes a new one, which costs as much as the f"),
+        (DEAD, f"{GONE} generate_video with another take makes a new one, which costs as much again"),
         (
             replace(DEAD, entry=entry(take=1)),
             f"{GONE} generate_video with another take makes a new one, which costs about 25.5 credits "
@@ -173,7 +173,7 @@ def test_the_next_step_fits_what_is_known(known: TaskSnapshot, said: str) -> Non
         (
             replace(MINE, task=snapshot("processing").task, expires_at=None),
             "Call wait_for_task with task_id task-unified-1-a to wait for it. "
-            f"The server follows it anyway, and saves the video to {VIDEOS}.",
+            f"The server follows it in any case, and saves the video to {VIDEOS}.",
         ),
         (
             snapshot("processing"),
@@ -195,7 +195,7 @@ def test_the_next_step_fits_what_is_known(known: TaskSnapshot, said: str) -> Non
 def test_a_server_that_saves_by_itself_says_so_of_what_was_requested_here(
     known: TaskSnapshot, said: str
 ) -> None:
-    """Nobody is told to save what is saved anyway; a task that was made elsewhere is not."""
+    """Nobody is told to save what is saved automatically; a task that was made elsewhere is not."""
     assert next_step(known, VIDEOS) == said
 
 
@@ -220,7 +220,7 @@ def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> Non
         (Credits(remaining=12.5, key_remaining=12.5), "The account has 12.5 credits ($0.18) left."),
         (
             Credits(remaining=-3, key_unlimited=True),
-            "The account has -3 credits (-$0.04) left. This key has no limit of its own.",
+            "The account has -3 credits (-$0.04) left. This key has no separate limit.",
         ),
         (
             Credits(remaining=5, key_remaining=2),
@@ -229,12 +229,12 @@ def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> Non
     ],
 )
 def test_a_balance_is_a_sentence(credits: Credits, text: str) -> None:
-    """The account's, and what limits the key."""
+    """The credits of the account, and the limit of the key."""
     assert balance_text(credits) == text
 
 
 class Caller:
-    """As much of a call's context as tells who calls."""
+    """The part of a call's context that names the client."""
 
     def __init__(self, name: str | None) -> None:
         self.request_context = self
@@ -265,6 +265,6 @@ def test_a_wait_fits_the_client_that_calls(
 
 
 def test_no_known_client_waits_longer_than_its_table_says() -> None:
-    """Defaults do not exceed caps, and whoever is unknown ends well below a minute."""
+    """Defaults do not exceed the longest wait, and an unknown client's wait ends well below a minute."""
     assert all(fitting.default <= fitting.longest for fitting in (*KNOWN.values(), UNKNOWN))
     assert UNKNOWN.longest < 60

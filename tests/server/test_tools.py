@@ -62,7 +62,7 @@ async def test_the_server_offers_its_tools(world: World, mode: str) -> None:
 
 
 async def test_text_and_object_say_the_same(world: World) -> None:
-    """Whatever a client shows the model, the facts are in it."""
+    """A client may show the model either of them: both have the facts."""
     async with world.client() as client:
         result = await call(client, "generate_video", **ARGUMENTS, duration=10, quality="480p")
     assert result.structured_content is not None
@@ -117,7 +117,7 @@ async def test_without_a_key_the_server_starts_and_says_how_to_get_one(world: Wo
 
 
 async def test_a_local_picture_is_uploaded_and_its_copy_passed_on(world: World, tmp_path: Any) -> None:
-    """A path and a file: URI work as a web address does."""
+    """A path and a file: URI work like a web address."""
     path = tmp_path / "my cat.png"
     path.write_bytes(picture())
     async with world.client(WAN_MCP_IMAGE_DIRS=str(tmp_path)) as client:
@@ -154,7 +154,7 @@ async def test_a_failed_generation_is_a_normal_answer(world: World) -> None:
 
 
 async def test_an_unknown_status_is_still_running(world: World) -> None:
-    """A word that nobody has heard of does not end the task."""
+    """An undocumented status does not end the task."""
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         world.sandbox.faults.add(Fault("task", "patch", body={"status": "polishing"}))
@@ -191,7 +191,7 @@ async def test_waiting_reports_progress_that_only_rises(world: World, mode: str)
 
 
 def test_progress_rises_and_stays_below_its_total() -> None:
-    """Whatever is known meanwhile: nothing new, less than before, or that all is done but the rest."""
+    """Also where nothing new is known, the percentage falls, or it is 100 before the task is over."""
     shown = 0.0
     values = [shown := risen(shown, percent) for percent in (0, 0, 50, 40, 100, 100, 100)]
     assert values == sorted(set(values))
@@ -213,7 +213,7 @@ async def test_a_wait_ends_by_itself_and_says_how_to_go_on(world: World) -> None
 
 
 async def test_zero_seconds_read_once(world: World) -> None:
-    """A wait of no time is one read."""
+    """A wait of 0 seconds is one read."""
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         start, reads = now(), world.records.reads
@@ -224,7 +224,7 @@ async def test_zero_seconds_read_once(world: World) -> None:
 
 @pytest.mark.parametrize("kind", ["garbage", "html", "empty", "lost", "cut"])
 async def test_reads_that_fail_in_between_do_not_end_a_wait(world: World, kind: str) -> None:
-    """The upstream stumbles for a while; the wait finds the end all the same."""
+    """The API fails for a while; the wait still sees the end."""
     async with world.client() as client:
         task_id = (await answer(client, "generate_video", **ARGUMENTS))["id"]
         await answer(client, "wait_for_task", task_id=task_id)
@@ -246,7 +246,7 @@ async def test_a_cancelled_wait_stops_reading_and_nothing_else(world: World) -> 
 
 
 async def test_two_waits_on_one_task_both_end(world: World) -> None:
-    """Nothing is shared that would let one disturb the other."""
+    """Neither of them disturbs the other."""
     ends: list[str] = []
 
     async def wait(client: Client, task_id: str) -> None:
@@ -262,7 +262,7 @@ async def test_two_waits_on_one_task_both_end(world: World) -> None:
 
 
 async def test_a_submission_outlives_the_call_that_made_it(world: World) -> None:
-    """A client that gives up in the middle does not tear the paid request apart."""
+    """A client that gives up in the middle does not interrupt the paid request."""
     world.sandbox.faults.add(Fault("submit", "slow", seconds=10))
     async with world.client() as client:
         with anyio.move_on_after(3):
@@ -272,7 +272,7 @@ async def test_a_submission_outlives_the_call_that_made_it(world: World) -> None
 
 
 async def test_no_error_holds_the_key(world: World) -> None:
-    """Not even when upstream repeats it."""
+    """Not even when the API repeats it."""
     world.sandbox.faults.add(
         Fault("credits", "status", times=None, status=401, message=f"Invalid token {KEY}")
     )

@@ -194,7 +194,7 @@ async def test_an_end_that_comes_too_early_is_seen_by_the_file_itself(folder: Pa
 async def test_a_video_that_always_ends_too_early_is_refused(folder: Path) -> None:
     """Half a file gets no final name, although the host says that this is all."""
     error = await refused(Host(FILM[:20_000]), folder)
-    assert "breaks off" in str(error)
+    assert "is cut off" in str(error)
 
 
 @pytest.mark.parametrize(

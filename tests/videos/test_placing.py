@@ -234,7 +234,7 @@ async def test_a_video_for_which_there_is_no_room_is_not_begun(
     host = Host()
     error = await refused(host, folder)
     assert "bytes left" in str(error)
-    assert "room" in error.next_step
+    assert "space" in error.next_step
     assert host.sent == 0
 
 
@@ -263,7 +263,7 @@ async def test_a_disk_that_fills_up_is_an_error_and_gets_its_room_back(
         error = await refused(host, folder)
         assert shutil.disk_usage(folder).used == 0
     assert "the disk is full" in str(error)
-    assert "room" in error.next_step
+    assert "space" in error.next_step
 
 
 async def test_a_disk_that_takes_nothing_is_an_error(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a video goes, and whether folders can be used, found out without leaving anything behind."""
+"""Where a video goes, and whether folders can be used; the checks leave nothing behind."""
 
 import os
 import tempfile
@@ -8,13 +8,18 @@ from wan_mcp.errors import VideoError
 
 NETWORK = {"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
 """File systems on other machines, as Linux names them."""
+ANOTHER_PLACE = "another place with --output"
 
 
 def place(output: str | Path | None, name: str | None = None) -> tuple[Path, str | None]:
-    """Folder and name for a video: as given, else here and under ``name``. A slash at the end means a folder.
+    """The folder and the name for a video.
+
+    Args:
+        output: a file, or a folder if it exists or ends with a slash; None: the current folder.
+        name: the name in a folder.
 
     Raises:
-        VideoError: when nothing can be put into that folder; said before anything is paid.
+        VideoError: when the folder cannot be written; this is checked before anything is paid.
     """
     target = Path.cwd() if output is None else Path(output).expanduser().absolute()
     is_folder = target.is_dir() or str(output).endswith(("/", os.sep))
@@ -23,7 +28,7 @@ def place(output: str | Path | None, name: str | None = None) -> tuple[Path, str
     if reason is not None:
         raise VideoError(
             f"The video could not be saved in {folder} ({reason}), so nothing was begun.",
-            next_step="Name another place with --output.",
+            next_step=f"Name {ANOTHER_PLACE}.",
         )
     return folder, name
 
@@ -38,7 +43,7 @@ def why_not_readable(folder: Path) -> str | None:
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """Why nothing can be put into a folder, which may still have to be made; None where it can."""
+    """Why a folder, or the folder in which it would be made, cannot be written; None where it can."""
     try:
         there = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryDirectory(dir=there, prefix=".wan-mcp-") as made:
@@ -49,7 +54,7 @@ def why_not_writable(folder: Path) -> str | None:
 
 
 def network_file_system(folder: Path) -> str | None:
-    """The kind of file system, where a folder is on another machine; None also where that cannot be told."""
+    """The kind of file system, if a folder is on another machine; None if not, and where it is not known."""
     try:
         rows = [line.split() for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()]
     except OSError:

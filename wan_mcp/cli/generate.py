@@ -1,4 +1,4 @@
-"""``wan-mcp generate``: the whole job from a terminal, without MCP."""
+"""``wan-mcp generate``: request a video, wait for it and save it from a terminal, without MCP."""
 
 import signal
 import sys
@@ -10,13 +10,13 @@ import anyio
 import click
 from anyio.abc import TaskGroup
 
-from wan_mcp.cli.advice import SAME_AGAIN, say_to_a_person
+from wan_mcp.cli.advice import SAME_AGAIN, TASKS_SHOW, say_to_a_person
 from wan_mcp.cli.folders import place
 from wan_mcp.cli.screen import Bar, clock, progress, tell
 from wan_mcp.errors import EvolinkError, NotSent, PictureUnavailable, VideoError, WanError
 from wan_mcp.evolink import prices
 from wan_mcp.evolink.values import is_task_id
-from wan_mcp.generation.outcomes import to_change
+from wan_mcp.generation.outcomes import REPEATED, change_first
 from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
@@ -30,11 +30,11 @@ WAIT_SECONDS = 45.0
 
 @dataclass
 class Payment:
-    """The price, said before anything is paid, and the question whether to pay it.
+    """The price, which is shown before anything is paid, and the question whether to pay it.
 
     Args:
-        sandbox: whether nothing is paid in truth.
-        ask: asks a question that is answered with yes or no; None: nobody is there to be asked.
+        sandbox: whether the sandbox makes the video, so that nothing is paid.
+        ask: asks a question whose answer is yes or no; None: nobody can be asked.
     """
 
     sandbox: bool = False
@@ -45,7 +45,7 @@ class Payment:
     """Whether the request may have been sent."""
 
     async def confirm(self, picture: Picture | None, intent: Intent) -> None:
-        """Say what is about to be paid, and ask.
+        """Show what is about to be paid, and ask.
 
         Raises:
             NotSent: when the answer is no.
@@ -58,15 +58,15 @@ class Payment:
         if self.sandbox:
             cost = f"{cost} at Evolink, nothing in the sandbox"
         tell(f"{intent.duration} seconds at {intent.quality}: {cost}.", err=True)
-        self.declined = self.ask is not None and not self.ask("Make it?")
+        self.declined = self.ask is not None and not self.ask("Make the video?")
         if self.declined:
             raise NotSent("The answer was no.")
         self.begun = True
 
 
 def question(text: str) -> bool:
-    """Ask on the terminal. Nothing else goes on meanwhile, and Ctrl-C is a no."""
-    # The event loop's own handler would wait for Enter.
+    """Ask on the terminal, while nothing else goes on. Ctrl-C means no."""
+    # With the event loop's handler, Ctrl-C would only be seen after Enter.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return click.confirm(text, err=sys.stderr.isatty())
@@ -86,13 +86,13 @@ async def generate(
     """Request a video, wait until it is made, and save it.
 
     Raises:
-        WanError: when it cannot be requested, fails, or cannot be saved.
+        WanError: when the video cannot be requested, made or saved.
     """
     payment = payment or Payment()
     key = settings.require_key()
     folder, name = place(output)
-    here = Path(Path.cwd().anchor)  # a person may read what the person typed, anywhere
-    own = {"output_dir": folder, "image_dirs": (here, Path.home()), "autosave": False}  # saved below
+    anywhere = Path(Path.cwd().anchor)  # the user typed the path, so the user may read it
+    own = {"output_dir": folder, "image_dirs": (anywhere, Path.home()), "autosave": False}  # saved below
     settings = settings.model_copy(update=own)
     snapshot: TaskSnapshot | None = None
     try:
@@ -107,7 +107,7 @@ async def generate(
         raise
     except WanError as error:
         continues = isinstance(error, PictureUnavailable) and is_task_id(request.picture or "")
-        say_to_a_person(error, "wan-mcp tasks shows what became of it." if continues else "")
+        say_to_a_person(error, TASKS_SHOW if continues else "")
         raise
 
 
@@ -116,32 +116,32 @@ async def _stage(stage: str) -> None:
 
 
 def _introduce(snapshot: TaskSnapshot, payment: Payment) -> None:
-    """How the request came to its task, and what becomes of that."""
-    for note in () if payment.begun else snapshot.notes:  # else said before the payment
+    """Say how the request got its task, and what happens to the task."""
+    for note in () if payment.begun else snapshot.notes:  # else they were shown before the payment
         tell(note, err=True)
     submitted = snapshot.submitted
     if submitted is not None and submitted.repeated:
-        tell("An equal request was made before: this is its task, and nothing is paid again.", err=True)
+        tell(REPEATED, err=True)
         tell("For another version, add --take with another number.", err=True)
     if submitted is not None and submitted.also_paid:
-        tell(f"This request was paid twice; its other task is {', '.join(submitted.also_paid)}.", err=True)
+        tell(f"This request was charged twice; its other task is {', '.join(submitted.also_paid)}.", err=True)
     fate = "ends with this program" if payment.sandbox else "goes on even if this program stops"
     task = snapshot.task
     tell(f"Task {task.id} {f'is {task.status}' if task.is_over else fate}.", err=True)
 
 
 def _interrupted(snapshot: TaskSnapshot | None, payment: Payment) -> str:
-    """What a person should know who has pressed Ctrl-C."""
+    """What a person who pressed Ctrl-C should know."""
     if payment.sandbox:
-        return "\nStopped, and the sandbox with it. Nothing was paid."
+        return "\nStopped, and the sandbox with it. Nothing was charged."
     if snapshot is not None:
         task = snapshot.task
         fate = "its video is made" if task.is_over else "it goes on at Evolink"
         return f"\nStopped. Task {task.id} is not lost: {fate}. {SAME_AGAIN}"
     if payment.begun:
-        text = "The request may have reached Evolink already. The same command goes on; it is paid once."
+        text = "The request may have reached Evolink already. The same command continues it; it is paid once."
         return f"\nStopped. {text}"
-    return "\nStopped. Nothing was sent."
+    return "\nStopped. Nothing was sent or charged."
 
 
 async def _finished(service: VideoService, background: TaskGroup, snapshot: TaskSnapshot) -> TaskSnapshot:
@@ -196,7 +196,7 @@ async def _saved(service: VideoService, snapshot: TaskSnapshot, name: str | None
         try:
             saved = (await service.save(snapshot.task.id, name, show)).saved
         except VideoError as error:
-            another = "Another --take is another video, paid anew."
+            another = "Another --take makes another video, which costs as much again."
             error.next_step = another if snapshot.has_expired else SAME_AGAIN
             raise
         bar.show(100)
@@ -208,10 +208,9 @@ def _failed(snapshot: TaskSnapshot) -> EvolinkError:
     task = snapshot.task
     ended = "failed" if task.status == "failed" else "was cancelled"
     if task.error is None or task.error.retryable:
-        next_step = "Run it again in a minute or two."
+        next_step = "Run the same command again in a minute or two."
     else:
-        changed = to_change(from_text=snapshot.from_text)
-        next_step = f"The same would probably fail again: change {changed} first."
+        next_step = change_first(from_text=snapshot.from_text)
     return EvolinkError(
         f"The generation {ended} ({task.error or 'no reason given'}). It was not charged.",
         next_step=next_step,

@@ -1,10 +1,10 @@
-"""``wan-mcp join``: the videos of several tasks as one file."""
+"""``wan-mcp join``: join the videos of several tasks into one file."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from wan_mcp.cli.advice import say_to_a_person
+from wan_mcp.cli.advice import TASKS_SHOW, say_to_a_person
 from wan_mcp.cli.folders import place
 from wan_mcp.cli.screen import progress, tell
 from wan_mcp.errors import VideoError
@@ -35,7 +35,7 @@ async def join(settings: Settings, task_ids: Sequence[str], output: str | None) 
             try:
                 film = await joiner.join(arguments.task_ids, name, math.inf, show)
             except VideoError as error:
-                say_to_a_person(error, "wan-mcp tasks shows what became of each.")
+                say_to_a_person(error, TASKS_SHOW)
                 raise
             bar.show(100)
     for remark in film.remarks:

@@ -1,4 +1,4 @@
-"""What ``wan-mcp generate`` was told on its command line, as a request."""
+"""From the command line of ``wan-mcp generate`` to a request."""
 
 import os
 from pathlib import Path
@@ -14,17 +14,17 @@ from wan_mcp.validation import parse, plain_schema
 def contradiction(
     words: int, text: bool, from_task: str | None, aspect_ratio: str | None, sandbox: bool
 ) -> str | None:
-    """What does not go together on the command line; None where all does.
+    """What contradicts itself on the command line; None where nothing does.
 
     Args:
-        words: how many arguments that are not empty there are beside the options.
-        text: whether the video is to be made from text alone.
-        from_task: the task from whose last frame to go on.
+        words: how many arguments beside the options are not empty.
+        text: whether the video is made from text alone.
+        from_task: the task to continue.
         aspect_ratio: the shape of the video.
-        sandbox: whether the sandbox makes it.
+        sandbox: whether the sandbox makes the video.
     """
     if text and from_task:
-        return "--text is for a video without a picture, --from-task for one that goes on from another."
+        return "--text makes a video without a picture, --from-task continues another video: give only one."
     if words != (1 if text or from_task else 2):
         return (
             "Give IMAGE and PROMPT, or PROMPT alone with --text or --from-task ID, each in quotation marks."
@@ -32,25 +32,25 @@ def contradiction(
     if from_task and not is_task_id(from_task):
         return "--from-task takes the id of a task, as wan-mcp tasks prints it."
     if from_task and sandbox:
-        return "--from-task has nothing to go on from in the sandbox, which begins empty."
+        return "--from-task does not go with --sandbox: the sandbox begins without tasks."
     if aspect_ratio and not text:
-        return "--aspect-ratio is for --text: otherwise the picture decides the shape."
+        return "--aspect-ratio goes only with --text: otherwise the picture decides the shape."
     return None
 
 
 def request_of(
     image: str | None, prompt: str, *, from_task: str | None = None, **options: str | int | None
 ) -> Request:
-    """What the command line requests.
+    """The request of a command line.
 
     Args:
-        image: the picture; None for a video from text, or from a task.
+        image: the picture; None for a video from text, or one that continues a task.
         prompt: what should happen.
-        from_task: the task from whose last frame to go on.
-        options: what else was given, by the names of the request's fields; None counts as not given.
+        from_task: the task to continue.
+        options: the other options, by the names of the request's fields; None counts as not given.
 
     Raises:
-        InvalidRequest: with everything that is wrong, in words.
+        InvalidRequest: with every problem in one text.
     """
     given = {"prompt": prompt, **options}
     if image is None and from_task is None:
@@ -60,12 +60,12 @@ def request_of(
 
 
 def absolute(image: str) -> str:
-    """A path from here as an absolute one; whatever else can be meant as it is."""
-    if os.path.exists(image):  # noqa: PTH110  false for what no path can be
+    """A relative path as an absolute one; anything else unchanged."""
+    if os.path.exists(image):  # noqa: PTH110  false for what cannot be a path
         return str(Path(image).absolute())
     try:
         kind = sources.kind(image)
-    except PictureError:  # said where pictures are read
+    except PictureError:  # raised again where the picture is read
         return image
     bare = unquoted(image)
     meant = spellings(image, windows=os.name == "nt")

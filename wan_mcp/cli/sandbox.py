@@ -1,4 +1,4 @@
-"""The sandbox for the commands: its settings, what it needs, and the help on its faults."""
+"""The sandbox for the commands: its settings, the library that it needs, and the help on its faults."""
 
 import os
 import tempfile
@@ -30,21 +30,21 @@ def environment(url: str) -> dict[str, str]:
 
 
 def check_video_library() -> None:
-    """Make sure that the sandbox can make videos, before anything is started.
+    """Check that the sandbox can make videos, before anything is started.
 
     Raises:
-        SettingsError: when the library for it is not there, with the command that installs it.
+        SettingsError: when the library for that is not installed, with the command that installs it.
     """
     check_installed("Making the sandbox's videos")
 
 
 @asynccontextmanager
 async def settings() -> AsyncIterator[Settings]:
-    """The environment's settings, with a sandbox in the place of the API, for as long as this block lasts."""
+    """The settings of the environment, but with a sandbox instead of the API until this block ends."""
     from wan_mcp.sandbox import Sandbox, running
 
     check_video_library()
-    with tempfile.TemporaryDirectory() as folder:  # sandbox tasks do not belong in the real ledger
+    with tempfile.TemporaryDirectory() as folder:  # tasks of the sandbox do not belong in the real ledger
         async with running(Sandbox(seconds=10, key=KEY)) as url:
             environ = {**os.environ, **environment(url), "WAN_MCP_DATA_DIR": folder}
             yield Settings.load(environ)
@@ -60,8 +60,8 @@ def serve(sandbox: "Sandbox", port: int, *, quiet: bool) -> None:
 
     def listening(url: str) -> None:
         shown = "\n".join(f"  {name}={value}" for name, value in environment(url).items())
-        tell(f"An imitation of the Evolink API, at {url}\nTo use it, set for the server:\n{shown}")
-        tell("Ctrl-C ends it.")
+        tell(f"The sandbox, an imitation of the Evolink API, is at {url}")
+        tell(f"To use it, set for the server:\n{shown}\nCtrl-C stops it.")
 
     serve(sandbox, port=port, listening=listening, answered=None if quiet else _log)
     click.echo("\nStopped.", err=True)
@@ -76,21 +76,22 @@ def _log(answered: "Answered") -> None:
 
 
 class FaultsHelp(click.Command):
-    """The help of a command that takes faults: it ends with all that there are."""
+    """A command that takes faults: its help ends with the list of them."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from wan_mcp.sandbox import faults
 
         with formatter.section("Faults"):
             formatter.write_text(
-                "PLACE:KIND[=VALUE][,DETAIL=VALUE...][*TIMES], where *always stands for every call; a number "
-                "as the kind is an HTTP status. Or JSON, with the same names. They strike in this order."
+                "PLACE:KIND[=VALUE][,DETAIL=VALUE...][*TIMES], where *always means every call, and a number "
+                "as KIND is an HTTP status. JSON with the same names works too. Faults take effect in their "
+                "order."
             )
         with formatter.section("Places"):
             formatter.write_dl(list(faults.PLACES.items()))
         for title, rows in (("Kinds", faults.KINDS), ("Details", faults.DETAIL_EXAMPLES)):
             with formatter.section(title):
                 for name, (means, example) in rows.items():
-                    # click itself would break a long example, which then could not be copied.
+                    # click would break a long example, which then could not be copied.
                     text = f"  {name}, as in {example}\n      {means}\n"
                     formatter.write(wrapped(text, formatter.width + 1))

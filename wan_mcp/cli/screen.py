@@ -1,4 +1,4 @@
-"""What commands print: words wrapped at the terminal's width, and a progress bar."""
+"""What commands print: words wrapped at the terminal's width, and what moves while they wait."""
 
 import logging
 import os
@@ -7,35 +7,39 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
 USUAL_COLUMNS = 80
-"""Of a terminal that does not know its width."""
+"""Columns of a terminal that does not report its width."""
 BAR = 40
 """Characters of a progress bar at most."""
-BESIDE_THE_BAR = 26
-"""Characters of a line that are for the percentage and the words after it."""
-PERCENTAGE = 8
-"""Those of the percentage, the spaces around it, and the last one of the line."""
+BESIDE_THE_BAR = 28
+"""Characters of a line for the turning sign, the percentage and the words after it."""
+PERCENTAGE = 9
+"""Characters for the sign, the percentage, the spaces around them, and the end of the line."""
 
 
 def columns(stream: TextIO) -> int | None:
-    """Characters of a line of the terminal that a stream goes to; None where it goes elsewhere."""
+    """The width of the terminal that a stream goes to, in characters; None where it goes elsewhere."""
     try:
         return (os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS) if stream.isatty() else None
-    except (OSError, ValueError):  # a stream that has no file, or a closed one
+    except (OSError, ValueError):  # the stream has no file, or is closed
         return None
 
 
 def wrapped(text: str, width: int | None, hanging: str = "") -> str:
-    """A text in lines of a width; nothing is broken inside a word, a path or an address.
+    """Wrap a text; no word, path or address is broken.
 
     Args:
-        text: each of its lines is wrapped by itself, under its own indentation.
-        width: characters of a line; None: its lines stay as they are.
-        hanging: the further indentation of the lines that come out of one.
+        text: lines, each of which is wrapped separately and keeps its indentation.
+        width: characters of a line; None: the lines stay as they are.
+        hanging: the further indentation of the lines after the first that one line becomes.
     """
     if width is None:
         return text
@@ -81,64 +85,72 @@ class Person:
 
 
 class Told(logging.Handler):
-    """A log for a person: the messages alone, wrapped where they go to a terminal."""
+    """A log for a person: only the messages, wrapped where they go to a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell(record.getMessage(), err=True)
 
 
 class Failure(click.ClickException):
-    """An error in words, wrapped where it goes to a terminal."""
+    """An error with a text for a person, wrapped where it goes to a terminal."""
 
     def show(self, file: object = None) -> None:
         tell(f"Error: {self.format_message()}", err=True)
 
 
 class Bar:
-    """A progress bar that is drawn anew in its line."""
+    """A progress bar. In a terminal, a sign beside it turns while the work goes on."""
 
-    def __init__(self, bar: "click._termui_impl.ProgressBar[str | None]", room: int) -> None:
-        self._bar = bar
+    def __init__(self, drawn: "tuple[Progress, TaskID] | None", room: int) -> None:
+        self._drawn = drawn
         self._room = room
         """Characters of the words that fit."""
 
     def show(self, percent: float, words: str = "") -> None:
-        """Draw it. Words that do not fit beside it are left out."""
-        percent = min(max(percent, 0), 100)
-        self._bar.update(int(percent) - self._bar.pos, words if len(words) <= self._room else "")
+        """Draw the bar. Words that do not fit beside it are left out."""
+        if self._drawn is not None:
+            progress, task = self._drawn
+            fitting = words if len(words) <= self._room else ""
+            progress.update(task, completed=min(max(percent, 0), 100), words=fitting)
 
 
 @contextmanager
 def progress(label: str, stream: TextIO | None = None) -> Iterator[Bar]:
     """A progress bar, by default on stderr. Where that is no terminal, only the label is printed."""
     stream = stream or sys.stderr
+    click.echo(label, file=stream)
     width = columns(stream)
-    if width is not None:
-        click.echo(label, file=stream)
-    drawn = max(min((width or 0) - BESIDE_THE_BAR, BAR), 4)
-    full, empty = "█░" if _has("█░", stream) else "#-"
-    with click.progressbar(
-        length=100,
-        label=label,
-        file=stream,
-        width=drawn,
-        update_min_steps=0,
-        show_eta=False,
-        bar_template="%(bar)s %(info)s",
-        fill_char=full,
-        empty_char=empty,
-        item_show_func=lambda words: words or "",
+    if width is None:
+        yield Bar(None, 0)
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    drawn = max(min(width - BESIDE_THE_BAR, BAR), 4)
+    with Progress(
+        SpinnerColumn("line", finished_text=" "),
+        BarColumn(drawn),
+        TextColumn("{task.percentage:>3.0f}% {task.fields[words]}"),
+        console=_console(stream, width),
     ) as bar:
-        yield Bar(bar, (width or 0) - drawn - PERCENTAGE)
+        yield Bar((bar, bar.add_task("", total=100, words="")), width - drawn - PERCENTAGE)
 
 
-def _has(text: str, stream: TextIO) -> bool:
-    """Whether a stream's encoding has these characters."""
-    try:
-        text.encode(stream.encoding or "ascii")
-        return True
-    except (LookupError, UnicodeEncodeError):
-        return False
+@contextmanager
+def waiting(label: str, *, hanging: str = "", bold: bool = False) -> Iterator[None]:
+    """A label on stdout; in a terminal, a sign under it turns until the block ends."""
+    tell(label, hanging=hanging, bold=bold)
+    width = columns(sys.stdout)
+    if width is None:
+        yield
+        return
+    with _console(sys.stdout, width).status("", spinner="line"):
+        yield
+
+
+def _console(stream: TextIO, width: int) -> "Console":
+    from rich.console import Console
+
+    return Console(file=stream, width=width - 1, force_terminal=True, force_jupyter=False)
 
 
 def clock(seconds: float) -> str:

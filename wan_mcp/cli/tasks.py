@@ -16,7 +16,7 @@ from wan_mcp.ledger.sqlite.store import SqliteLedger
 async def lines(
     folder: Path, limit: int, *, as_json: bool, clock: Callable[[], float] = time.time
 ) -> list[str]:
-    """The rows of all keys, newest first: a few lines of text each, or a line of JSON."""
+    """The rows of all keys, newest first: each as a few lines of text, or as one line of JSON."""
     ledger = SqliteLedger(folder)
     try:
         entries = [await on_this_disk(entry) for entry in await ledger.entries(limit=limit)]
@@ -34,7 +34,7 @@ async def forget(folder: Path, task_id_or_number: str) -> None:
     """Remove a row, and its poster.
 
     Raises:
-        InvalidRequest: when there is none of that id.
+        InvalidRequest: when there is no such row.
     """
     ledger = SqliteLedger(folder)
     try:
@@ -44,7 +44,7 @@ async def forget(folder: Path, task_id_or_number: str) -> None:
         await ledger.aclose()
     if not found:
         raise InvalidRequest(
-            f"The ledger has no {task_id_or_number}.", next_step="wan-mcp tasks lists what it has."
+            f"The ledger has no row {task_id_or_number}.", next_step="wan-mcp tasks lists the rows."
         )
 
 

@@ -32,9 +32,9 @@ FILES_URL = "https://files-api.evolink.ai"
 UPLOAD_PATH = "/api/v1/files/upload/stream"
 PAGE_SIZE = 50
 MAX_DRIFT = 2.0
-"""Seconds by which this machine's clock may run apart from the event loop's, until it counts as changed."""
+"""Seconds by which this machine's clock may differ from the event loop's before it counts as changed."""
 SLOWEST_UPLOAD = 20_000
-"""Bytes a second that an upload needs at least, over its whole length."""
+"""Bytes a second that an upload must reach on average."""
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _WORTH_REPEATING = (Unreachable, LostAnswer, Busy, ServerFault, UnreadableAnswer)
 
@@ -50,21 +50,21 @@ class Accepted:
 
 @dataclass(frozen=True)
 class _Dated:
-    """An answer that told the gateway's time."""
+    """The gateway's time, as an answer gave it."""
 
     skew: float
     wall: float
     """When it arrived, in Unix seconds."""
     loop: float
-    """The same moment by the event loop's clock, which nobody can set."""
+    """The same moment by the event loop's clock, which cannot be set."""
 
     def drift(self, now: float) -> float:
-        """Seconds by which this machine's clock was moved since, beside the event loop's."""
+        """Seconds by which this machine's clock was changed since then, by the event loop's clock."""
         return (now - self.wall) - (anyio.current_time() - self.loop)
 
 
 class Evolink:
-    """The API as one key sees it. Cheap to make: the connections are given to it, and stay open.
+    """The API as one key sees it. Cheap to make: it uses connections that outlive it.
 
     Args:
         key: the API key; it is sent to the two addresses below and to no others.
@@ -99,7 +99,7 @@ class Evolink:
         """Read a task. Free; retried within bounds.
 
         Raises:
-            NotFound: when the API knows no such task, or none any more.
+            NotFound: when the API does not know the task, or no longer knows it.
             EvolinkError: for everything else that can go wrong.
         """
         task = Task.read((await self._read(f"/v1/tasks/{quote(task_id, safe='')}")).payload)
@@ -108,7 +108,7 @@ class Evolink:
         return task
 
     async def credits(self) -> Credits:
-        """Read what the account and the key have left. Free; retried within bounds."""
+        """Read how many credits the account and the key have left. Free; retried within bounds."""
         return Credits.read((await self._read("/v1/credits")).payload)
 
     async def tasks(self, model: str | None = None, *, page: int = 1, page_size: int = PAGE_SIZE) -> Listing:
@@ -126,22 +126,22 @@ class Evolink:
         return Listing.read(reply.payload)
 
     async def upload(self, file_name: str, content: bytes, media_type: str) -> Upload:
-        """Put a file into the file service, where it lives 72 hours. Free; retried within bounds."""
+        """Send a file to the file service, which keeps it for 72 hours. Free; retried within bounds."""
         url = self._files_url + UPLOAD_PATH
         seconds = MAX_CALL + len(content) / SLOWEST_UPLOAD
 
         async def post() -> Reply:
-            # A file object is sent in chunks, and the write time-out counts for each chunk by itself.
+            # A file object is sent in chunks, and the write time-out applies to each chunk.
             files = {"file": (file_name, io.BytesIO(content), media_type)}
             return await self._json("POST", url, seconds=seconds, files=files)
 
         return Upload.read((await persist(post, _WORTH_REPEATING)).payload)
 
     async def check_uploads(self) -> None:
-        """Find out whether the file service is there, by an upload without a file, which it refuses. Free.
+        """Check that the file service answers, by an upload without a file, which it refuses. Free.
 
         Raises:
-            EvolinkError: when something else answers, or nothing.
+            EvolinkError: when nothing answers, or something other than the file service.
         """
         url = self._files_url + UPLOAD_PATH
         reply = await self._connections.call(
@@ -152,7 +152,7 @@ class Evolink:
         answer = reply.payload if isinstance(reply.payload, dict) else {}
         if "success" not in answer and not (answer and reply.status in (400, 422)):
             raise UnreadableAnswer(
-                f"HTTP {reply.status} is not how Evolink's file service answers.",
+                f"The answer (HTTP {reply.status}) is not one of Evolink's file service.",
                 next_step="Check EVOLINK_FILES_URL.",
                 status=reply.status,
             )
@@ -160,19 +160,19 @@ class Evolink:
     async def submit(
         self, request: VideoRequest, *, idempotency_key: str, writing: Callable[[], None] = lambda: None
     ) -> Accepted:
-        """Request a video, with one POST: the one call that costs credits.
+        """Request a video, with one POST: the only call that costs credits.
 
         Args:
             request: what to make.
-            idempotency_key: 16 to 96 letters, digits, dots, dashes and underscores; a repeat under the
-                same key answers the same task, where the gateway honours it.
-            writing: called when the connection stands and the request is about to be written; what it
-                raises keeps the request from being sent.
+            idempotency_key: 16 to 96 letters, digits, dots, dashes and underscores; where the gateway
+                honours the key, a repeat under it gets the same task.
+            writing: called when the connection is made and the request is about to be written; if it
+                raises, the request is not sent.
 
         Raises:
             InvalidRequest: when the idempotency key is malformed; nothing was sent.
             LostAnswer: when it is not known whether the request was accepted.
-            EvolinkError: when it surely was not.
+            EvolinkError: when the request was surely not accepted.
         """
         if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidRequest(f"An idempotency key must match {_IDEMPOTENCY_KEY.pattern}.")
@@ -185,7 +185,7 @@ class Evolink:
             raise error_of(reply, paid=True)
         try:
             task = Task.read(reply.payload)
-        except UnreadableAnswer as error:  # probably accepted, but the answer is as good as lost
+        except UnreadableAnswer as error:  # probably accepted, but the answer does not say which task it is
             raise LostAnswer(
                 error.message, next_step=error.next_step, charged="unknown", status=reply.status
             ) from error
@@ -194,7 +194,7 @@ class Evolink:
     def skew(self) -> float | None:
         """Seconds by which the gateway's clock is ahead of this machine's, good to about one.
 
-        None where it was not learned yet, or this machine's clock was changed or stood still since.
+        None where it is not known yet, or where this machine's clock was changed or stopped since then.
         """
         if self._dated is None or abs(self._dated.drift(self._clock())) > MAX_DRIFT:
             return None

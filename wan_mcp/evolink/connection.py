@@ -24,7 +24,7 @@ USER_AGENT = f"wan-mcp/{__version__}"
 MAX_ANSWER = 1024 * 1024
 """The longest answer that is read, in bytes; real ones have a few hundred."""
 MAX_CALL = 30.0
-"""Seconds that one request may take in all, as in the vendor's own client; an upload gets more."""
+"""Seconds that one request may take in all, as in the vendor's own client; an upload may take longer."""
 MAX_CONNECTING = 10.0
 """Seconds for connecting, a proxy and TLS included."""
 MAX_PAID_CALL = 60.0
@@ -41,14 +41,14 @@ _NOT_SENT = (
 )
 _LIMITS = httpx2.Limits(max_connections=40, max_keepalive_connections=20)
 _PAID = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-"""A new connection for each, see ``call_paid``; their number is bounded by those who send them."""
+"""A new connection for each request, see ``call_paid``; the callers bound their number."""
 
 
 class Connections:
     """Connection pools, opened when first needed: reading the trust store takes tens of milliseconds.
 
-    Paid requests and free ones have pools of their own. So has this machine itself: a request to it goes
-    through no proxy, whatever the environment names.
+    Paid and free requests have separate pools. So have requests to this machine, which use no proxy even
+    where the environment names one.
 
     Use it as an async context manager, or call ``aclose``.
 
@@ -63,7 +63,7 @@ class Connections:
         self._transport = transport
         self._trust = trust or Trust()
         self._pools: dict[tuple[bool, bool], httpx2.AsyncClient] = {}
-        """By whether they are for paid requests, and for this machine."""
+        """A pool's key says whether it is for paid requests, and whether for this machine."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,17 +96,18 @@ class Connections:
         seconds: float = MAX_CALL,
         **body: Any,
     ) -> Reply:
-        """Make a free request: key, time-outs, bounded reading.
+        """Make a free request with the key, within bounds of time and size.
 
         Args:
             key: the API key.
             method: the HTTP method.
             url: the whole address.
-            seconds: how long it may take in all; it also ends when nothing moves for 20 seconds.
+            seconds: how long the request may take in all; it also ends after 20 seconds without any data.
             body: ``json=`` or ``files=``, as HTTPX takes them.
 
         Raises:
-            EvolinkError: the one that kept an answer from coming.
+            Unreachable: when nothing was sent.
+            LostAnswer: when no complete answer came.
         """
         with _network_errors(paid=False), anyio.fail_after(seconds):
             return await self._exchange(await self._pool(url), key, method, url, {}, **body)
@@ -120,21 +121,21 @@ class Connections:
         writing: Callable[[], None],
         **body: Any,
     ) -> Reply:
-        """Make a POST that costs credits when it is accepted, on a connection of its own.
+        """Make a POST that costs credits when it is accepted, on a new connection.
 
-        A connection that was used before may be closed by the other side at the moment at which the
-        request is written: it would not be known whether it arrived. Time counts from the writing on.
+        The other side may close a used connection while the request is being written; then it would not be
+        known whether the request arrived. The time limit counts from the writing.
 
         Args:
             key: the API key.
             url: the whole address.
             headers: sent besides the key.
-            writing: called when the connection stands and the request is about to be written; what it
-                raises keeps the request from being sent.
+            writing: called when the connection is made and the request is about to be written; if it
+                raises, the request is not sent.
             body: ``json=``, as HTTPX takes it.
 
         Raises:
-            Unreachable: when it was surely not sent.
+            Unreachable: when the request was surely not sent.
             LostAnswer: when it may have arrived.
         """
         connected = self._transport is not None  # a test's transport may not report when it writes
@@ -187,7 +188,7 @@ class Connections:
             pool = httpx2.AsyncClient(
                 transport=self._transport or direct,
                 verify=trust,
-                # A compressed answer could not be bounded before it is unpacked.
+                # The length of a compressed answer is not known before it is unpacked.
                 headers={
                     "User-Agent": USER_AGENT,
                     "Accept": "application/json",
@@ -199,7 +200,7 @@ class Connections:
             )
         except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
             raise Unreachable(UNUSABLE, next_step=CHECK_THEM) from error
-        # While the certificates were read, another call may have been faster.
+        # Another call may have made the pool while the certificates were read.
         return self._pools.setdefault((paid, here), pool)
 
 
@@ -214,13 +215,13 @@ async def _bounded(response: httpx2.Response) -> bytes:
 
 @contextmanager
 def _network_errors(paid: bool) -> Iterator[None]:
-    """What the HTTP library raises becomes one of our errors: surely not sent, or perhaps."""
+    """Turn the HTTP library's errors into ours: the request was surely not sent, or it may have been."""
     try:
         yield
     except _NOT_SENT as error:
         raise Unreachable(
             f"No connection to Evolink could be made ({_reason(error)}).",
-            next_step="Check the network, a proxy that may be needed, and EVOLINK_BASE_URL.",
+            next_step="Check the network, the proxy if one is needed, and EVOLINK_BASE_URL.",
         ) from error
     except (httpx2.HTTPError, httpx2.StreamError, TimeoutError) as error:
         raise LostAnswer(

@@ -1,7 +1,7 @@
-"""From an HTTP answer to its payload, or to the error that it stands for.
+"""HTTP answers, and the errors that they stand for.
 
 Two generations of error bodies are in use: the older one has the HTTP status as ``code``, the newer
-one a word. Codes arrive in either case, capacity problems arrive as 400, and ``type`` can be empty.
+one a word. Codes are in upper or lower case, capacity problems arrive as 400, and ``type`` can be empty.
 """
 
 import json
@@ -53,12 +53,12 @@ _REQUEST_ID = re.compile(r"\(request id: ([^()]{1,100})\)\s*$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP answer, read whole within bounds. ``payload`` is None where the body is no JSON.
+    """An HTTP answer, read whole within bounds. ``payload`` is None where the body is not JSON.
 
     Args:
         status: the HTTP status.
         headers: its headers.
-        body: as it came. It may repeat the key; in ``payload``, only ids and links may.
+        body: as received. It may repeat the key; in ``payload``, only ids and links may repeat it.
         key: the API key of the request.
         arrived: when the headers arrived, by the event loop's clock.
     """
@@ -84,7 +84,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class _Problem:
-    """What an error body says, whichever generation it is of."""
+    """What an error body of either generation says."""
 
     status: int
     code: str
@@ -100,7 +100,7 @@ def error_of(reply: Reply, *, paid: bool, now: datetime | None = None) -> Evolin
 
     Args:
         reply: the answer.
-        paid: whether the request was one that costs credits when it is accepted.
+        paid: whether the request costs credits when it is accepted.
         now: the moment of the answer, for a ``Retry-After`` that is a date.
     """
     problem = _problem(reply, now or datetime.now(UTC))
@@ -162,7 +162,7 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
     (
         KEY_DAILY_LIMIT,
         OutOfCredits,
-        f"This key's daily limit is used up: wait until tomorrow, or the user raises it {_DASHBOARD}.",
+        f"This key's daily limit is used up: wait until tomorrow, or ask the user to raise it {_DASHBOARD}.",
     ),
     (frozenset(("key_disabled", "key_expired")), Unauthorized, _CHECK_KEY),
     (
@@ -179,9 +179,9 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
 ]
 _BY_STATUS: dict[int, tuple[type[EvolinkError], str]] = {
     401: (Unauthorized, _CHECK_KEY),
-    402: (OutOfCredits, f"The credits do not suffice: {_TOP_UP}"),
+    402: (OutOfCredits, f"There are too few credits: {_TOP_UP}"),
     403: (Unauthorized, _CHECK_KEY),
-    404: (NotFound, "Check the id with list_tasks; finished tasks are forgotten after some time."),
+    404: (NotFound, "Check the id with list_tasks; Evolink forgets finished tasks after some time."),
     429: (Busy, ASK_LATER),
     502: (LostAnswer, ASK_LATER),
     503: (LostAnswer, ASK_LATER),
@@ -207,10 +207,10 @@ def _kind(problem: _Problem) -> tuple[type[EvolinkError], str]:
 
 
 def _charged(problem: _Problem) -> Charged:
-    """Whether a submission that was answered like this can have cost anything.
+    """Whether a submission that got this answer can have cost anything.
 
-    It surely has not where the code says so, at the rate limit, and where the API itself refuses the request.
-    Anything else may come from a proxy in between, after the request was accepted.
+    It surely cost nothing where the code says so, at the rate limit, and where the API itself refused it.
+    Any other answer may come from a proxy in between, after the API accepted the request.
     """
     if problem.code == STILL_OPEN:
         return "unknown"
@@ -230,7 +230,7 @@ def _is_capacity(problem: _Problem) -> bool:
 
 def _sentence(problem: _Problem) -> str:
     reason = problem.message or (
-        "no reason given" if problem.documented else "the answer is not the API's own"
+        "no reason given" if problem.documented else "the answer does not come from the API"
     )
     label = f" {problem.code}" if problem.code else ""
     return f"Evolink answered HTTP {problem.status}{label}: {reason.rstrip('.')}."

@@ -18,7 +18,7 @@ def estimate(duration: int | None, quality: str | None) -> float:
 
 
 def estimate_text(credits: float, *, from_text: bool) -> str:
-    """An estimate, as in ``25.5 credits ($0.38)``; for a video from text, it is said to be a guess."""
+    """An estimate, as in ``25.5 credits ($0.38)``; for a video from text, with a note that it is a guess."""
     return f"{cost_text(credits)} ({TEXT_GUESSED})" if from_text else cost_text(credits)
 
 

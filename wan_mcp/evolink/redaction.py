@@ -1,4 +1,4 @@
-"""Texts of others as they may be shown and logged: without the key, and without what gives access."""
+"""Other programs' texts, made safe to show and to log: without the key, and without what gives access."""
 
 import re
 from typing import Any
@@ -6,11 +6,11 @@ from urllib.parse import unquote
 
 MARK = "[the key]"
 SHORT = 8
-"""Characters from which a key is not found inside other words by chance."""
+"""Characters of the shortest key that is not found inside other words by chance."""
 NOT_TEXT = frozenset(
     ("id", "task_id", "url", "video_url", "results", "result_data", "file_url", "download_url")
 )
-"""Properties that are used and not only shown: one that is altered is a paid task that is lost."""
+"""Properties that are used, not only shown: a change to one of them could lose a paid task."""
 _WORD = re.compile(r"[^\s\"<>]+")
 _QUERY = re.compile("[?#]")
 _HOST_OR_PATH = re.compile(r"/|\w\.\w")
@@ -24,9 +24,9 @@ def tidy(text: str, limit: int = 400) -> str:
 
 
 def without_key(value: Any, key: str) -> Any:
-    """A JSON value in whose texts the key is masked: some gateways repeat a wrong one.
+    """Mask the key in all texts of a JSON value: some gateways repeat a wrong key.
 
-    Ids and links stay as they are. A short key is masked only where it is a word of its own.
+    Ids and links are not changed. A short key is masked only where it is a separate word.
     """
     if isinstance(value, str):
         if len(key) >= SHORT:
@@ -40,7 +40,7 @@ def without_key(value: Any, key: str) -> Any:
 def _bare(word: str) -> str:
     """A word without the query, the fragment, the user and the password of an address in it."""
     plain = word
-    for _ in range(3):  # an address inside of another one is encoded, and so on
+    for _ in range(3):  # an address inside another one is encoded once more
         plain = unquote(plain)
     bare = _without_query(_without_user(plain))
     return word if bare == plain else bare
@@ -59,7 +59,7 @@ def _without_query(word: str) -> str:
     if found is None:
         return word
     address, query = word[: found.start()], word[found.end() :]
-    # "Is it a cat?Yes" and "cats#2" are no addresses.
+    # "Is it a cat?Yes" and "cats#2" are not addresses.
     is_address = "=" in query or (
         _HOST_OR_PATH.search(address) if found[0] == "?" else "/" in address and "." in address
     )

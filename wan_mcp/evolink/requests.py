@@ -29,7 +29,7 @@ AspectRatioName = Literal["16:9", "9:16", "1:1", "4:3", "3:4"]
 QUALITIES: tuple[str, ...] = get_args(QualityName)
 ASPECT_RATIOS: tuple[str, ...] = get_args(AspectRatioName)
 UNAVAILABLE: Mapping[str, tuple[str, ...]] = {"480p": ("4:3", "3:4")}
-"""The aspect ratios that a quality does not have; the other qualities have all of them."""
+"""The aspect ratios that are not available at a quality; the other qualities have all of them."""
 PROMPT_MAX = 1000
 CALLBACK_MAX = 2048
 
@@ -38,7 +38,7 @@ def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
     if any((ord(char) < 0x20 and char not in "\t\n\r") or 0x7F <= ord(char) < 0xA0 for char in value):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not have control characters")
     return value
 
 
@@ -97,9 +97,9 @@ CallbackUrl = Annotated[
 class VideoRequest(BaseModel):
     """The body of ``POST /v1/videos/generations``: what both models take.
 
-    Limits of ``model``, ``prompt``, ``image_urls``, ``duration`` and ``callback_url``: the endpoint's
-    own page. ``quality``, ``prompt_extend`` and ``aspect_ratio``: newer pages of the vendor. What is
-    optional is sent only when it was given.
+    The limits of ``model``, ``prompt``, ``image_urls``, ``duration`` and ``callback_url`` are from the
+    endpoint's own page; ``quality``, ``prompt_extend`` and ``aspect_ratio`` are from newer pages of the
+    vendor. An optional field is sent only when it was given.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -137,7 +137,7 @@ class TextToVideoRequest(VideoRequest):
             qualities = [name for name in QUALITIES if ratio not in UNAVAILABLE.get(name, ())]
             ratios = [name for name in ASPECT_RATIOS if name not in missing]
             raise ValueError(
-                f"{ratio} is not available at {quality}: take {listed(qualities, 'or')}, "
+                f"{ratio} is not available at {quality}: use {listed(qualities, 'or')}, "
                 f"or {listed(ratios, 'or')} at {quality}"
             )
         return ratio
@@ -149,9 +149,9 @@ _KINDS: TypeAdapter[ImageToVideoRequest | TextToVideoRequest] = TypeAdapter(
 
 
 def request_of(body: object) -> VideoRequest:
-    """The request whose body this is.
+    """The request that has this body.
 
     Raises:
-        ValidationError: when it is none.
+        ValidationError: when it is not the body of a request.
     """
     return _KINDS.validate_python(body)

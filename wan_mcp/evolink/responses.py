@@ -22,13 +22,13 @@ RETRYABLE = frozenset(
 )
 """Codes of failed tasks after which the same request may be tried again. An unknown code is not retryable."""
 USUAL_DURATION = 120.0
-"""Seconds that a task takes where nothing was estimated: the estimate in the API's own example."""
+"""Seconds that a task is expected to take where there is no estimate: as in the API's own example."""
 
 Number = Annotated[float | None, BeforeValidator(values.number)]
 Time = Annotated[float | None, BeforeValidator(values.time)]
 Text = Annotated[str | None, BeforeValidator(values.string)]
 KEPT = ("model", "created", "estimated_time", "credits_reserved", "credits_used")
-"""Facts of a task that stay true, and that not every answer repeats."""
+"""Facts of a task that do not change, and that some answers leave out."""
 
 
 class _Answer(BaseModel):
@@ -49,7 +49,7 @@ class TaskError(_Answer):
         return self.code.lower() in RETRYABLE
 
     def __str__(self) -> str:
-        """Code and reason, to go on after; the code only once."""
+        """Code and reason, to be continued in a sentence; the code only once."""
         named = "" if self.code in self.message else f"{self.code}: "
         return f"{named}{self.message.removesuffix('.') or 'no reason'}"
 
@@ -73,16 +73,16 @@ class Task(_Answer):
 
     @property
     def is_over(self) -> bool:
-        """Whether its state is final. Completed without a link is not final: the link follows."""
+        """Whether its state is final. A completed task without a link is not final: the link follows."""
         return self.status in ("failed", "cancelled") or self.has_video
 
     @property
     def has_video(self) -> bool:
-        """Whether it is completed, and with a link."""
+        """Whether it is completed and has a link."""
         return self.status == "completed" and bool(self.results)
 
     def completed_by(self, earlier: Self) -> Self:
-        """This state, with the facts that it leaves out and that an earlier answer told."""
+        """This state, with the facts of an earlier answer that it leaves out."""
         missing = [name for name in KEPT if getattr(self, name) is None]
         return self.model_copy(update={name: getattr(earlier, name) for name in missing})
 
@@ -98,6 +98,7 @@ class Task(_Answer):
         usage, info = values.mapping(payload.get("usage")), values.mapping(payload.get("task_info"))
         cost = values.mapping(usage.get("cost"))
         error = payload.get("error")
+        failure = error if isinstance(error, dict) else {"message": error}
         status = values.status(payload.get("status"))
         return cls(
             id=payload["id"],
@@ -109,12 +110,8 @@ class Task(_Answer):
             results=values.links(payload.get("results")) + values.links(payload.get("result_data")),
             credits_reserved=usage.get("credits_reserved"),
             credits_used=values.first_number(usage.get("credits_used"), cost.get("credits")),
-            error=_task_error(error) if status == "failed" else None,
+            error=TaskError.model_validate(failure) if status == "failed" else None,
         )
-
-
-def _task_error(value: object) -> TaskError:
-    return TaskError.model_validate(value if isinstance(value, dict) else {"message": value})
 
 
 class Listing(_Answer):
@@ -122,14 +119,14 @@ class Listing(_Answer):
 
     tasks: tuple[Task, ...]
     total: Number = None
-    """How many there are on all pages."""
+    """Tasks on all pages."""
 
     @classmethod
     def read(cls, payload: object) -> Self:
         """Read the answer of ``GET /v1/tasks``.
 
         Raises:
-            UnreadableAnswer: when it is no list of tasks.
+            UnreadableAnswer: when it is not a list of tasks.
         """
         items = values.mapping(payload).get("data")
         if not isinstance(items, list):
@@ -149,7 +146,7 @@ class Credits(_Answer):
 
     @property
     def spendable(self) -> float:
-        """What the account has, or less where the key has a limit of its own."""
+        """What the account has left, or what the key has left where that is less."""
         if self.key_unlimited or self.key_remaining is None:
             return self.remaining
         return min(self.remaining, self.key_remaining)
@@ -159,7 +156,7 @@ class Credits(_Answer):
         """Read the answer of ``GET /v1/credits``.
 
         Raises:
-            UnreadableAnswer: when it holds no balance.
+            UnreadableAnswer: when it has no balance.
         """
         data = values.mapping(values.mapping(payload).get("data"))
         user, token = values.mapping(data.get("user")), values.mapping(data.get("token"))
@@ -186,14 +183,14 @@ class Upload(_Answer):
         """Read the answer of an upload.
 
         Raises:
-            UnreadableAnswer: when it says that the upload failed, or holds no address.
+            UnreadableAnswer: when it says that the upload failed, or has no address.
         """
         answer = values.mapping(payload)
         data = values.mapping(answer.get("data"))
         links = values.links(data.get("file_url"))
         if answer.get("success") is not True or not links:
             raise UnreadableAnswer(
-                "Evolink's file service did not take the picture.",
+                "Evolink's file service did not accept the picture.",
                 next_step="Try again, or give a public https address of the picture instead.",
             )
         expires = values.iso_moment(data.get("expires_at"))

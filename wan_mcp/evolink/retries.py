@@ -1,4 +1,4 @@
-"""When a call that surely had no effect, or costs nothing, is made again."""
+"""Repeating calls that surely had no effect, or that cost nothing."""
 
 import logging
 import random
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 MAX_PAUSE = 30.0
-"""The longest ``Retry-After`` that is waited out, in seconds; the vendor's own clients do the same."""
+"""The longest ``Retry-After`` that is obeyed, in seconds, as in the vendor's own clients."""
 MAX_RETRYING = 40.0
 """Seconds after which a request that keeps failing is not tried again."""
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 async def persist(call: Callable[[], Awaitable[T]], retried: tuple[type[EvolinkError], ...]) -> T:
-    """Call, and again after an error of a ``retried`` kind, within bounds of number and time."""
+    """Make a call, and repeat it after errors of the ``retried`` kinds, within bounds of number and time."""
     start = anyio.current_time()
     for attempt in range(1, ATTEMPTS):
         try:
@@ -36,7 +36,7 @@ async def persist(call: Callable[[], Awaitable[T]], retried: tuple[type[EvolinkE
 
 
 def _pause(error: EvolinkError, attempt: int) -> float:
-    """Seconds until the next attempt: what the API asked for, else growing and with jitter."""
+    """Seconds until the next attempt: what the API asked for, else a growing pause with jitter."""
     if error.retry_after is not None:
         return error.retry_after
     return random.uniform(0.5, 1.0) * 2.0 ** (attempt - 1)

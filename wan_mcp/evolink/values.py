@@ -1,4 +1,4 @@
-"""Single values of an answer, read leniently: what cannot be used is absent, and nothing raises."""
+"""Single values of an answer, read leniently: what cannot be used counts as absent, and nothing raises."""
 
 import logging
 import math
@@ -26,7 +26,7 @@ EARLIEST = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
 LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 """No task was made before the first of these, or will be after the second."""
 _MILLISECONDS = 1e11
-"""Larger times are not in seconds: as such, this one is in the year 5138."""
+"""Larger times are in milliseconds: as seconds, this one would be in the year 5138."""
 
 
 def status(value: object) -> Status:
@@ -55,7 +55,7 @@ def number(value: object) -> float | None:
 
 
 def duration(value: object) -> float | None:
-    """Seconds, above zero and a day at most; None for all else: nothing takes longer here."""
+    """Seconds, above zero and at most a day; None for anything else, because no task takes longer."""
     found = number(value)
     return found if found is not None and 0 < found <= 86_400 else None
 
@@ -72,7 +72,7 @@ def percent(value: object) -> float | None:
 def time(value: object) -> float | None:
     """A time in Unix seconds, from seconds, milliseconds, or ISO 8601 with a zone.
 
-    A text without a zone is the local time of an unknown place, hours away from what it seems to say.
+    A text without a zone is not used: it is the local time of an unknown place, and may be hours off.
     """
     seconds = number(value)  # first: a row of digits can be read as a date, too
     if seconds is None and (moment := iso_moment(value)) is not None and moment.tzinfo is not None:
@@ -114,7 +114,9 @@ def iso(seconds: float | None) -> str | None:
 
 
 def spoken(seconds: float | None, now: float) -> str:
-    """A moment for a person, in this machine's time zone, as in ``today 14:05 UTC+01:00``; else empty.
+    """A moment for a person, in this machine's time zone, as in ``today 14:05 UTC+01:00``.
+
+    Empty where no calendar has it.
 
     Args:
         seconds: the moment, in Unix seconds.
@@ -138,7 +140,7 @@ def _local(seconds: float | None) -> datetime | None:
 
 
 def string(value: object) -> str | None:
-    """A line of printable text: what is not printable breaks lines, or cannot be encoded as UTF-8."""
+    """A line of printable text, else None: other characters break lines, or cannot be encoded as UTF-8."""
     return value if isinstance(value, str) and value and value.isprintable() else None
 
 

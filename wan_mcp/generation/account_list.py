@@ -1,4 +1,4 @@
-"""The account's own list of tasks, as far as it can tell what became of a submission without an answer."""
+"""The account's list of tasks, which may show what became of a submission without an answer."""
 
 import logging
 import math
@@ -23,14 +23,14 @@ NOT_OFFERED = (400, 401, 403, 404, 405)
 
 
 async def search_times(passed: float, searches: Sequence[float]) -> AsyncIterator[bool]:
-    """Wait for each time to search the list; whether a task would be listed by then.
+    """Wait for each time to search the list; yield whether a task would certainly be listed by then.
 
     Args:
         passed: seconds since the last POST.
-        searches: when to search, in seconds after it.
+        searches: when to search, in seconds after that POST.
     """
     began = anyio.current_time()
-    if searches[0] < passed < searches[-1]:  # it is asked for now
+    if searches[0] < passed < searches[-1]:  # a caller asks now
         yield False
     for moment in searches:
         if moment > passed or moment == searches[-1]:
@@ -39,7 +39,7 @@ async def search_times(passed: float, searches: Sequence[float]) -> AsyncIterato
 
 
 class AccountList:
-    """Reads the account's list. What it shows is judged by the ledger's policy.
+    """Reads the account's list; the ledger's policy decides what follows from it.
 
     Args:
         evolink: the API.
@@ -52,10 +52,10 @@ class AccountList:
         """Read the list back to the time of a request.
 
         Args:
-            posts: the request's: older tasks are of no interest.
-            model: the request's; None where that is not known.
+            posts: the request's POSTs; tasks from before them are not needed.
+            model: the request's model; None where that is not known.
         """
-        found: dict[str, Task] = {}  # a task that is created meanwhile moves another one to the next page
+        found: dict[str, Task] = {}  # a task that is created during this moves another one to the next page
         try:
             complete = await self._read(found, posts, model)
         except EvolinkError as error:
@@ -69,7 +69,7 @@ class AccountList:
         return Listed(complete=complete, skew=self._evolink.skew(), tasks=tasks)
 
     async def learn_skew(self) -> None:
-        """Ask the gateway for its time: with it, a lost answer can be looked for later."""
+        """Ask the gateway for its time, which is needed to search for a lost answer later."""
         with anyio.move_on_after(LEARNING):
             try:
                 await self._evolink.tasks(page_size=1)
@@ -77,14 +77,14 @@ class AccountList:
                 logger.info("the gateway has no list: %s", error)
 
     async def whole(self, task: Task) -> Task:
-        """The whole task; the list has only its main properties."""
+        """The task with all its properties; the list has only the main ones."""
         try:
             return await self._evolink.task(task.id)
         except EvolinkError:
             return task
 
     async def _read(self, found: dict[str, Task], posts: Sequence[Post], model: str | None) -> bool:
-        """Read page after page; whether all of the time in question was seen."""
+        """Read page after page. Return whether the whole time since the request was covered."""
         newest = math.inf
         for page in range(1, MAX_PAGES + 1):
             listing = await self._evolink.tasks(model, page=page)
@@ -93,11 +93,11 @@ class AccountList:
             is_all = listing.total is not None and len(found) >= listing.total
             if not listing.tasks or (is_all and len(listing.tasks) < PAGE_SIZE):
                 return True
-            if not new:  # a gateway that answers with the same page for ever
+            if not new:  # the gateway answers with the same page each time
                 return is_all
             dates = [task.created for task in new.values() if task.created is not None]
             if dates != sorted(dates, reverse=True) or (dates and dates[0] > newest):
-                return False  # not newest first, as it should be: what was not read may be newer
+                return False  # not newest first, as documented: what was not read may be newer
             newest = dates[-1] if dates else newest
             skew = self._evolink.skew() or 0.0
             first = min(post.at + ahead for post in posts for ahead in (post.skew or 0.0, skew, 0.0))

@@ -1,4 +1,4 @@
-"""When one unfinished task is expected to end, as its answers tell: for the next poll and the time left."""
+"""When one unfinished task is expected to end, judged by its answers: for the next poll and the time left."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,38 +7,38 @@ from wan_mcp.evolink import Task
 from wan_mcp.generation.schedule import expected_duration, next_poll
 
 MAX_UNKNOWN_PAUSE = 7.2
-"""Seconds between two polls at most where nothing tells how long a task takes: 8 with jitter, as the vendor's
-own clients."""
+"""Seconds between two polls at most where it is not known how long a task takes: 8 with jitter, as in the
+vendor's clients."""
 CORRECTION = 1.25
-"""The factor by which the time left has to rise to be corrected."""
+"""The factor by which the time left must rise to be corrected."""
 ROUNDING = 1.2
-"""Seconds by which it has to rise in addition: above a quarter also when both are rounded."""
+"""Seconds by which the time left must rise in addition, so that the rounded figures rise by a quarter too."""
 MIN_CORRECTION = 5.0
-"""Seconds by which it has to rise at least."""
+"""Seconds by which the time left must rise at least."""
 
 
 @dataclass
 class Expectation:
-    """What the answers about one task have told so far."""
+    """What the answers about one task have shown so far."""
 
     durations: Sequence[float] = ()
     """Seconds that the last tasks of the same kind took."""
     _percent: float | None = None
     _percent_moves: bool = False
-    """Whether the percentage has moved: one that stands still tells nothing."""
+    """Whether the percentage has changed: one that never changes says nothing."""
     _moved_at: float | None = None
-    """Seconds from the creation to the answer that first told the present percentage."""
+    """Seconds from the creation to the first answer with the present percentage."""
     _end: float | None = None
     """When the task is expected to end, in Unix seconds."""
     _told: float = 0.0
-    """Seconds that were last told to be left."""
+    """The seconds left as callers were last told."""
 
     def learn(self, task: Task, elapsed: float | None, now: float) -> None:
-        """Take in what an answer says.
+        """Take in an answer.
 
         Args:
-            task: as it was answered.
-            elapsed: seconds since it was created; None where that is not known.
+            task: the task as the API answered it.
+            elapsed: seconds since the task was created; None where that is not known.
             now: when the answer came, in Unix seconds.
         """
         if task.progress is not None and task.progress != self._percent:
@@ -55,7 +55,7 @@ class Expectation:
             self._end = now + left
 
     def left(self, now: float) -> float | None:
-        """Seconds until the expected end: they only fall, except for a correction of more than a quarter."""
+        """Seconds until the expected end. They only fall, except for a correction of more than a quarter."""
         if self._end is None:
             return None
         self._told = max(self._end - now, 0.0)

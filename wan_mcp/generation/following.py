@@ -1,4 +1,4 @@
-"""Following tasks to their end and keeping their videos, whether or not anybody waits."""
+"""Following tasks to their end and saving their videos, also when no caller waits for them."""
 
 import itertools
 import logging
@@ -17,7 +17,7 @@ from wan_mcp.ledger import Entry, OwnerLedger
 logger = logging.getLogger(__name__)
 
 RETRIES = (30.0, 120.0, 600.0)
-"""Seconds after the first failures to read a task or to save its video; then each is as long as the last."""
+"""Seconds until the next try, after the first failures to read a task or save its video; the last repeats."""
 AT_ONCE = 3
 """Videos that are saved at the same time at most."""
 
@@ -28,9 +28,9 @@ class Follower:
     Args:
         runtime: has the clock, and runs the work in the background until the program stops.
         tasks: reads the tasks.
-        poller: shared with those who wait.
-        ledger: the owner's; tells what is unfinished or unsaved.
-        save: saves the video of a task; repeated calls do no harm.
+        poller: shared with the callers that wait.
+        ledger: the owner's; knows what is unfinished or unsaved.
+        save: saves the video of a task; may be called again for a saved one.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Follower:
         self._saving = anyio.CapacityLimiter(AT_ONCE)
 
     async def take_up(self) -> None:
-        """Follow what earlier programs have left unfinished or unsaved, and whose link may still work."""
+        """Follow the tasks that earlier programs left unfinished or unsaved, while their links may work."""
         try:
             entries = await self._ledger.unsaved(since=self._runtime.clock() - LINK_LIFE)
         except LedgerError as error:
@@ -60,7 +60,7 @@ class Follower:
             self.follow(entry)
 
     def follow(self, entry: Entry) -> None:
-        """Follow a task in the background, unless there is nothing left to do."""
+        """Follow a task in the background, unless nothing is left to do."""
         task = entry.task
         if task is None or task.id in self._followed or entry.saved is not None:
             return
@@ -92,6 +92,6 @@ class Follower:
                     async with self._saving:
                         await self._save(task_id)
                 return
-            except WanError as error:  # also a key that is refused: it may be allowed again
+            except WanError as error:  # a refused key, too, may be accepted later
                 logger.warning("%s cannot be saved yet: %s", task_id, error)
             await anyio.sleep(pause)

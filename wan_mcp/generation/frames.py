@@ -1,4 +1,4 @@
-"""Frames of the videos of one owner's tasks: the last one, to continue it, and a sheet of several."""
+"""Frames of the videos of one owner's tasks: the last one, to continue the video, and a sheet of several."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -41,18 +41,18 @@ class FrameReader:
         self._ledger = ledger
 
     async def last_frame(self, task_id: str) -> bytes:
-        """The last good frame of a task's video, as a PNG file of the video's own size.
+        """The last good frame of a task's video, as a PNG file of the video's size.
 
         Raises:
             SettingsError: when PyAV is not installed.
             VideoError: when there is no video, or it cannot be fetched or decoded.
-            EvolinkError: when the task can neither be read nor is known.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         await anyio.to_thread.run_sync(pyav.check_installed, "Continuing a video")
         return (await self._of_video(task_id, frames.last_frame))[0]
 
     async def preview(self, task_id: str, count: int, patience: float) -> Preview:
-        """A contact sheet of so many frames of a task's video.
+        """A contact sheet of frames of a task's video.
 
         Args:
             task_id: the task.
@@ -60,16 +60,16 @@ class FrameReader:
             patience: seconds after which the call is answered in any case.
 
         Raises:
-            StillUnderWay: when the time was up.
+            StillUnderWay: when the time is up.
             SettingsError: when PyAV is not installed.
             VideoError: when there is no video, or it cannot be fetched or decoded.
-            EvolinkError: when the task can neither be read nor is known.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         await anyio.to_thread.run_sync(pyav.check_installed, "A preview")
         with anyio.move_on_after(patience):
             sheet, saved = await self._of_video(task_id, lambda path: frames.contact_sheet(path, count))
             entry = None
-            with suppress(LedgerError):  # the frames are what counts
+            with suppress(LedgerError):  # the frames matter more
                 entry = await self._ledger.find(task_id)
             return Preview(sheet, entry, saved)
         raise StillUnderWay(

@@ -25,7 +25,7 @@ from wan_mcp.settings import Settings
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 5.0
-"""Seconds between two notifications of a caller."""
+"""Seconds between two notifications to a caller."""
 
 Source = Picture | PictureUnavailable | AddressRefused | None
 """A picture, or why it cannot be read; None for a video from text."""
@@ -52,7 +52,7 @@ class Job:
             self._result = result
             self._done.set()
             sent, read = result.entry.fingerprints, self.intent.fingerprints.content
-            # An address may show another picture by now than the one that was sent.
+            # The picture at an address may have changed since it was sent.
             is_sent = read is not None and sent is not None and sent.content == read
             self._on_task(result, self.picture if isinstance(self.picture, Picture) and is_sent else None)
 
@@ -63,10 +63,10 @@ class Job:
             self._done.set()
 
     async def join(self, patience: float, on_stage: OnStage) -> Submitted:
-        """Wait for the outcome, for so many seconds at most.
+        """Wait for the outcome, for ``patience`` seconds at most.
 
         Raises:
-            StillUnderWay: when there is none yet.
+            StillUnderWay: when there is no outcome yet.
             WanError: when there is no task.
         """
         deadline = anyio.current_time() + patience
@@ -112,24 +112,24 @@ class Submitter:
         on_stage: OnStage,
         before_paying: BeforePaying = unasked,
     ) -> Submitted:
-        """Give a request its task: the one that it has, the one that is being made, or a new one.
+        """Give a request its task: the one that it has already, that of a job under way, or a new one.
 
         Cancelling the call does not cancel the request.
 
         Args:
             request: what to make.
-            picture: its picture, if any, or why that cannot be read: then only an earlier request counts.
+            picture: its picture, if any, or why that cannot be read; then only an earlier request is found.
             patience: seconds after which the call is answered in any case.
             on_stage: told what is being done.
             before_paying: may keep a new request from being sent.
 
         Raises:
-            PictureUnavailable, AddressRefused: when there is no picture, and no earlier request.
+            PictureUnavailable, AddressRefused: when the picture cannot be read, and no request is found.
             StillUnderWay: when the time was up before there was an outcome; the submission goes on.
-            CapReached: when it would cost too much; nothing was sent.
-            LedgerError: when the intent could not be recorded; nothing was sent.
+            CapReached: when the request would exceed a cap; nothing was sent.
+            LedgerError: when the request could not be recorded; nothing was sent.
             OutcomeUnknown: when it is not known whether the request was accepted.
-            EvolinkError: when it was refused.
+            EvolinkError: when the request was refused.
         """
         intent = _intent(request, picture)
         job = next((job for job in self._jobs if intent.fingerprints.same(job.intent.fingerprints)), None)
@@ -140,7 +140,7 @@ class Submitter:
             self._background.start_soon(self._run, job, request)
         submitted = await job.join(patience, on_stage)
         if submitted.entry.untold:
-            with suppress(LedgerError):  # then the next equal request hears of it once more
+            with suppress(LedgerError):  # then the next equal request is told once more
                 await self._ledger.mark_told(submitted.entry.number)
         changed = intent.fingerprints.changed_since(submitted.entry.fingerprints)
         return replace(submitted, repeated=submitted.repeated or joined, changed=changed)
@@ -183,14 +183,14 @@ class Submitter:
                 with suppress(TakenOver):  # then it is claimed again, and waited for
                     await self._carry_out(job, entry, request, replaces=claim.replaces)
                     return
-            elif not job.progress.waiting:  # the other process goes on, and nobody here wants its answer
+            elif not job.progress.waiting:  # the other process goes on, and no caller here waits for it
                 return
             rules = replace(rules, waited_for=entry.number)
             await anyio.sleep(self._means.delays.joining)
 
     async def _ask(self, job: Job, entry: Entry) -> None:
-        """Ask before paying. It may take hours, so nothing is held meanwhile, and it is claimed again."""
-        await self._give_up(entry)
+        """Ask before paying. This may take hours, so the row is released, and claimed again afterwards."""
+        await self._release(entry)
         assert not isinstance(job.picture, WanError)
         await job.before_paying(job.picture, job.intent)
         job.is_agreed = True
@@ -203,9 +203,9 @@ class Submitter:
             return ()
 
     async def _carry_out(self, job: Job, entry: Entry, request: Request, *, replaces: bool) -> None:
-        """Work on a row that is ours, and give it up at the end.
+        """Work on a row that this process holds, and release it at the end.
 
-        A program that stops gives up nothing: its lock is freed, and so are its rows.
+        A program that stops releases nothing: its lock is freed, and with it its rows.
         """
 
         def found(submitted: Submitted) -> None:
@@ -220,19 +220,19 @@ class Submitter:
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException:
-            await self._give_up(entry)
+            await self._release(entry)
             raise
-        await self._give_up(entry)
+        await self._release(entry)
 
-    async def _give_up(self, entry: Entry) -> None:
+    async def _release(self, entry: Entry) -> None:
         try:
             await self._ledger.release(entry.number)
         except LedgerError as error:
             logger.warning("the ledger could not be written: %s", error)
-            self._background.start_soon(self._give_up_later, entry)
+            self._background.start_soon(self._release_later, entry)
 
-    async def _give_up_later(self, entry: Entry) -> None:
-        """Until it is given up, other processes take the request for one that goes on here."""
+    async def _release_later(self, entry: Entry) -> None:
+        """Release a row once the ledger can be written. Until then, other processes wait for this one."""
         while True:
             await anyio.sleep(self._means.delays.rewriting)
             with suppress(LedgerError):
@@ -240,7 +240,7 @@ class Submitter:
                 return
 
     async def _prepare(self, job: Job, request: Request) -> VideoRequest:
-        """The request as it is sent: with an address at which Evolink finds the picture, if it has one."""
+        """The request as it is sent: its picture, if it has one, is an address that Evolink can fetch."""
         picture = job.picture
         if picture is None:
             return request_of(request.body())
@@ -272,15 +272,15 @@ def _recorded(entry: Entry) -> VideoRequest | None:
 def _intent(request: Request, picture: Source) -> Intent:
     meaning = request.body() | {"take": request.take}
 
-    def printed(identity: str | None) -> str | None:
+    def of_picture(identity: str | None) -> str | None:
         return None if identity is None else fingerprint(meaning, identity)
 
     read = picture if isinstance(picture, Picture) else Picture()
     return Intent(
         Fingerprints(
             reference=fingerprint(meaning, None if request.picture is None else place_of(request.picture)),
-            content=printed(read.digest),
-            address=printed(read.place),
+            content=of_picture(read.digest),
+            address=of_picture(read.place),
         ),
         prompt=request.prompt,
         duration=request.duration or DEFAULTS["duration"],

@@ -1,4 +1,4 @@
-"""Joining the videos of several tasks into one file: in the background, and for as long as it takes."""
+"""Joining the videos of several tasks into one file, in the background."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,9 +22,9 @@ from wan_mcp.videos.join import join as join_files
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 1.0
-"""Seconds between two notifications of a caller."""
+"""Seconds between two notifications to a caller."""
 MAX_JOBS = 20
-"""Joins whose results are kept for callers that were told to ask again."""
+"""Joins whose results are kept at most, for callers that were told to call again."""
 
 OnShare = Callable[[float], Awaitable[None]]
 """Told how much of a film is done, from 0 to 1."""
@@ -37,7 +37,7 @@ class Film:
     saved: Saved
     task_ids: tuple[str, ...]
     lossless: bool
-    """Whether the pictures were copied as they are, rather than encoded anew."""
+    """Whether the pictures were copied, not re-encoded."""
     remarks: tuple[str, ...]
     """What is unusual about the parts, in sentences."""
 
@@ -51,7 +51,7 @@ class _Job:
         self.error: WanError | None = None
         self.done = anyio.Event()
         self.is_stopped = False
-        """Told to the thread, which cannot be cancelled."""
+        """Read by the thread, which cannot be cancelled."""
 
     def progress(self, share: float) -> None:
         self.share = share
@@ -63,7 +63,7 @@ class VideoJoiner:
     Args:
         runtime: where the work runs.
         saver: has the videos.
-        ledger: has the prompts, which name the file.
+        ledger: has the prompts, after which files are named.
     """
 
     def __init__(self, runtime: Runtime, saver: VideoSaver, ledger: OwnerLedger) -> None:
@@ -81,12 +81,12 @@ class VideoJoiner:
 
         Args:
             task_ids: the tasks; one may be there several times.
-            name: what to call the file; None: after the prompt of the first.
+            name: what to call the file; None: the words of the first task's prompt.
             patience: seconds after which the call is answered in any case.
-            on_share: told how far it is.
+            on_share: told how much is done.
 
         Raises:
-            StillUnderWay: when the time was up; an equal call goes on waiting.
+            StillUnderWay: when the time is up; an equal call goes on waiting.
             SettingsError: when PyAV is not installed.
             VideoError: when a part has no video, or the film cannot be made or written.
         """
@@ -106,9 +106,9 @@ class VideoJoiner:
         if not job.done.is_set():
             raise StillUnderWay(
                 f"The videos are still being joined: {100 * job.share:.0f} % is done.",
-                next_step="Call join_videos with exactly the same arguments again: it goes on meanwhile.",
+                next_step=f"{outcomes.SAME_CALL.format(tool='join_videos')}: the join goes on meanwhile.",
             )
-        self._jobs.pop(key, None)  # another caller may have been told before
+        self._jobs.pop(key, None)  # another caller may have removed it already
         if job.error is not None:
             raise job.error.with_traceback(None)
         if job.film is None:
@@ -139,11 +139,11 @@ class VideoJoiner:
                 )
             finally:
                 job.is_stopped = True
-                _remove(partial)  # a thread that is given up may not live to do it
+                _remove(partial)  # an abandoned thread may end before it does this
         return Film(saved, task_ids, joined.lossless, joined.remarks)
 
     async def _parts(self, task_ids: tuple[str, ...], folder: Path) -> list[Path]:
-        """The files of all parts, in order. Where some have no video, one error names all of them."""
+        """The files of all parts, in order; one error names all parts that have no video."""
         found: dict[str, Path] = {}
         missing: dict[str, WanError] = {}
         for task_id in dict.fromkeys(task_ids):
@@ -179,5 +179,5 @@ class VideoJoiner:
 
 
 def _remove(partial: Path) -> None:
-    with suppress(OSError):  # it is still open, on Windows: then whoever closes it removes it
+    with suppress(OSError):  # on Windows, while the thread has it open; the thread removes it then
         partial.unlink(missing_ok=True)

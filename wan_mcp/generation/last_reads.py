@@ -1,4 +1,4 @@
-"""What this process read of its tasks: it is known also where the ledger fails, or the clock was set."""
+"""What this process last read of its tasks, for when the ledger fails or the clock was changed."""
 
 import math
 from collections.abc import Callable
@@ -11,27 +11,27 @@ from wan_mcp.evolink import Task
 from wan_mcp.ledger import Entry
 
 AFTER_FAILURE = 10.0
-"""Seconds between two reads at least, after one that failed, for those who ask at the schedule's pace."""
+"""Seconds from a failed read to the next one at least, for callers that keep to the schedule."""
 MAX_RETRY_AFTER = 120.0
-"""Seconds between two reads at most, also where the API asks for more."""
+"""Seconds between two reads at most, even if the API asks for more."""
 MAX_READS = 10_000
 """Tasks whose last reads are kept in memory at most."""
 
 
 @dataclass(frozen=True)
 class LastRead:
-    """The last read of a task, when it ended, what it said, or why it failed."""
+    """The last read of a task: when it ended, and what it showed or why it failed."""
 
     number: int = 0
     wall: float = -math.inf
     loop: float = -math.inf
-    """The same moment by the event loop's clock, which nobody can set, but which stands still in standby."""
+    """The same moment by the event loop's clock, which nobody can change, but which stops in standby."""
     task: Task | None = None
     error: EvolinkError | None = None
 
     @property
     def pause(self) -> float:
-        """Seconds after a failure in which those who ask at the schedule's pace cause no other read."""
+        """Seconds after a failure in which callers that keep to the schedule cause no other read."""
         if self.error is None:
             return 0.0
         return max(AFTER_FAILURE, min(self.error.retry_after or 0.0, MAX_RETRY_AFTER))
@@ -39,7 +39,7 @@ class LastRead:
 
 @dataclass(frozen=True)
 class Known:
-    """What the newest read of a task told, by this process or another one, and how many seconds ago."""
+    """The newest read of a task, by this process or another one, and its age in seconds."""
 
     task: Task
     age: float

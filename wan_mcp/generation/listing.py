@@ -1,4 +1,4 @@
-"""What a list of tasks says of each, for models and for people."""
+"""A list of tasks, for models and for people."""
 
 from typing import Annotated, Self
 
@@ -6,11 +6,11 @@ from pydantic import BaseModel, Field
 
 from wan_mcp.evolink.prices import cost_text, dollars
 from wan_mcp.evolink.values import iso, spoken
-from wan_mcp.generation.status import link_expiry, link_state
+from wan_mcp.generation.status import LINK_LIFE_TEXT, link_expiry, link_state
 from wan_mcp.ledger import Entry, EntryStatus
 
 PROMPT_SHOWN = 60
-"""Characters of a prompt: enough to tell one's own requests apart."""
+"""Characters of a prompt: enough to tell requests apart."""
 
 
 class TaskLine(BaseModel):
@@ -47,7 +47,7 @@ class TaskLine(BaseModel):
         """The line of a row.
 
         Args:
-            entry: the row, without a saved video that is not on the disk any more.
+            entry: the row, without a saved video whose file is gone.
             now: Unix seconds.
         """
         task = entry.task
@@ -85,24 +85,36 @@ class TaskLine(BaseModel):
 
     @property
     def is_gone(self) -> bool:
-        """Whether its video cannot be had any more."""
+        """Whether its video is lost: not saved, and its link has expired."""
         return self.link is not None and not self.results and self.saved_to is None
 
     def __str__(self) -> str:
         percent = f" {self.progress:g} %" if self.progress is not None else ""
         error = f" ({self.error})" if self.error else ""
-        made = [f"{self.duration} s" if self.duration else "", self.quality or ""]
-        made += [f"take {self.take}" if self.take else "", cost_text(self.credits)]
-        made.append(f"part {self.part}, continues {self.continues}" if self.continues else "")
+        cost = cost_text(self.credits)
         prompt = f'"{self.prompt}"' if self.prompt else "made elsewhere" if self.take is None else ""
         prompt += f" from {self.picture}" if self.picture else " from text" if self.from_text else ""
         saved = f"saved: {self.saved_to}" if self.saved_to else ""
         saved = f"no longer at {self.missing}" if self.missing else saved
-        links = [f"link: {link} ({self.link or 'works for 24 hours'})" for link in self.results or ()]
+        links = [f"link: {link} ({self.link or LINK_LIFE_TEXT})" for link in self.results or ()]
         dead = f"link: {self.link}" if self.link and not self.results else ""
         head = f"{self.id or '(no id yet)'} {self.status}{percent}{error}, {self.asked}".removesuffix(", ")
-        facts = ", ".join(filter(None, made))
+        facts = facts_text(self.duration, self.quality, self.take, cost, self.part, self.continues)
         return "\n  ".join(filter(None, [head, prompt, facts, saved, *links, dead]))
+
+
+def facts_text(
+    duration: int | None,
+    quality: str | None,
+    take: int | None,
+    cost: str,
+    part: int | None,
+    continues: str | None,
+) -> str:
+    """What was requested and what it costs, in a line; what is not known is left out."""
+    said = [f"{duration} s" if duration else "", quality or "", f"take {take}" if take else "", cost]
+    said.append(f"part {part}, continues {continues}" if continues else "")
+    return ", ".join(filter(None, said))
 
 
 def _shortened(prompt: str) -> str:

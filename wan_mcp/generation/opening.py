@@ -13,9 +13,9 @@ class PictureOpener:
     """Opens the pictures of one owner's requests.
 
     Args:
-        loader: opens those that are no task's.
+        loader: opens all pictures that are not frames of tasks' videos.
         frames: reads the last frames of tasks' videos.
-        ledger: knows which place a task has in its chain.
+        ledger: knows the place of a task in its chain.
     """
 
     def __init__(self, loader: PictureLoader, frames: FrameReader, ledger: OwnerLedger) -> None:
@@ -24,10 +24,10 @@ class PictureOpener:
         self._ledger = ledger
 
     async def open(self, reference: str, patience: float) -> Picture:
-        """Make a picture that Evolink takes, within so many seconds.
+        """Make a picture that Evolink takes, within ``patience`` seconds.
 
         Raises:
-            PictureUnavailable: when it cannot be read.
+            PictureUnavailable: when the picture cannot be read.
             PictureError: when it cannot be made to fit.
             AddressRefused: when it is at an address that must not be connected to.
         """
@@ -38,10 +38,10 @@ class PictureOpener:
             return await self._loader.open(reference)
         text = f"image_urls: the picture could not be read within {patience:g} seconds."
         if kind == "task":
-            advice = f"Call save_video with task_id {unquoted(reference)}, then the same again."
+            advice = f"Call save_video with task_id {unquoted(reference)}, then make the same request again."
             raise PictureUnavailable(text, next_step=advice)
         advice = "Give a smaller picture, or the path of a copy on this machine."
-        # A slow file may be another one by now; what is at a web address is the same by the address.
+        # An earlier request may be found by a web address, but not by a path: the file may have changed.
         raise (PictureUnavailable if kind == "web" else PictureError)(text, next_step=advice)
 
     async def _last_frame(self, task_id: str) -> Picture:

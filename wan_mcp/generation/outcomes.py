@@ -1,4 +1,4 @@
-"""The outcome of a submission, and what a caller is told while it is open: never what could pay twice."""
+"""The outcome of a submission, and what a caller is told while there is none: never advice to pay twice."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,37 +10,37 @@ from wan_mcp.evolink.prices import cost_text, estimate_text
 from wan_mcp.images import Picture
 from wan_mcp.ledger import Entry, Intent
 
-CALL_AGAIN = (
-    "Call {tool} with exactly the same arguments again in a minute: that is safe, it is the same request."
-)
+SAME_CALL = "Call {tool} with exactly the same arguments again"
+CALL_AGAIN = f"{SAME_CALL} in a minute: that is safe, it is the same request."
 ASK_AGAIN = CALL_AGAIN.format(tool="the same tool")
+REPEATED = "An equal request was made before: this is its task, and nothing was charged again."
 FROM_PICTURE, FROM_TEXT = "generate_video", "generate_video_from_text"
 """The tools that pay for a video."""
 NOT_KNOWN = "It is not known whether Evolink accepted the request."
 MAX_TAKE = 99
 MAX_NAMED = 50
-"""Tasks that are named in one answer."""
+"""Tasks that are named in one answer at most."""
 
 OnStage = Callable[[str], Awaitable[None]]
 """Told what is being done, every few seconds."""
 BeforePaying = Callable[[Picture | None, Intent], Awaitable[None]]
-"""Called before a new request is sent for the first time, with its picture, if it has one; what it raises
-keeps it from being sent."""
+"""Called before a new request is sent for the first time, with its picture, if it has one. The request is
+not sent if this raises an error."""
 
 
 async def unasked(picture: Picture | None, intent: Intent) -> None:
-    """Nobody is asked before a request is sent."""
+    """Ask nobody before a request is sent."""
 
 
 @dataclass
 class Progress:
-    """What the callers of a submission can be told while it goes on."""
+    """What the callers can be told of a submission under way."""
 
     stage: str = "preparing the request"
     waiting: int = 0
-    """Callers that wait to be told."""
+    """Callers that wait for the outcome."""
     sent: bool | None = None
-    """Whether a POST may have arrived; None while the ledger was not asked yet."""
+    """Whether a POST may have arrived; None until the ledger was asked."""
     reason: str = ""
     """Why there is no answer yet, where that is known."""
 
@@ -51,9 +51,9 @@ class Submitted:
 
     entry: Entry
     repeated: bool = False
-    """Whether it had one before this call."""
+    """Whether it had its task before this call."""
     changed: bool = False
-    """Whether the picture at the same address is another one now."""
+    """Whether another picture is at the same address now."""
     shared: bool = False
     """Whether Evolink answered with the task of an earlier request."""
     replaces: bool = False
@@ -63,15 +63,15 @@ class Submitted:
 
 
 OnTask = Callable[[Submitted, Picture | None], None]
-"""Told of each request that has its task, whether or not a caller still waits for it; with the picture that
-was sent, where that is at hand."""
+"""Told of each request that has its task, also when no caller waits for it any more; with the picture that
+was sent, where its bytes are known."""
 
 
 def balance_text(credits: Credits) -> str:
     """The credits left, in a sentence or two."""
     text = f"The account has {cost_text(credits.remaining)} left."
     if credits.key_unlimited:
-        return text + " This key has no limit of its own."
+        return text + " This key has no separate limit."
     if credits.spendable < credits.remaining:
         return text + f" This key may spend up to {cost_text(credits.spendable)}."
     return text
@@ -80,10 +80,10 @@ def balance_text(credits: Credits) -> str:
 def out_of_credits(
     error: OutOfCredits, estimate: float, left: Credits | None, *, from_text: bool
 ) -> OutOfCredits:
-    """The same refusal, with what the video needs and what is left.
+    """The same refusal, with the credits that the video needs and those that are left.
 
     Args:
-        error: as Evolink refused the request.
+        error: Evolink's refusal.
         estimate: credits that the video is expected to cost.
         left: the balance; None where it could not be read.
         from_text: whether the video is made from text alone.
@@ -92,7 +92,7 @@ def out_of_credits(
     balance = "" if left is None else balance_text(left)
     next_step = error.next_step
     if left is not None and left.spendable < estimate <= left.remaining and error.code not in KEY_DAILY_LIMIT:
-        next_step = RAISE_KEY_LIMIT  # not every refusal says which limit it is; credits would not help
+        next_step = RAISE_KEY_LIMIT  # not every refusal says which limit is reached; credits would not help
     return OutOfCredits(
         f"{error.message} This video needs about {needed}. {balance}".strip(),
         next_step=next_step,
@@ -104,22 +104,24 @@ def out_of_credits(
 
 
 def tool_for(*, from_text: bool) -> str:
-    """The tool that requests such a video."""
+    """The tool that requests a video from a picture, or from text alone."""
     return FROM_TEXT if from_text else FROM_PICTURE
 
 
-def to_change(*, from_text: bool) -> str:
-    """What can be changed in a request that fails again and again."""
-    return "the prompt" if from_text else "the prompt or the picture"
+def change_first(*, from_text: bool) -> str:
+    """What to do after a failure that would repeat itself."""
+    changed = "the prompt" if from_text else "the prompt or the picture"
+    return f"The same request would probably fail again: change {changed} first."
 
 
 def another_take(entry: Entry | None) -> str:
-    """What can be done where a video is gone, and what it costs."""
+    """What to do where a video is gone, and what that costs."""
     from_text = entry is not None and entry.from_text
-    cost = "as much as the first"
+    cost = "as much again"
     if entry and entry.is_request:
         cost = f"about {estimate_text(entry.estimate, from_text=from_text)}"
-    return f"{tool_for(from_text=from_text)} with another take makes a new one, which costs {cost}."
+    tool = tool_for(from_text=from_text)
+    return f"{tool} with another take makes a new one, which costs {cost}. Ask the user first."
 
 
 def under_way(reason: str, *, sent: bool | None) -> StillUnderWay:
@@ -130,7 +132,7 @@ def under_way(reason: str, *, sent: bool | None) -> StillUnderWay:
     if not sent:
         text = "The request is still being prepared, or waits for its turn: nothing was sent yet."
         return StillUnderWay(text, next_step=ASK_AGAIN)
-    text = "The request was sent, and Evolink's answer is not known yet; it is followed in the background."
+    text = "The request was sent, and Evolink has not answered yet; the submission goes on in the background."
     return StillUnderWay(" ".join((text, reason)).strip(), next_step=ASK_AGAIN, charged="unknown")
 
 
@@ -138,24 +140,24 @@ def stopped(*, sent: bool | None) -> WanError:
     """The program ends while the submission is under way."""
     return WanError(
         "The server stopped before this was done.",
-        next_step="Make the same request again: it goes on with what was begun.",
+        next_step="Make the same request again: it continues the work.",
         charged="no" if sent is False else "unknown",
     )
 
 
 def unknown(reason: str) -> OutcomeUnknown:
-    """A POST may have arrived, and for now nothing more can be done."""
+    """A POST may have arrived, and nothing more can be done for now."""
     advice = f"{ASK_AGAIN} list_tasks shows it as unknown."
     return OutcomeUnknown(f"{NOT_KNOWN} {reason}".strip(), next_step=advice, charged="unknown")
 
 
 def undecided(reason: str, candidates: Sequence[Task], *, take: int | None, old: bool) -> OutcomeUnknown:
-    """Nothing is sent any more, since it could be paid twice.
+    """The request is not sent again, because it could be paid twice.
 
     Args:
         reason: why the answer is missing.
         candidates: tasks that may be the request's.
-        take: a take that makes another video, where that may be said; None where it may not.
+        take: a take that makes another video; None where the caller must not be told to pay for one.
         old: whether the request is too old to be sent again.
     """
     said = [f"{NOT_KNOWN} {reason}".strip()]
@@ -169,6 +171,7 @@ def undecided(reason: str, candidates: Sequence[Task], *, take: int | None, old:
     advice = ["Check them with get_task." if candidates else "", ASK_AGAIN]
     if take is not None and take <= MAX_TAKE:
         advice.append(
-            f"If none of the account's tasks is it, take: {take} makes another video, which has to be paid."
+            f"If none of the account's tasks is this request's, take: {take} makes another video, "
+            "which costs as much again."
         )
     return OutcomeUnknown(" ".join(said), next_step=" ".join(filter(None, advice)), charged="unknown")

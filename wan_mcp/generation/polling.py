@@ -1,4 +1,4 @@
-"""Waiting for tasks: each unfinished task is polled once, however many wait for it."""
+"""Waiting for tasks: all callers that wait for the same task share its polls."""
 
 import functools
 import logging
@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from wan_mcp.errors import EvolinkError, InternalError, LostAnswer, WanError
 from wan_mcp.evolink import Task
 from wan_mcp.generation.last_reads import MAX_RETRY_AFTER
-from wan_mcp.generation.reading import FRESH, SHARED
+from wan_mcp.generation.reading import FRESH, NO_ANSWER, SHARED
 from wan_mcp.generation.schedule import MAX_PAUSE, MIN_PAUSE, jittered
 from wan_mcp.generation.status import PASSING, TaskSnapshot
 
@@ -32,21 +32,21 @@ OnPoll = Callable[[Task | None], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Waited:
-    """The last known state, and the error of the last read, where that one failed."""
+    """The last known state, and the error of the last read, if it failed."""
 
     task: Task
     read_error: EvolinkError | None = None
 
 
 class Tasks(Protocol):
-    """What a poller needs of a task: ``TaskReader`` has it."""
+    """What a poller needs to read tasks: ``TaskReader`` has it."""
 
     async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]: ...
 
 
 @dataclass
 class RateLimit:
-    """A bound on the reads of a whole process; first come, first served.
+    """A bound on the reads of a whole process, which begin in the order in which they were asked for.
 
     Args:
         per_second: reads that begin in a second.
@@ -62,7 +62,7 @@ class RateLimit:
         self._running = anyio.CapacityLimiter(self.at_once)
 
     async def run(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Call ``read`` when it is its turn."""
+        """Call ``read`` when its turn has come."""
         now = anyio.current_time()
         turn = max(now, self._next)
         self._next = turn + 1 / self.per_second
@@ -81,7 +81,7 @@ class _Polled:
     def __init__(self, pause: float) -> None:
         self.pause = pause
         self.hurry = anyio.Event()
-        """Set where the next poll is wanted at once."""
+        """Set when the next poll is wanted at once."""
         self.reading = False
         self.read_at = -math.inf
         self.task: Task | None = None
@@ -97,7 +97,7 @@ class _Polled:
         return self.fatal is not None or (self.task is not None and self.task.is_over)
 
     def is_read_for(self, deadline: float) -> bool:
-        """Whether a wait until then needs no read at once: one is due before, under way, or was just made."""
+        """Whether no read is needed at once: one is due before ``deadline``, under way, or was just made."""
         is_known = self.task is not None and self.read_error is None
         is_due = is_known and self.read_at + self.pause < deadline
         return is_due or self.reading or anyio.current_time() <= self.read_at + FRESH
@@ -108,10 +108,10 @@ class _Polled:
 
 
 class Poller:
-    """Polls unfinished tasks for as long as somebody waits for them, or follows them.
+    """Polls unfinished tasks while callers wait for them or follow them.
 
     Args:
-        tasks: reads a task, and knows when to read it again.
+        tasks: reads a task, and says when to read it again.
         rate_limit: the bound for the whole process.
         background: where the polling runs.
     """
@@ -123,7 +123,7 @@ class Poller:
         self._polled: dict[str, _Polled] = {}
 
     async def wait(self, task_id: str, seconds: float, on_poll: OnPoll) -> Waited:
-        """Wait until a task is over or the time is up; 0 seconds read once.
+        """Wait until a task is over or the time is up; with 0 seconds, read it once.
 
         Running out of time is a normal result, and does not affect the task.
 
@@ -140,11 +140,11 @@ class Poller:
                 polled.hurry.set()
             await self._until_over(polled, deadline, on_poll)
         if polled.task is None and polled.fatal is None:
-            raise polled.read_error or LostAnswer("Evolink did not answer in the time of this wait.")
+            raise polled.read_error or LostAnswer(NO_ANSWER.format(seconds=seconds))
         return _outcome(polled)
 
     async def follow(self, task_id: str, pause: float) -> Task:
-        """Poll a task until it is over, whoever else waits for it.
+        """Poll a task until it is over.
 
         Args:
             task_id: the task.
@@ -168,7 +168,7 @@ class Poller:
 
     @contextmanager
     def _joined(self, task_id: str, pause: float) -> Iterator[_Polled]:
-        """A task that is polled for as long as this block, or that of another caller, lasts."""
+        """Poll a task until this block, and those of all other callers, have ended."""
         polled = self._polled.get(task_id)
         if polled is None:
             polled = self._polled[task_id] = _Polled(pause)
@@ -184,13 +184,13 @@ class Poller:
                     del self._polled[task_id]
 
     async def _poll(self, task_id: str, polled: _Polled) -> None:
-        """Read a task until it is over; passing errors slow this down and do not end it."""
+        """Read a task until it is over; passing errors make the pauses longer and do not end this."""
         with polled.scope:
             failures = 0
             while not polled.is_over:
                 with anyio.move_on_after(polled.pause):
                     await polled.hurry.wait()
-                # What somebody else has read in this pause need not be read again.
+                # A read by another caller or process during this pause is enough.
                 younger_than = FRESH if polled.hurry.is_set() else polled.pause * SHARED
                 polled.hurry, polled.reading = anyio.Event(), True
                 try:
@@ -210,7 +210,7 @@ class Poller:
                     polled.fatal = InternalError()
                 polled.reading, polled.read_at = False, anyio.current_time()
                 polled.notify()
-            # Callers from now on get a poll, and an answer, of their own.
+            # Later callers start a new poll.
             self._polled.pop(task_id, None)
 
 
@@ -222,7 +222,7 @@ def _outcome(polled: _Polled) -> Waited:
 
 
 def _back_off(error: EvolinkError, failures: int) -> float:
-    """Seconds until the next read after a failed one: as the API asked, else growing and with jitter."""
+    """Seconds from a failed read to the next one: as the API asked, else growing and with jitter."""
     if error.retry_after is not None:
         return min(max(error.retry_after, MIN_PAUSE), MAX_RETRY_AFTER)
     # After hours without an answer, two to the power of the failures is too large for a float.

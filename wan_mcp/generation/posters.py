@@ -1,4 +1,4 @@
-"""The posters of all owners' tasks: a small JPEG file each, for as long as the ledger has the task's row."""
+"""The posters of all owners' tasks: small JPEG files, each kept while the ledger has the task's row."""
 
 import hashlib
 import logging
@@ -28,14 +28,14 @@ MAKING_SECONDS = 5.0
 _NAME = re.compile(r"(\d{1,18})-[0-9a-f]{16}\.jpg")
 
 Make = Callable[[], Awaitable[bytes | None]]
-"""Makes a poster, a JPEG file; None where the picture's bytes are not at hand."""
+"""Makes a poster, a JPEG file; None where the picture's bytes are not known."""
 
 
 class Posters:
     """Makes posters in the background, and keeps their files.
 
     Args:
-        data_dir: the folder of the ledger; the posters are in a folder in it.
+        data_dir: the folder of the ledger, in which the folder of the posters is.
         ledger: says which rows there are.
     """
 
@@ -66,7 +66,7 @@ class Posters:
             NoPoster: when there is no row, none is kept, or its file is damaged.
         """
         if entry is None:
-            raise NoPoster("The ledger has no task of this id for this key, and so no poster.")
+            raise NoPoster("The ledger has no task of this id for this key, and therefore no poster.")
         name = _name(entry.number, entry.idempotency_key)
         if name in self._making:
             with anyio.move_on_after(MAKING_SECONDS):
@@ -96,7 +96,7 @@ class Posters:
                     await self._make(path, number, make)
         except (PictureError, LedgerError, OSError) as error:
             logger.warning("no poster of request #%d is kept: %s", number, error)
-        except Exception:  # would end all work in the background
+        except Exception:  # it would end all work in the background
             logger.exception("making a poster failed unexpectedly")
         finally:
             self._making.pop(name).set()
@@ -109,12 +109,12 @@ class Posters:
         if not self._is_tidy:  # an earlier process may have been killed between a row and its poster
             self._is_tidy = True
             await self.remove_orphans()
-        elif not await self._ledger.keys([number]):  # forgotten meanwhile
+        elif not await self._ledger.keys([number]):  # the row was removed since
             await anyio.to_thread.run_sync(_remove, [path])
 
 
 def _name(number: int, idempotency_key: str | None) -> str:
-    """The name of a row's file. It holds nothing of upstream's, and is another one in another ledger."""
+    """The name of a row's file: without anything that the API sent, and different in another ledger."""
     return f"{number}-{hashlib.sha256((idempotency_key or '').encode()).hexdigest()[:16]}.jpg"
 
 

@@ -1,4 +1,4 @@
-"""Reads tasks from the API, and records their states in the ledger."""
+"""Reading tasks from the API, and recording their states in the ledger."""
 
 import logging
 import math
@@ -28,15 +28,16 @@ from wan_mcp.ledger import Entry, OwnerLedger
 logger = logging.getLogger(__name__)
 
 FRESH = 5.0
-"""Seconds for which a state that was read is told again without another read."""
+"""Seconds for which a state is used again without another read."""
 SHARED = 0.8
-"""The part of a pause within which another caller's or process's read replaces one's own."""
+"""The share of a pause within which a read by another caller or process is used instead of a new one."""
 MARGIN = 0.5
 """Seconds after a read is due at which callers are told to ask: the server has its answer by then."""
 PATIENCE = 30.0
-"""Seconds after which ``current`` is answered, however slow the API is."""
+"""Seconds after which ``current`` is answered, even if the API has not answered."""
+NO_ANSWER = "Evolink did not answer within {seconds:g} seconds."
 NEW_FOR = 120.0
-"""Seconds after its creation in which a task may not be known to all of the API yet."""
+"""Seconds after its creation in which parts of the API may not know a task yet."""
 CLOCKS_DIFFER = 60.0
 """Seconds by which the API's clock may be ahead of ours."""
 _CREATED = re.compile(r"task-unified-(\d{10,13})-")
@@ -51,7 +52,7 @@ class TaskReader:
         evolink: the API.
         ledger: the owner's; where it fails, reading goes on without it.
         clock: the time, in Unix seconds.
-        changed: told of each task that is seen to have changed.
+        changed: told of each task whose state has changed.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class TaskReader:
         """Read a task, and record its state.
 
         Raises:
-            NotKnownYet: when the API does not know it, but it may be too new.
-            EvolinkError: for everything else that can go wrong.
+            NotKnownYet: when the API does not know the task, but it may be too new.
+            EvolinkError: when the task cannot be read for another reason.
         """
         try:
             task = await self._answered(task_id)
@@ -85,7 +86,7 @@ class TaskReader:
         except LedgerError as error:
             logger.warning("the ledger could not be kept current: %s", error)
         if entry is not None and entry.task is not None:
-            # An answer that comes late, leaves the links out, or says failed does not undo a completion.
+            # A late answer, one without the links, or one that says failed does not undo a completion.
             is_undone = entry.task.has_video and not task.has_video
             task = entry.task if is_undone else task.completed_by(entry.task)
         self._reads.ended(task_id, task)
@@ -99,14 +100,14 @@ class TaskReader:
         will_do: Callable[[Known], bool] = lambda known: True,
         is_paced: bool = False,
     ) -> tuple[TaskSnapshot, float]:
-        """Read a task, unless it was just read; also the seconds until the next poll.
+        """Read a task, unless it was just read. Return it with the seconds until the next poll.
 
         Calls at the same time share one read. Errors are those of ``read``.
 
         Args:
             task_id: the task.
-            younger_than: seconds since a read, here or by another process, below which its state is answered.
-            will_do: whether a state that is that young may be answered.
+            younger_than: age in seconds below which a state that was read before is used, from any process.
+            will_do: whether such a state may be used.
             is_paced: whether the error of a read that has just failed is raised again, instead of reading.
         """
         before = self._reads.of(task_id).number
@@ -124,10 +125,10 @@ class TaskReader:
             return snapshot, self.pause(snapshot.task)
 
     async def read_or_remember(self, task_id: str) -> TaskSnapshot:
-        """Read a task, unless it is running and was just read; where the read fails, what the ledger knows.
+        """Read a task, unless it is running and was just read; if the read fails, use the ledger's state.
 
         Raises:
-            EvolinkError: when it can neither be read nor is known.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         try:
             return (await self.poll(task_id, FRESH, _runs_and_was_read))[0]
@@ -135,10 +136,12 @@ class TaskReader:
             return await self.remembered(task_id, error)
 
     async def current(self, task_id: str, patience: float) -> TaskSnapshot:
-        """A task as it is known after so many seconds at most, read only where the schedule says so.
+        """A task as it is known after ``patience`` seconds at most, read only if the schedule says so.
+
+        A task that is too new to be known to the API is pending.
 
         Raises:
-            EvolinkError: when it can neither be read nor is known; one too new to be known is pending.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         known, younger_than = await self._known(task_id), 0.0
         if known is not None:
@@ -153,15 +156,15 @@ class TaskReader:
         try:
             with anyio.move_on_after(patience):
                 return (await self.poll(task_id, younger_than, is_paced=True))[0]
-            raise LostAnswer(f"Evolink did not answer within {patience:g} seconds.")
+            raise LostAnswer(NO_ANSWER.format(seconds=patience))
         except UNREADABLE as error:
             return await self.awaited(task_id, error)
 
     async def remembered(self, task_id: str, error: EvolinkError) -> TaskSnapshot:
-        """What the ledger knows of a task that cannot be read now.
+        """The ledger's state of a task that cannot be read now.
 
         Raises:
-            EvolinkError: the given one, where the ledger knows nothing of it.
+            EvolinkError: ``error``, when the ledger does not have the task.
         """
         entry = await self.entry(task_id)
         if entry is None or entry.task is None:
@@ -169,10 +172,10 @@ class TaskReader:
         return replace(self.snapshot(entry.task, entry), read_error=error, known_at=entry.known_at)
 
     async def awaited(self, task_id: str, error: EvolinkError) -> TaskSnapshot:
-        """What is known of a task that could not be read in the time of a wait.
+        """The ledger's state of a task that could not be read during a wait; a new task is pending.
 
         Raises:
-            EvolinkError: the given one, where nothing is known of it and it is not new.
+            EvolinkError: ``error``, when the ledger does not have the task, and it is not new.
         """
         try:
             return await self.remembered(task_id, error)
@@ -187,7 +190,7 @@ class TaskReader:
         return None
 
     async def learn(self, task_id: str) -> None:
-        """Begin to wait: find out how long tasks like this one took, for the schedule and the time left."""
+        """Begin to wait: learn how long tasks like this one took, for the schedule and the time left."""
         if len(self._waited_since) >= MAX_EXPECTED:
             self._waited_since.clear()
         self._waited_since.setdefault(task_id, self._clock())
@@ -198,11 +201,11 @@ class TaskReader:
             self._expectation(task_id).durations = await self._ledger.durations(task_id)
 
     def pause(self, task: Task, age: float = 0.0) -> float:
-        """Seconds from the read of an unfinished task, so many seconds ago, to its next poll."""
+        """Seconds from the read of an unfinished task, which was ``age`` seconds ago, to the next poll."""
         return self._expectation(task.id).pause(task, self._elapsed(task, age))
 
     def take_in(self, task: Task, age: float = 0.0) -> None:
-        """Take in what an answer of so many seconds ago says, and tell of a change."""
+        """Take in an answer from ``age`` seconds ago, and tell of a change."""
         self._expectation(task.id).learn(task, self._elapsed(task, age), self._clock() - age)
         state = (task.status, task.progress, task.results)
         if self._last.get(task.id) not in (None, state):
@@ -250,7 +253,7 @@ class TaskReader:
             sent = (entry.asked_at, *(post.at for post in entry.posts))
             return not (entry.task and entry.task.is_over) and abs(now - max(sent)) < NEW_FOR
         with suppress(LedgerError):
-            if await self._ledger.taken_ids([task_id]):  # another owner's, however new
+            if await self._ledger.taken_ids([task_id]):  # another owner's task, even if it is new
                 return False
         found = _CREATED.match(task_id)
         made = values.time(found[1]) if found else None
@@ -259,13 +262,13 @@ class TaskReader:
         return made is not None and now - made < NEW_FOR
 
     def _next_read(self, task: Task, age: float) -> float:
-        """Seconds until a running task that was read so many seconds ago has been read again."""
+        """Seconds until a running task that was read ``age`` seconds ago has been read again."""
         last = self._reads.of(task.id)
         retry = last.pause - self._reads.since(last)
         return max(self.pause(task, age) - age, retry, 0.0) + MARGIN
 
     async def _known(self, task_id: str) -> Known | None:
-        """What was last read of a task; None where that is not known."""
+        """The newest read of a task; None where there was none."""
         entry, last = await self.entry(task_id), self._reads.of(task_id)
         age = self._age(task_id, entry)
         if last.task is not None and self._reads.since(last) <= age:
@@ -273,14 +276,14 @@ class TaskReader:
         return Known(entry.task, age, entry) if entry is not None and entry.task is not None else None
 
     def _age(self, task_id: str, entry: Entry | None) -> float:
-        """Seconds since a task was read; infinite where there was no read, or a clock set back hides it."""
+        """Seconds since a task was read; infinite if there was no read, or the clock was set back since."""
         last = self._reads.of(task_id)
         since = self._reads.since(last) if last.task is not None else math.inf
         age = self._clock() - entry.known_at if entry and entry.known_at is not None else math.inf
         return min(since, age if age >= 0 else math.inf)
 
     def _elapsed(self, task: Task, age: float) -> float | None:
-        """Seconds from a task's creation to a read so many seconds ago; None where the clocks differ."""
+        """Seconds from a task's creation to a read ``age`` seconds ago; None where the clocks differ."""
         elapsed = self._clock() - age - (task.created or 0)
         return max(elapsed, 0.0) if -CLOCKS_DIFFER < elapsed < 86400 else None
 
@@ -291,6 +294,6 @@ class TaskReader:
 
 
 def _runs_and_was_read(known: Known) -> bool:
-    """Whether a task is running, and was read since the answer to its POST."""
+    """Whether a task is running, and was read after the answer to its POST."""
     posts, read_at = (known.entry.posts, known.entry.known_at or 0.0) if known.entry else ((), 0.0)
     return not known.task.is_over and all(read_at > post.at + FRESH for post in posts)

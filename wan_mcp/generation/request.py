@@ -1,4 +1,4 @@
-"""What a caller may request: the API's own requests, with the picture from anywhere."""
+"""What a caller may request: the API's requests, with a take, and a picture from anywhere."""
 
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from wan_mcp.net import addresses
 
 
 def _reference(value: str) -> str:
-    """Refuse what cannot be a picture before anything is read; whether it is one is found out later."""
+    """Refuse what cannot name a picture. Nothing is read here; the picture itself is checked later."""
     try:
         kind = sources.kind(value)
         if kind == "web":
@@ -42,7 +42,7 @@ class _WithTake(VideoRequest):
 
 
 class GenerationRequest(_WithTake, ImageToVideoRequest):
-    """A request for a video from a picture, which may still be a file."""
+    """A request for a video from a picture, which need not have a web address yet."""
 
     image_urls: Annotated[
         list[Annotated[str, AfterValidator(_reference)]],
@@ -67,7 +67,7 @@ class TextGenerationRequest(_WithTake, TextToVideoRequest):
 
     @property
     def picture(self) -> None:
-        """There is none."""
+        """None: a video from text has no picture."""
 
 
 Request = GenerationRequest | TextGenerationRequest

@@ -30,7 +30,7 @@ from wan_mcp.settings import Settings
 logger = logging.getLogger(__name__)
 
 GRACE = 0.8
-"""Seconds in which work in the background may end when the program stops."""
+"""Seconds that work in the background has to end when the program stops."""
 
 DELAYS = Delays()
 POSTS_AT_ONCE = 20
@@ -40,20 +40,20 @@ T = TypeVar("T")
 
 
 def _ignored(task_id: str) -> None:
-    """A change that nobody is told of."""
+    """Tell nobody of a change."""
 
 
 class Runtime:
-    """Enter it once for a program. Nothing is opened before it is needed.
+    """What one program needs; enter it once. Nothing is opened before it is needed.
 
     Args:
         settings: as loaded.
         local: whether this program runs on the user's own machine, so that it may read files there.
-        ledger: replaces the one in the settings' folder.
+        ledger: replaces the ledger in the settings' folder.
         transport: replaces the network, for tests.
         resolve: replaces the look-up of names, for tests.
         clock: the time, in Unix seconds.
-        changed: told the id of each task that is seen to have changed.
+        changed: told the id of each task whose state has changed.
         delays: how long a submission waits at each point.
     """
 
@@ -85,7 +85,7 @@ class Runtime:
         self._ledger = ledger
         self.rate_limit = RateLimit(settings.reads_a_second, settings.reads_at_once)
         self._background: TaskGroup | None = None
-        self._given_up_at_exit: set[anyio.CancelScope] = set()
+        self._cancelled_at_exit: set[anyio.CancelScope] = set()
 
     async def __aenter__(self) -> Self:
         self._background = anyio.create_task_group()
@@ -95,7 +95,7 @@ class Runtime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for scope in self._given_up_at_exit:
+        for scope in self._cancelled_at_exit:
             scope.cancel()
         background = self.background
         background.cancel_scope.deadline = anyio.current_time() + GRACE
@@ -109,7 +109,7 @@ class Runtime:
 
     @property
     def ledger(self) -> Ledger:
-        """The record of all owners."""
+        """The ledger of all owners."""
         if self._ledger is None:
             from wan_mcp.ledger.sqlite.store import SqliteLedger  # a server that only starts needs no SQLite
 
@@ -123,35 +123,35 @@ class Runtime:
 
     @property
     def background(self) -> TaskGroup:
-        """Where work runs that outlives the call that began it."""
+        """Where work runs that goes on after the call that began it."""
         assert self._background is not None, "enter the runtime first"
         return self._background
 
     async def warm_up(self) -> None:
-        """Prepare what the first calls need, so that they need not wait for it."""
-        with suppress(LedgerError, Unreachable):  # a call that needs them says what is wrong
+        """Prepare what the first calls need, so that they are not slower than others."""
+        with suppress(LedgerError, Unreachable):  # the first call says what is wrong
             await self.connections.open(self.settings.base_url)
             await anyio.to_thread.run_sync(import_module, "wan_mcp.ledger.sqlite.store")
             await self.ledger.open()
         await anyio.to_thread.run_sync(self.pictures.warm_up)
 
     def keep_poster(self, entry: Entry, picture: Picture | None) -> None:
-        """Make the poster of a row in the background, unless the picture that was sent is not at hand."""
+        """Make the poster of a row in the background, if the picture that was sent is known."""
         if picture is not None:
             self.posters.keep(entry, partial(self.pictures.poster, picture), self.background)
 
     def run_until_exit(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Run ``work`` in the background; it is given up at once when the program stops."""
+        """Run ``work`` in the background; it is cancelled at once when the program stops."""
 
         async def run() -> None:
             with anyio.CancelScope() as scope:
-                self._given_up_at_exit.add(scope)
+                self._cancelled_at_exit.add(scope)
                 try:
                     await work()
-                except Exception:  # would end the program, and all other work with it
+                except Exception:  # it would end the program, and all other work with it
                     logger.exception("work in the background failed unexpectedly")
                 finally:
-                    self._given_up_at_exit.discard(scope)
+                    self._cancelled_at_exit.discard(scope)
 
         self.background.start_soon(run)
 

@@ -14,14 +14,14 @@ from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, Vide
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.last_reads import Known
 from wan_mcp.generation.reading import FRESH, TaskReader
-from wan_mcp.generation.status import UNREADABLE, TaskSnapshot
+from wan_mcp.generation.status import NO_LINK_YET, UNREADABLE, TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.videos import download, filenames, files
 from wan_mcp.videos.task_lock import task_lock
 
 MAX_FAILURES = 100
-"""Videos whose saving failed that are remembered at most."""
+"""Videos whose failure to be saved is remembered, at most."""
 
 
 class VideoSaver:
@@ -32,7 +32,7 @@ class VideoSaver:
         fetcher: opens their links.
         ledger: the owner's; remembers where the videos are.
         tasks: reads the owner's tasks.
-        locks: the folder of the locks by which only one process saves a task.
+        locks: the folder of the locks that let only one process save a task's video.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class VideoSaver:
         Args:
             task_id: the task.
             name: what to call the file; a video that was saved before gets this name too. None: the name
-                that it has, or one made of its prompt.
-            on_progress: told how far the download is.
-            retry: seconds since a failure, below which its error is raised again.
+                that it has, or the words of its prompt.
+            on_progress: told how much is downloaded.
+            retry: seconds after a failure in which its error is raised again, instead of another try.
 
         Raises:
             VideoError: when there is no video, or it cannot be fetched or written.
-            EvolinkError: when the task can neither be read nor is known.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         lock = self._under_way.setdefault(task_id, anyio.Lock())
         async with lock, task_lock(self._locks, task_id):
@@ -77,7 +77,7 @@ class VideoSaver:
                 raise
 
     async def local_file(self, task_id: str, folder: Path) -> Path:
-        """The video of a task as a file on this machine: the saved one, else a download that is not recorded.
+        """The video of a task as a file on this machine: the saved file, or a download that is not recorded.
 
         Args:
             task_id: the task.
@@ -85,7 +85,7 @@ class VideoSaver:
 
         Raises:
             VideoError: when there is no video, or it cannot be fetched or written.
-            EvolinkError: when the task can neither be read nor is known.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         lock = self._under_way.setdefault(task_id, anyio.Lock())
         async with lock, task_lock(self._locks, task_id):
@@ -102,7 +102,7 @@ class VideoSaver:
     async def _current(self, task_id: str) -> TaskSnapshot:
         try:
             return (await self._tasks.poll(task_id, FRESH, _has_video))[0]
-        except EvolinkError as error:  # a link that is known needs no key
+        except EvolinkError as error:  # a known link works without the API
             snapshot = await self._tasks.remembered(task_id, error)
             if not snapshot.task.is_over and not isinstance(error, UNREADABLE):
                 raise
@@ -119,12 +119,12 @@ class VideoSaver:
         if saved is None:
             snapshot, saved = await self._download(snapshot, self._folder, stem, on_progress)
         if saved != known:
-            with suppress(LedgerError):  # the file is there, which is what counts
+            with suppress(LedgerError):  # the file matters more
                 await self._ledger.mark_saved(task_id, saved)
         return replace(snapshot, saved=saved)
 
     def _found(self, known: Saved, stem: str, is_asked: bool) -> Saved | None:
-        """The file that was saved before, under the name that was asked for; None where it is gone."""
+        """The file that was saved before, under the name that the caller asked for; None where it is gone."""
         if not is_asked and files.is_there(known, Path(known.path)):
             return known
         path = files.name_again(known, self._folder, stem)
@@ -133,7 +133,7 @@ class VideoSaver:
     async def _download(
         self, snapshot: TaskSnapshot, folder: Path, stem: str, on_progress: download.OnProgress
     ) -> tuple[TaskSnapshot, Saved]:
-        """Try each link of the task, and then those that another read of it shows."""
+        """Try each link of the task, then read the task again and try new links."""
         failures: dict[str, LinkFailed] = {}
         most = 0
 
@@ -164,7 +164,7 @@ class VideoSaver:
 
 
 async def _ignored(received: int, length: int | None) -> None:
-    """Progress that nobody is told of."""
+    """Tell nobody of the progress."""
 
 
 def _has_video(known: Known) -> bool:
@@ -184,10 +184,10 @@ def _links(snapshot: TaskSnapshot) -> tuple[str, ...]:
     if task.status in ("failed", "cancelled"):
         raise VideoError(
             f"The task {'failed' if task.status == 'failed' else 'was cancelled'}, so there is no video.",
-            next_step=f"get_task with task_id {task.id} says why, and what to do.",
+            next_step=f"Call get_task with task_id {task.id}: it says why, and what to do next.",
             task_id=task.id,
         )
-    state = f"the task is {task.status}" if task.status != "completed" else "its link is not available yet"
+    state = NO_LINK_YET if task.status == "completed" else f"the task is {task.status}"
     raise VideoError(
         f"There is no video yet: {state}.",
         next_step=f"Call wait_for_task with task_id {task.id} first.",
@@ -196,12 +196,12 @@ def _links(snapshot: TaskSnapshot) -> tuple[str, ...]:
 
 
 def _failed(snapshot: TaskSnapshot, failures: list[LinkFailed]) -> LinkFailed:
-    """What became of all links. Suggest paying again only once they have expired: a host may only be down."""
+    """One error for all links. Suggest paying again only once they have expired: a host may only be down."""
     is_dead = all(isinstance(failure, LinkDead) for failure in failures)
     life = snapshot.link_life
-    advice = f"The video is gone; {outcomes.another_take(snapshot.entry)} Ask the user first."
+    advice = f"The video is gone; {outcomes.another_take(snapshot.entry)}"
     if life is not None and life > 0:
-        advice = "It should still work: try again in a few minutes."
+        advice = "The link should still work: try again in a few minutes."
     elif life is None and not is_dead:
         advice = "Try again later."
     # Once the links have expired, another attempt does not help.

@@ -1,12 +1,12 @@
 """When to poll an unfinished task again: pure functions.
 
 A poll costs the gateway a request to its provider; a late poll costs the user time. How long a video
-takes is uncertain by a factor, not by seconds, so its duration is taken as log-normal around the best
-guess. The guess begins with the API's own estimate, is corrected by how long the last tasks of the
-same kind took, and becomes more certain with each percentage that the task reports. Polls are then
-placed as densely as the square root of the chance that the task ends right now: few while it cannot
-be done yet, many around the time when it should be, fewer again when it is late. For a fixed number of
-polls that minimises the average delay.
+takes is uncertain by a factor, not by seconds, so its duration is modelled as log-normal around the best
+estimate. That begins with the API's estimate, is corrected by how long the last tasks of the same kind
+took, and becomes more certain with each percentage that the task reports. The density of the polls is
+proportional to the square root of the chance that the task ends at that moment: few while it cannot be
+done yet, many around the expected end, fewer again when it is late. For a fixed number of polls this
+minimises the average delay.
 """
 
 import math
@@ -21,15 +21,15 @@ MIN_PAUSE = 2.0
 MAX_PAUSE = 20.0
 """Seconds between two polls at most."""
 USUAL_SPREAD = 0.3
-"""How far durations stray around an estimate, as the standard deviation of their logarithm."""
+"""How far durations differ from an estimate, as the standard deviation of their logarithm."""
 PROGRESS_SPREAD = 0.25
-"""How far a duration computed from a percentage strays; percentages are a hint."""
+"""The same for a duration that is computed from a percentage, which is only a hint."""
 EAGERNESS = 1.1
 """Square of the number of polls for each unit of chance: more means more polls and less delay."""
 MIN_DURATIONS = 3
-"""Earlier tasks that it takes to correct the estimate."""
+"""Earlier tasks that are needed to correct the estimate."""
 MAX_HAZARD = 2.5
-"""Bound on the chance of an end, by the expected duration: a late task was more likely estimated wrong."""
+"""Bound on the chance of an end within one expected duration: the estimate of a late task is likely wrong."""
 _NORMAL = NormalDist()
 
 
@@ -43,8 +43,8 @@ def next_poll(
 
     Args:
         elapsed: seconds since the task was created.
-        estimate: seconds that it takes in all, as the API estimated.
-        progress: percent, as it last reported.
+        estimate: seconds that the task takes in all, as the API estimated.
+        progress: percent, as last reported.
         durations: seconds that the last tasks of the same kind took.
     """
     centre, spread = _expectation(elapsed, estimate, progress, durations)
@@ -63,7 +63,7 @@ def jittered(pause: float) -> float:
 def expected_duration(
     elapsed: float, estimate: float | None, progress: float | None, durations: Sequence[float]
 ) -> float:
-    """The best guess of the seconds that a task takes in all."""
+    """The best estimate of the seconds that a task takes in all."""
     return math.exp(_expectation(elapsed, estimate, progress, durations)[0])
 
 
@@ -81,13 +81,13 @@ def _expectation(
     if progress is None or progress < 3 or elapsed <= 0:
         return centre, spread
     prior, hint = spread**-2, PROGRESS_SPREAD**-2
-    told = math.log(elapsed * 100 / min(progress, 99))  # one at 100 % is not over yet: its link is awaited
+    told = math.log(elapsed * 100 / min(progress, 99))  # at 100 % it is not over yet: the link is missing
     return (centre * prior + told * hint) / (prior + hint), (prior + hint) ** -0.5
 
 
 def _hazard(moment: float, centre: float, spread: float) -> float:
-    """The chance, by the second, that a task that is still running ends at ``moment``."""
+    """The chance per second that a task that is still running ends at ``moment``."""
     z = (math.log(moment) - centre) / spread
-    # Far out, where both are too small to divide, the ratio of density to remaining chance nears z.
+    # For a large z, both are too small to divide; the ratio of density to remaining chance approaches z.
     ratio = _NORMAL.pdf(z) / (1 - _NORMAL.cdf(z)) if z < 5 else z
     return min(ratio / (spread * moment), MAX_HAZARD / math.exp(centre))

@@ -1,4 +1,4 @@
-"""The paid POST of one request: recorded before it is written, and at a time that is true."""
+"""The paid POST of one request: recorded before it is written, with the true time."""
 
 import logging
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from wan_mcp.ledger.policy import REPEATED_FOR, Delays, age, since_last_post
 logger = logging.getLogger(__name__)
 
 LATE = 2.0
-"""Seconds by which the writing of a POST may be later than its record says, beyond the time to connect."""
+"""Seconds by which a POST may be written later than its record says, beyond the time to connect."""
 MAX_LATE = 5
-"""Times that a POST which was not written in time is recorded anew."""
+"""Times that a POST which was not written in time is recorded again."""
 
 
 class NotNow(Exception):
-    """Raised when the request must not be sent any more: too old, or the gateway is known by now."""
+    """Raised when the request must not be sent now: it is too old, or what the gateway does became known."""
 
 
 class _Late(Exception):
@@ -41,18 +41,18 @@ class Means:
     clock: Callable[[], float]
     """The time, in Unix seconds."""
     slots: anyio.CapacityLimiter
-    """Bounds the POSTs of the whole process; the time of one that waits for its turn has not begun."""
+    """Bounds the POSTs of the whole process. The time of a POST begins when its turn has come."""
     delays: Delays
 
 
 class Sender:
-    """Sends one request, as often as it is told to.
+    """Sends one request, once for each call of ``post``.
 
     Args:
         means: what it works with.
         entry: the row, which this process holds.
         request: its body; None where the ledger's record of it is damaged, so that it cannot be sent again.
-        progress: where it says how far it is.
+        progress: told what is being done.
     """
 
     def __init__(self, means: Means, entry: Entry, request: VideoRequest | None, progress: Progress) -> None:
@@ -63,7 +63,7 @@ class Sender:
         self._request = request
         self._progress = progress
         self._posted: float | None = None
-        """When this process last sent the request, by the event loop's clock, which nobody can set."""
+        """When this process last sent the request, by the event loop's clock, which nobody can change."""
         progress.sent = bool(entry.posts)
 
     @property
@@ -85,15 +85,15 @@ class Sender:
         """Send the request; None where the answer was lost.
 
         Args:
-            guess: whether it is not known whether an earlier POST arrived.
+            guess: whether an earlier POST may have arrived, so that this one may be paid in addition.
 
         Raises:
-            NotNow: when it must not be sent any more.
-            EvolinkError: when it was surely refused.
-            LedgerError: when it could not be recorded; it was not sent.
+            NotNow: when the request must not be sent now.
+            EvolinkError: when the request was refused for certain.
+            LedgerError: when the POST could not be recorded; it was not sent.
         """
         again = bool(self.entry.posts)
-        retried = () if guess else (Unreachable, Busy)  # what the gateway is may be learned meanwhile
+        retried = () if guess else (Unreachable, Busy)  # before another guess, the gateway may become known
         try:
             accepted = await persist(lambda: self._post_once(guess=guess), retried)
         except LostAnswer as lost:
@@ -107,14 +107,14 @@ class Sender:
         return accepted
 
     async def learn(self, use: KeyUse) -> None:
-        """Record what was learned of the gateway."""
+        """Record what was learned about the gateway."""
         try:
             await self._ledger.learn_key_use(use)
         except LedgerError as error:
-            logger.warning("what was learned of the gateway could not be recorded: %s", error)
+            logger.warning("what was learned about the gateway could not be recorded: %s", error)
 
     async def learn_skew(self) -> None:
-        """Find out the gateway's time, unless it is known."""
+        """Ask the gateway for its time, unless it is known."""
         if self._evolink.skew() is None:
             await self._list.learn_skew()
 
@@ -138,10 +138,10 @@ class Sender:
                 except EvolinkError:
                     await self._drop(guess=guess)
                     raise
-            raise Unreachable("The request could not be sent in time.", next_step="Try again later.")
+            raise Unreachable("The request was not sent in time.", next_step="Try again later.")
 
     async def _record(self, *, guess: bool) -> Callable[[], None]:
-        """Record that the request is about to be sent; the check to be made when it is written."""
+        """Record that the request is about to be sent. Return the check to make when it is written."""
         if self.is_old or self._request is None:
             raise NotNow
         self._progress.stage = "waiting for Evolink's answer"
@@ -164,6 +164,6 @@ class Sender:
             self.entry = await self._ledger.drop_post(self.entry.number, guessed=guess)
         except TakenOver:
             raise
-        except LedgerError as error:  # then this POST is taken for one that may have arrived
+        except LedgerError as error:  # then the record says that this POST may have arrived
             logger.warning("the ledger could not be written: %s", error)
         self._progress.sent = bool(self.entry.posts)

@@ -1,4 +1,4 @@
-"""The use cases of one owner: request a video, get its task, wait, list, save, look and join. Free of MCP."""
+"""The use cases of one owner, without MCP: request a video, get its task, wait, list, save, preview, join."""
 
 import logging
 import math
@@ -46,28 +46,28 @@ logger = logging.getLogger(__name__)
 MAX_REFRESHED = 5
 """Unfinished tasks that one listing reads again at most."""
 TAKE_UP_EVERY = 600.0
-"""Seconds between two readings of what other programs have left."""
+"""Seconds between two searches for tasks that other programs left."""
 REFRESH_SECONDS = 8.0
-"""How long a listing waits for such a read."""
+"""Seconds that a listing waits for these reads."""
 SAVING_SECONDS = 8.0
-"""How long a wait that saw the completion goes on for the video to be saved."""
+"""Seconds that a wait goes on after the completion, so that the video is saved."""
 GONE = "The picture cannot be read now; this is the task of an equal request that was made before."
-"""Said where a request is found by its picture's place alone."""
+"""Said where an earlier request was found by its picture's place alone."""
 BALANCE_SECONDS = 5.0
-"""How long a refusal for lack of credits is kept back at most, to say how many are left."""
+"""Seconds that a refusal for lack of credits waits at most for the balance."""
 MIN_PATIENCE = 1.0
-"""Seconds that are left for the ledger's answer, however long the reading of the picture took."""
+"""Seconds for the ledger's answer at least, even if reading the picture took all the time."""
 
 OnProgress = Callable[[TaskSnapshot | None], Awaitable[None]]
 """Told what is known of a task that is waited for: at once, at least every ten seconds, at each change."""
 
 
 async def _ignored(*progress: object) -> None:
-    """Progress that nobody is told of."""
+    """Tell nobody of the progress."""
 
 
 class VideoService:
-    """Cheap to make: whatever is expensive belongs to the runtime. Calls may run at the same time.
+    """The use cases. It is cheap to make: the runtime has what is expensive. Calls may run at the same time.
 
     Args:
         runtime: what all owners share.
@@ -118,16 +118,16 @@ class VideoService:
             before_paying: called before a new request is sent for the first time.
 
         Raises:
-            NotSent: when it was refused here: the picture, a cap, the ledger, the settings.
+            NotSent: when the request was refused here: the picture, a cap, the ledger, the settings.
             StillUnderWay: when the time was up before there was an outcome; the submission goes on.
-            EvolinkError: when the API refused it, or its outcome is not known.
+            EvolinkError: when the API refused the request, or its outcome is not known.
         """
         deadline = anyio.current_time() + patience
         picture: Source
         notes: tuple[str, ...] = ()
         try:
             picture = await self._pictures.open(request.picture, patience) if request.picture else None
-        except (PictureUnavailable, AddressRefused) as error:  # paid is paid, whatever became of the picture
+        except (PictureUnavailable, AddressRefused) as error:  # an equal request may have been paid before
             picture, notes = error, (GONE,)
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
         try:
@@ -137,12 +137,12 @@ class VideoService:
             raise outcomes.out_of_credits(error, estimate, balance, from_text=not request.picture) from error
         snapshot = await self._present(submitted, deadline)
         if isinstance(picture, Picture):
-            is_made = snapshot.task.status == "completed"  # then Evolink has fetched the picture
+            is_made = snapshot.task.status == "completed"  # so Evolink has fetched the picture
             notes = tuple(note for note in picture.notes if not (is_made and note == SIGNED))
         return replace(snapshot, image=submitted.entry.image, notes=notes, submitted=submitted)
 
     async def _present(self, submitted: Submitted, deadline: float) -> TaskSnapshot:
-        """The task of a request; read again where it was recorded a while ago."""
+        """The task of a request, read again if its last read was a while ago."""
         entry = submitted.entry
         assert entry.task is not None
         self._tasks.take_in(entry.task)
@@ -153,26 +153,28 @@ class VideoService:
         return self._tasks.snapshot(entry.task, await on_this_disk(entry))
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
-        """Read a task, unless it is running and was just read; where the read fails, what the ledger knows.
+        """Read a task, unless it is running and was just read; if the read fails, use the ledger's state.
 
         Raises:
-            EvolinkError: when it can neither be read nor is known.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         return await self._tasks.read_or_remember(task_id)
 
     async def current(self, task_id: str, patience: float = PATIENCE) -> TaskSnapshot:
-        """A task as it is known after so many seconds at most, read only where the schedule says so.
+        """A task as it is known after ``patience`` seconds at most, read only if the schedule says so.
+
+        A task that is too new to be known to the API is pending.
 
         Raises:
-            EvolinkError: when it can neither be read nor is known; one too new to be known is pending.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         return await self._tasks.current(task_id, patience)
 
     async def wait(self, task_id: str, seconds: float, on_progress: OnProgress) -> TaskSnapshot:
-        """Wait until a task is over or the time is up; 0 seconds read once.
+        """Wait until a task is over or the time is up; with 0 seconds, read it once.
 
         Raises:
-            EvolinkError: when it can neither be read nor is known.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
 
         async def on_poll(task: Task | None) -> None:
@@ -189,7 +191,7 @@ class VideoService:
         return replace(snapshot, read_error=waited.read_error, waited=seconds)
 
     async def saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
-        """Save a finished video where the settings say so; a failure of that is no failure of the task."""
+        """Save the video of a completed task if the settings say so; a failure is noted in the snapshot."""
         if not self.settings.autosave or snapshot.task.status != "completed":
             return snapshot
         with anyio.move_on_after(SAVING_SECONDS):
@@ -210,7 +212,7 @@ class VideoService:
 
         Raises:
             VideoError: when there is no video, or it cannot be fetched or written.
-            EvolinkError: when the task can neither be read nor is known.
+            EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         return await self._runtime.run_to_end(lambda: self._saver.save(task_id, name, on_progress, retry))
 
@@ -224,7 +226,7 @@ class VideoService:
         return await self._runtime.posters.read(await self._ledger.find(task_id))
 
     async def tasks(self, status: EntryStatus | None, limit: int) -> list[Entry]:
-        """The newest entries; those that are not over are read again, up to a bound."""
+        """The newest entries; up to ``MAX_REFRESHED`` of the unfinished tasks are read again first."""
         entries = await self._ledger.entries(status=status, limit=limit)
         running = [entry.task.id for entry in entries if entry.task and not entry.task.is_over]
         async with anyio.create_task_group() as group:
@@ -240,13 +242,13 @@ class VideoService:
 
     @property
     def saves_to(self) -> Path | None:
-        """The folder to which the videos that were requested here are saved without being asked for."""
+        """The folder where requested videos are saved automatically; None where they are not."""
         return self.settings.output_dir if self.settings.autosave else None
 
     async def take_up(self) -> None:
-        """Follow what other programs leave unfinished or unsaved, where the settings say so; without an end.
+        """Again and again, follow what other programs left unfinished or unsaved, if the settings say so.
 
-        A program may have ended after this one began, or the ledger may be locked for a while.
+        Once is not enough: another program may end later than this one began, and the ledger may be locked.
         """
         while self.settings.autosave:
             await self._follower.take_up()
@@ -260,7 +262,7 @@ class VideoService:
         self._runtime.keep_poster(submitted.entry, sent)
         if self.settings.autosave:
             self._follower.follow(submitted.entry)
-            if submitted.also_paid:  # the ledger has them as unsaved
+            if submitted.also_paid:  # the ledger has those tasks as unsaved
                 self._runtime.run_until_exit(self._follower.take_up)
 
     async def _balance(self) -> Credits | None:
@@ -274,7 +276,7 @@ class VideoService:
 
 
 class Services:
-    """The services of the owners that a program serves: for now the one whose key the settings hold.
+    """The services of the owners that a program serves: for now, the owner whose key the settings hold.
 
     Args:
         runtime: what they share.

@@ -1,4 +1,4 @@
-"""The status of a task, as it is known at one moment, and what follows from it."""
+"""The status of a task as it is known at one moment, and what follows from it."""
 
 import os
 from collections.abc import Callable
@@ -21,44 +21,46 @@ from wan_mcp.generation.outcomes import Submitted
 from wan_mcp.ledger import Entry, Image, Saved
 
 LINK_LIFE = 24 * 3600.0
-"""Seconds for which a result's links work, from the completion on: as documented."""
+"""Seconds for which a result's links work after the completion, as documented."""
+LINK_LIFE_TEXT = "works for 24 hours after the completion"
+NO_LINK_YET = "its link is not available yet"
 
 PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault, NotKnownYet)
 """Errors of a read that say nothing about the task: another read may succeed."""
 UNREADABLE = (*PASSING, NotFound)
-"""Errors of a read after which the ledger is asked: the API forgets finished tasks after some time."""
+"""Errors of a read after which the ledger's state is used: the API forgets finished tasks after some time."""
 
 TaskChanged = Callable[[str], None]
-"""Told the id of a task that is seen to have changed."""
+"""Told the id of a task whose state has changed."""
 
 
 @dataclass(frozen=True)
 class TaskSnapshot:
-    """A task as it is known at one moment, and how this answer about it came to be."""
+    """A task as it is known at one moment, and how that became known."""
 
     task: Task
     now: float = 0.0
     """That moment, in Unix seconds."""
     entry: Entry | None = None
-    """The ledger's row of it, where there is one."""
+    """The ledger's row of the task, where there is one."""
     submitted: Submitted | None = None
-    """How a request came to this task, in the answer to that request."""
+    """How a request got this task; only in the answer to that request."""
     image: Image | None = None
     """The picture that was sent."""
     notes: tuple[str, ...] = ()
     """What the user should know about the picture, although it was accepted."""
     take: int | None = None
-    """Which version of the same request it is; None for a task that was made elsewhere."""
+    """Which version of the same request the task is; None for a task that was made elsewhere."""
     recovered: bool = False
     """Whether the task was found in the account's list after its answer was lost."""
     waited: float | None = None
     """Seconds, after a wait that ended before the task did."""
     asked_to_wait: float | None = None
-    """Seconds that were asked for, where that was more than is allowed."""
+    """Seconds of waiting that the caller asked for, where that is more than one call may wait."""
     read_error: WanError | None = None
-    """Why the last read failed, where it did; the task is then as it was known before."""
+    """Why the last read failed, if it failed; the task is then as it was known before."""
     known_at: float | None = None
-    """When the task was in this state, in Unix seconds, where it could not be read now."""
+    """When the task was in this state, in Unix seconds, if it could not be read now."""
     time_left: float | None = None
     """Seconds, estimated, until the task ends."""
     next_read: float | None = None
@@ -87,7 +89,7 @@ class TaskSnapshot:
 
     @property
     def has_expired(self) -> bool:
-        """Whether the links are known to work no longer."""
+        """Whether the links are known to have expired."""
         return self.link_life is not None and self.link_life <= 0
 
     @property
@@ -97,7 +99,7 @@ class TaskSnapshot:
 
 
 async def on_this_disk(entry: Entry) -> Entry:
-    """A row as it holds now: without the saved video where its file is not there any more."""
+    """The row as it is, but without the saved video if its file is gone."""
     if entry.saved is None or await anyio.to_thread.run_sync(os.path.isfile, entry.saved.path):
         return entry
     return replace(entry, saved=None, missing=entry.saved.path)
@@ -110,6 +112,8 @@ def link_expiry(entry: Entry) -> float | None:
     return entry.completed_at + LINK_LIFE
 
 
-def link_state(expires_at: float, now: float) -> str:
+def link_state(expires_at: float | None, now: float) -> str:
     """Until when a link works, for a person, as in ``works until tomorrow 14:05 UTC``."""
+    if expires_at is None:
+        return LINK_LIFE_TEXT
     return f"{'expired' if expires_at <= now else 'works until'} {values.spoken(expires_at, now)}"

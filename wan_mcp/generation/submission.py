@@ -1,4 +1,4 @@
-"""One submission, paid once: from the first POST to the task, whatever is lost between.
+"""One submission, paid once: from the first POST to the task, even if answers are lost.
 
 This module waits and acts; ``ledger.policy`` decides.
 """
@@ -22,9 +22,9 @@ from wan_mcp.ledger.policy import Listed, Verdict, assign, next_step, paid_besid
 logger = logging.getLogger(__name__)
 
 LEARNING = 15.0
-"""Seconds for which an answer is kept back at most, to say what a repeat has shown."""
+"""Seconds that a caller waits at most for what a repeat has shown about the gateway."""
 REFUSED_GUESS_PAUSE = 5.0
-"""Seconds after a refusal that passes, where the gateway does not say."""
+"""Seconds to wait after a refusal that passes, where the gateway does not say how long."""
 
 
 class Submission:
@@ -34,7 +34,7 @@ class Submission:
         means: what it works with.
         entry: the row.
         request: its body; None where the ledger's record of it is damaged.
-        progress: where it says how far it is.
+        progress: told what is being done.
         found: told the result as soon as it is known.
     """
 
@@ -52,22 +52,22 @@ class Submission:
         self._progress = progress
         self._found = found
         self._deadline = anyio.current_time() + means.delays.repeating
-        """After it nothing more is sent until a caller makes the same request again."""
+        """After this time, nothing more is sent until a caller makes the same request again."""
 
     async def begin(self) -> None:
         """Send the request for the first time.
 
         Raises:
-            LedgerError: when it could not be recorded; nothing was sent.
-            TakenOver: when another process works on it now.
+            LedgerError: when the POST could not be recorded; nothing was sent.
+            TakenOver: when another process works on the request now.
             OutcomeUnknown: when it is not known whether it was accepted, and nothing more can be done now.
-            EvolinkError: when it was refused.
+            EvolinkError: when the request was refused.
         """
         if not await self._send():
             await self.go_on()
 
     async def go_on(self) -> None:
-        """Go on with a request whose answer was lost: find its task, else send it again, as the rules say.
+        """Go on with a request whose answer was lost: find its task, or send it again if the rules allow it.
 
         Raises:
             TakenOver, OutcomeUnknown: as ``begin``.
@@ -80,15 +80,17 @@ class Submission:
                 repeating = use == "honoured" and not self._sender.is_old
                 try:
                     over = await (self._repeat_under_the_key() if repeating else self._search_and_act(use))
-                except NotNow:  # it became too old, or the gateway is known by now
+                except NotNow:  # the request became too old, or the gateway is known now
                     continue
         except (OutcomeUnknown, TakenOver):
             raise
-        except (EvolinkError, LedgerError) as error:  # it says nothing about the POST before
+        except (EvolinkError, LedgerError) as error:  # this says nothing about the earlier POST
             raise outcomes.unknown(f"An earlier attempt had no answer, and then: {error.message}") from error
 
     async def learned(self) -> tuple[str, ...]:
-        """What a repeat of this request shows, if its process ended before it had learned that.
+        """The other tasks that were paid for this request, as its repeat shows.
+
+        They are searched for now if the process that repeated the request ended before it had done so.
 
         Raises:
             LedgerError: when the ledger cannot be read or written.
@@ -101,7 +103,7 @@ class Submission:
         return await self._ledger.paid_beside(entry.number)
 
     async def _repeat_under_the_key(self) -> bool:
-        """Send the request until the gateway answers with the task that it made; whether that is the end."""
+        """Send the request until the gateway answers with the task that it made. Return whether it did."""
         self._progress.stage = "asking for the lost answer"
         first = max(self._delays.repeats[0] - self._sender.passed, 0)
         last = itertools.repeat(self._delays.repeats[-1])
@@ -112,12 +114,12 @@ class Submission:
             try:
                 if await self._send():
                     return True
-            except EvolinkError as error:  # a refused repeat says nothing about the POST before it
+            except EvolinkError as error:  # a refused repeat says nothing about the earlier POST
                 self._progress.reason = error.message
         raise AssertionError("unreachable")
 
     async def _search_and_act(self, use: KeyUse) -> bool:
-        """Search the account's list until it tells what became of the request; whether that is the end."""
+        """Search the account's list until it shows what to do next, and do it. Return whether it is done."""
         self._progress.stage = "looking for the task in the account's list"
         async for last_search in search_times(self._sender.passed, self._delays.searches):
             if await self._ledger.key_use() != use:
@@ -141,10 +143,10 @@ class Submission:
         raise AssertionError("unreachable")
 
     async def _search(self, entry: Entry) -> tuple[list[Entry], Listed]:
-        """The requests that may have a task of the list, and what the list shows of the time of this one."""
+        """The requests that may have made a task of the list, and what the list shows since this request."""
         before = {rival.number: rival for rival in await self._ledger.rivals()}
         listed = await self._list.search(entry.posts, entry.model)
-        # Again: a request may have been sent, and its task listed, while the list was read.
+        # Once more: a request may have been sent, and its task listed, while the list was read.
         after = {rival.number: rival for rival in await self._ledger.rivals()}
         taken = await self._ledger.taken_ids([task.id for task in listed.tasks])
         free = tuple(task for task in listed.tasks if task.id not in taken)
@@ -158,14 +160,14 @@ class Submission:
         )
 
     async def _guess(self) -> bool:
-        """Send the request again, although its POST may have arrived; whether that is the end.
+        """Send the request again, although its POST may have arrived. Return whether it is done.
 
-        Of several requests one is, and the others wait for what it teaches about the gateway.
+        Only one of several requests is sent; the others wait for what it shows about the gateway.
         """
-        for entry in await self._ledger.answered_guesses():  # of a process that ended before it had learned
+        for entry in await self._ledger.answered_guesses():  # their processes ended before they learned
             rivals, listed = await self._search(entry)
             learned = await self._learn_from(entry, rivals, listed)
-            if learned or (entry.task and entry.task.id in listed.seen):  # else it is another account's
+            if learned or (entry.task and entry.task.id in listed.seen):  # else it is in another account
                 await self._ledger.end_guess(entry.number)
         within = self._delays.listed_within
         deadline = anyio.current_time() + within
@@ -184,12 +186,12 @@ class Submission:
             return False
 
     async def _send(self, *, guess: bool = False) -> bool:
-        """Send the request; whether it was answered with its task."""
+        """Send the request. Return whether the answer is its task."""
         accepted = await self._sender.post(guess=guess)
         return accepted is not None and await self._finish(accepted.task, learn=not accepted.replayed)
 
     async def _finish(self, task: Task, *, recovered: bool = False, learn: bool = False) -> bool:
-        """Record the task, and tell it; always true. A ledger that fails must not hide a paid task."""
+        """Record the task, tell the callers, and return True. A failing ledger must not hide a paid task."""
         ours, entry, told = self._sender.entry, None, False
         while entry is None:
             try:
@@ -203,24 +205,24 @@ class Submission:
                 await anyio.sleep(self._delays.rewriting)
         also_paid: tuple[str, ...] = ()
         try:
-            with anyio.move_on_after(LEARNING):  # the caller is to hear of the task soon
+            with anyio.move_on_after(LEARNING):  # the caller should soon be told of the task
                 if learn and len(entry.posts) > 1 and await self._ledger.key_use() != "honoured":
                     also_paid = await self._learn_from(entry, *await self._search(entry))
                 if len(ours.posts) > 1:
                     await self._ledger.end_guess(ours.number)
             if told:
                 await self._ledger.mark_told(entry.number)
-        except LedgerError as error:  # the next one who wants to know learns it
+        except LedgerError as error:  # it can be learned later
             logger.warning("what a repeat shows could not be learned: %s", error)
         self._found(Submitted(entry, shared=entry.number < ours.number, also_paid=also_paid))
         return True
 
     async def _learn_from(self, entry: Entry, rivals: list[Entry], listed: Listed) -> tuple[str, ...]:
-        """Learn from the list, after a repeat, whether the gateway made another task as well; those."""
+        """Return the other tasks that the gateway made for a repeated request, and record what they show."""
         others = paid_beside(entry, rivals, listed, self._delays) if len(entry.posts) > 1 else ()
         if others:
             logger.warning("the gateway ignores the idempotency key: a request was paid twice")
             await self._ledger.learn_key_use("ignored")
-        if len(others) == 1 and entry.task is not None:  # no other request can have made it
+        if len(others) == 1 and entry.task is not None:  # no other request can have made that task
             await self._ledger.mark_paid_beside(entry.number, others[0], self._clock())
         return tuple(task.id for task in others)

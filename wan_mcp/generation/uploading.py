@@ -1,14 +1,14 @@
-"""The address of a picture in the file service."""
+"""Uploading a picture to the file service."""
 
 from wan_mcp.generation.sending import Means
 from wan_mcp.images import Picture
 
 UPLOAD_LIFE = 72 * 3600.0
-"""Seconds for which an uploaded picture lives, where the answer does not say: as documented."""
+"""Seconds that an uploaded picture is kept, as documented, where the answer does not say."""
 
 
 async def uploaded(means: Means, picture: Picture) -> str:
-    """Upload a picture, once while that upload lives, and return its address.
+    """Upload a picture, unless an earlier upload is still kept, and return its address.
 
     Raises:
         LedgerError: when the ledger cannot be used.

@@ -8,16 +8,17 @@ from array import array
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wan_mcp.errors import PictureError
+from wan_mcp.images.unsupported import SAVE_AGAIN
 
 if TYPE_CHECKING:
     from PIL import Image
 
 DEEP = ("I", "F")
-"""How Pillow's modes of more than eight bits a channel begin, all of them grey."""
+"""The beginnings of Pillow's modes with more than eight bits a channel, all of them grey."""
 SCALABLE = ("L", "RGB", "RGBA", "CMYK", "LAB", "F")
 """Its modes whose pixels can be mixed."""
 _SAMPLES = bytes((255, 0, 0, 0, 255, 0, 0, 0, 255, 200, 120, 60, 30, 90, 170, 128, 128, 128))
-"""Colours that come out of any profile but sRGB as others."""
+"""Colours that every profile except sRGB changes."""
 _UNNOTICED = 4
 """Steps of 255 by which a colour may change unnoticed: profiles of sRGB differ in rounding."""
 
@@ -36,7 +37,7 @@ def scalable(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str | None]:
-    """The picture in mode L, RGB or RGBA, and what was done to its colours if that is worth a word.
+    """The picture in mode L, RGB or RGBA, and what was done to its colours if the user should know.
 
     Args:
         image: as ``scalable`` made it.
@@ -68,7 +69,7 @@ def _convert(image: Image.Image, source: Any) -> Image.Image:
 
     output: Literal["RGB", "RGBA"] = "RGBA" if image.mode == "RGBA" else "RGB"
     converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=output)
-    return cast("Image.Image", converted)  # None is only the answer where it converts in place
+    return cast("Image.Image", converted)  # None only where it converts in place
 
 
 def _is_srgb(source: Any, mode: str) -> bool:
@@ -82,13 +83,13 @@ def _is_srgb(source: Any, mode: str) -> bool:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Deep greys, with the white point that the numbers in them suggest; a few outliers do not count."""
+    """Reduce deep greys to eight bits. The numbers suggest the white point; a few outliers do not count."""
     from PIL.Image import Resampling
 
     sample = array("f", image.resize((256, 256), Resampling.NEAREST).tobytes())
     numbers = sorted(filter(math.isfinite, sample))
     if not numbers:
-        raise PictureError("has no brightness in its pixels", next_step="Save it as PNG, and give that.")
+        raise PictureError("has pixels without a brightness", next_step=SAVE_AGAIN)
     low, high = numbers[len(numbers) // 100], numbers[-1 - len(numbers) // 100]
     white = next((point for point in (1.0, 255.0, 65535.0) if high <= point), high)
     black = min(low, 0.0)

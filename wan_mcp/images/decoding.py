@@ -1,4 +1,4 @@
-"""Opening a picture: told by its first bytes, bounded before it is decoded, decoded by Pillow."""
+"""Opening a picture: recognised by its first bytes, checked against the limits, decoded by Pillow."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wan_mcp.errors import PictureError
 from wan_mcp.images.colours import SCALABLE
-from wan_mcp.images.limits import by, check_possible, in_bytes
-from wan_mcp.images.unsupported import refuse
+from wan_mcp.images.limits import GIVE_SMALLER, by, check_possible, in_bytes
+from wan_mcp.images.unsupported import SAVE_AGAIN, refuse
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 Format = Literal["jpeg", "png", "bmp", "webp", "gif", "tiff", "avif", "heic"]
 
-SAVE_AGAIN = "Open it, save it again as JPEG or PNG, and give that."
+
 MAX_MEMORY = 500_000_000
 """Bytes that decoding one picture and converting it may take; two are decoded at the same time at most."""
 _MAX_SCANS = 100
-"""Progressive JPEG files have about ten; thousands are made to keep a decoder busy."""
+"""Progressive JPEG files have about ten scans; a file with thousands is made to keep a decoder busy."""
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 """A marker that has a length, or the end of the picture."""
 _MAX_READS = 1_000_000
-"""Reads of one file: chunks, segments and frames without content would take Pillow minutes."""
+"""Reads of one file: a file of empty chunks, segments or frames would keep Pillow busy for minutes."""
 _MAX_TEXT = 32 * 1024 * 1024
-"""Bytes of one text in a PNG; generators of pictures write whole workflows there. Pillow gives up at 1 MB."""
+"""Bytes of one text in a PNG: image generators write whole workflows there. Pillow's own limit is 1 MB."""
 _MEMORY_OF_DECODER: dict[Format, int] = {"webp": 11, "avif": 6, "heic": 6, "tiff": 3}
 """Bytes a pixel that the decoder of a format takes for itself."""
 _PLUGINS = {"webp": "WebP", "heic": "Heif"}
@@ -49,7 +49,7 @@ _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 
 
 class _Bounded(io.BytesIO):
-    """A file that is not read forever."""
+    """A file that can be read only so many times."""
 
     reads = 0
 
@@ -61,7 +61,7 @@ class _Bounded(io.BytesIO):
 
 
 def format_of(content: bytes) -> Format | None:
-    """The format of a picture, by its first bytes; None where it is none of those that can be opened."""
+    """The format of a picture, by its first bytes; None where it is not one of those that can be opened."""
     for name, signatures in _SIGNATURES:
         if content.startswith(signatures):
             return name
@@ -72,7 +72,7 @@ def format_of(content: bytes) -> Format | None:
     if content[4:8] != b"ftyp":
         return None
     brands = [content[8:12], *(content[at : at + 4] for at in range(16, min(content[3], 128), 4))]
-    if brands[0] in (b"mif1", b"msf1"):  # says nothing: one of the compatible brands does
+    if brands[0] in (b"mif1", b"msf1"):  # only the compatible brands say which one it is
         return "avif" if _AVIF.intersection(brands) else "heic" if _HEIC.intersection(brands) else None
     return "avif" if brands[0] in _AVIF else "heic" if brands[0] in _HEIC else None
 
@@ -81,7 +81,7 @@ def opened(content: bytes) -> tuple[ImageFile, Format]:
     """Open a picture, without decoding it, and refuse what cannot be made to fit.
 
     Raises:
-        PictureError: when it is no picture that can be opened, or of a size that cannot be made to fit. The
+        PictureError: when it cannot be opened as a picture, or has a size that cannot be made to fit. The
             message continues after the name of the picture ("is a web page (HTML), not a picture ...").
     """
     if not content:
@@ -101,9 +101,9 @@ def opened(content: bytes) -> tuple[ImageFile, Format]:
 
 
 def check_memory(image: ImageFile, kind: Format) -> None:
-    """Refuse a picture that would take too much memory, by a PictureError, before it is decoded."""
+    """Raise a PictureError for a picture that would take too much memory to decode."""
     a_pixel = {"1": 1, "L": 1, "P": 1}.get(image.mode, 3 if image.mode.startswith("I;16") else 4)
-    if image.has_transparency_data:  # a copy with alpha, and one of it to be scaled
+    if image.has_transparency_data:  # a copy with alpha, and another one for scaling
         a_pixel += 4 if image.mode == "RGBA" else 8
     elif image.mode not in SCALABLE:
         a_pixel += 4
@@ -119,7 +119,7 @@ def decoding_errors() -> Iterator[None]:
     except PictureError:
         raise
     except MemoryError:
-        raise PictureError("needs more memory than there is", next_step="Give a smaller one.") from None
+        raise PictureError("needs more memory than there is", next_step=GIVE_SMALLER) from None
     except Exception as error:
         raise _undecodable(error) from None
 
@@ -128,22 +128,22 @@ def _undecodable(error: Exception) -> PictureError:
     """The error for a picture that the decoder gave up on; the decoder's own words may quote the file."""
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         text = "is cut off: it ends in the middle of the picture"
-        return PictureError(text, next_step="Get the picture again, whole.")
-    text = f"cannot be decoded; it is damaged, or of an unusual kind ({type(error).__name__})"
+        return PictureError(text, next_step="Get the whole picture again.")
+    text = f"cannot be decoded: it is damaged or of an unusual kind ({type(error).__name__})"
     return PictureError(text, next_step=SAVE_AGAIN)
 
 
 def _open(content: bytes, kind: Format) -> ImageFile:
-    """Only the plugin that the format needs is imported: ``Image.open`` would import and try others."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # about damage that does not matter, on stderr
+    """Import only the plugin that the format needs: ``Image.open`` would import and try others."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # they would go to stderr, about harmless damage
     name = _PLUGINS.get(kind, kind.capitalize())
     module = "pillow_heif" if kind == "heic" else f"PIL.{name}ImagePlugin"
     try:
         plugin: Any = import_module(module)
     except ImportError:
         raise PictureError(
-            "is a HEIC picture, as iPhones make them, and no decoder for those is installed",
-            next_step=f"Run {install_command('pillow-heif')} and restart the server, or export it as JPEG.",
+            "is a HEIC picture, the format of iPhones, and no decoder for it is installed",
+            next_step=f"Run {install_command('pillow-heif')} and restart the server. Or: {SAVE_AGAIN}",
         ) from None
     if kind == "png":
         plugin.MAX_TEXT_CHUNK = _MAX_TEXT
@@ -164,7 +164,7 @@ def install_command(package: str) -> str:
 
 
 def _match_transparency(image: ImageFile, bits: int) -> None:
-    """Pillow widens or narrows pixels to eight bits, but not the number of the colour that is transparent."""
+    """Bring the transparent colour to eight bits: Pillow does so with the pixels only."""
     colour = image.info.get("transparency")
     numbers = colour if isinstance(colour, tuple) else (colour,)
     if bits in (2, 4, 16) and image.mode != "P" and isinstance(colour, int | tuple):
@@ -173,7 +173,7 @@ def _match_transparency(image: ImageFile, bits: int) -> None:
 
 
 def _check_scans(image: Any, content: bytes) -> None:
-    """Of a picture in several scans all coefficients are kept until the last, each of two bytes."""
+    """Bound the scans, and their memory: until the last one, a decoder keeps two bytes a coefficient."""
     scans = _scans(content)
     if scans > _MAX_SCANS:
         raise PictureError(f"has more than {_MAX_SCANS} scans", next_step=SAVE_AGAIN)
@@ -198,7 +198,7 @@ def _check_bytes(image: ImageFile, needed: int) -> None:
     if needed > MAX_MEMORY:
         text = f"is {by(*image.size)} pixels that take {in_bytes(needed)} of memory"
         text = f"{text}; at most {in_bytes(MAX_MEMORY)} are used"
-        raise PictureError(text, next_step="Scale it down and give the smaller one.")
+        raise PictureError(text, next_step=GIVE_SMALLER)
 
 
 def _refuse_raw(image: ImageFile, content: bytes) -> None:
@@ -206,4 +206,4 @@ def _refuse_raw(image: ImageFile, content: bytes) -> None:
     subfile, dng = 254, 50706
     tags = getattr(image, "tag_v2", {})
     if dng in tags or tags.get(subfile, 0) & 1 or content[8:10] == b"CR":
-        raise PictureError("is a camera's raw file", next_step="Export it as JPEG, and give that.")
+        raise PictureError("is a camera's raw file", next_step=SAVE_AGAIN)

@@ -1,13 +1,13 @@
-"""Reading a picture from this machine, and from nowhere but the folders that pictures may be read from."""
+"""Reading a picture from this machine, only from the folders that are allowed."""
 
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from wan_mcp.errors import PictureError, PictureUnavailable
+from wan_mcp.errors import PictureUnavailable
 from wan_mcp.images.decoding import format_of
-from wan_mcp.images.limits import MAX_READ, in_bytes
+from wan_mcp.images.limits import MAX_READ, in_bytes, too_long
 from wan_mcp.images.names import matching, nearest, readable
 from wan_mcp.images.sources import PASTED
 from wan_mcp.images.unsupported import refuse
@@ -18,22 +18,22 @@ _FILE = os.O_RDONLY | _NO_LINKS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NO_LINKS
 _WALKS = os.open in os.supports_dir_fd
 _OF_A_CHAT = ("/mnt/data/", "/mnt/user-data/")
-"""Folders of the machines on which chat programs keep what was pasted; they are not this one."""
+"""Folders in which chat programs keep pasted files, on machines other than this one."""
 
-Found = tuple[Path, Path]  # a folder that may be read from and the file relative to it, without any link
+Found = tuple[Path, Path]  # an allowed folder, and the file relative to it, with all links resolved
 
 
 def read(paths: Sequence[Path], folders: Sequence[Path]) -> tuple[bytes, Path | None]:
     """Read a whole file, if it is a regular file below one of the folders once links are resolved.
 
-    What lies outside is refused in the same words whether it exists or not.
+    A file outside of them is refused in the same words whether it exists or not.
 
     Args:
-        paths: every spelling that may be meant, an absolute one among them; the first that exists counts.
+        paths: every path that may be meant, at least one of them absolute; the first that exists is read.
         folders: where files may be read from.
 
     Returns:
-        The content, and the path where it is not the first of ``paths``.
+        The content, and the path of the file if that is not the first of ``paths``.
 
     Raises:
         PictureError: when it may not be read, cannot be read, or does not begin like a picture.
@@ -70,7 +70,7 @@ def _located(path: Path, folders: Sequence[Path]) -> Found | None:
 
 def _outside(path: Path, folders: Sequence[Path]) -> PictureUnavailable:
     if path.as_posix().startswith(_OF_A_CHAT):
-        return PictureUnavailable("is a path of the chat program's own machine", next_step=PASTED)
+        return PictureUnavailable("is a path on the chat program's own machine", next_step=PASTED)
     listed = ", ".join(str(folder) for folder in dict.fromkeys(folders)) or "there are none"
     return PictureUnavailable(
         f"is outside the folders that pictures may be read from ({listed})",
@@ -82,7 +82,7 @@ def _meant(inside: list[Found]) -> Found:
     """The one file that can be meant by a path that does not exist.
 
     Raises:
-        PictureError: when there is none, or several; it offers the nearest names.
+        PictureError: when no file, or more than one, can be meant; it offers the nearest names.
     """
     offered: list[str] = []
     for root, relative in inside:
@@ -103,11 +103,11 @@ def _meant(inside: list[Found]) -> Found:
 
 
 def _descend(root: Path, relative: Path) -> Path | None:
-    """The folder of a file, each part of it by its real name; None where it is hidden, or no one folder."""
+    """The folder of a file, with the real name of each part; None where a part is hidden or ambiguous."""
     at = Path()
     for part in relative.parent.parts:
         below = root / at / part
-        # Below a part that was misspelt, there may be links that nobody has followed yet.
+        # Below a misspelt part, there may be links that were not resolved.
         found = [part] if below.is_dir() and not below.is_symlink() else matching(part, _names(root / at))
         if len(found) != 1 or part.startswith("."):
             return None
@@ -116,7 +116,7 @@ def _descend(root: Path, relative: Path) -> Path | None:
 
 
 def _names(folder: Path) -> list[str]:
-    """What is in a folder, without links: they may lead out of it."""
+    """The names in a folder, without links, which may lead out of it."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if not entry.is_symlink())
@@ -125,7 +125,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _open(folder: Path, relative: Path) -> int:
-    """Open step by step without following links, so that none can be slipped in after the check."""
+    """Open step by step without following links: one may have been added after the check."""
     if not _WALKS or not relative.parts:
         return os.open(folder / relative, _FILE)
     at = os.open(folder, _FOLDER)
@@ -146,12 +146,11 @@ def _content(handle: int) -> bytes:
         raise PictureUnavailable(f"is {what}, not a file", next_step="Give the path of a picture file.")
     with open(handle, "rb", closefd=False) as file:
         head = file.read(min(_HEAD, found.st_size))
-        if head and format_of(head) is None:  # refused before it is read on
+        if head and format_of(head) is None:  # refused before the rest is read
             raise refuse(head)
         if found.st_size > MAX_READ:
-            text = f"has {in_bytes(found.st_size)}; at most {in_bytes(MAX_READ)} are read"
-            raise PictureError(text, next_step="Give a smaller version of the picture.")
-        return head + file.read(found.st_size - len(head))  # not what is added meanwhile
+            raise too_long(in_bytes(found.st_size))
+        return head + file.read(found.st_size - len(head))  # not what is added in the meantime
 
 
 def _unreadable(error: OSError) -> PictureUnavailable:
@@ -162,4 +161,4 @@ def _unreadable(error: OSError) -> PictureUnavailable:
             "may not be read by this program", next_step="Check the permissions of the file."
         )
     text = f"cannot be read ({error.strerror})"
-    return PictureUnavailable(text, next_step="Copy it to another folder, and try that.")
+    return PictureUnavailable(text, next_step="Copy it to another folder, and give that path.")

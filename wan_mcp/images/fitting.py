@@ -1,4 +1,4 @@
-"""From the bytes of any picture to a picture that Evolink takes. Runs in a thread, imports Pillow late."""
+"""Making any picture fit what Evolink takes. Runs in a thread, imports Pillow late."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Prepared:
     """A picture that fits, and what was done to it."""
 
     content: bytes | None
-    """None where it fits as it is, at its own address."""
+    """None where the picture fits unchanged and is passed on by its own address."""
     format: str
     width: int
     height: int
@@ -39,14 +39,14 @@ class Prepared:
 
 
 def fit(content: bytes, *, has_address: bool = False) -> Prepared:
-    """Make a picture fit, as pixels alone: decoded, changed where it must be, and encoded anew.
+    """Make a picture fit: decode it, change it where that is necessary, and encode only its pixels anew.
 
     Args:
         content: the whole file.
-        has_address: whether the picture can be passed on by its own address, if it fits as it is.
+        has_address: whether the picture can be passed on by its own address, if it fits unchanged.
 
     Raises:
-        PictureError: when it is no picture, is damaged, or cannot be made to fit. The message continues
+        PictureError: when it is not a picture, is damaged, or cannot be made to fit. The message continues
             after the name of the picture.
     """
     with decoding_errors():
@@ -60,7 +60,7 @@ def _fit(content: bytes, has_address: bool) -> Prepared:
     frames = _frames(image, kind)
     unchanged = target == full and orientation == 1 and not frames and not deep
     whole = unchanged and image.mode != "CMYK" and not image.has_transparency_data
-    ended = _ENDS.get(kind, b"") in content  # Pillow forgives it where the end alone is missing
+    ended = _ENDS.get(kind, b"") in content  # Pillow accepts a file that lacks only its end
     if has_address and whole and ended and kind in LINKED and len(content) <= MAX_BYTES:
         return Prepared(None, kind, *full)
 
@@ -89,26 +89,26 @@ def decode(image: ImageFile, kind: Format, size: tuple[int, int]) -> tuple[bool,
     """Decode a picture that is to be scaled to a size.
 
     Returns:
-        Whether a channel has more than eight bits, the EXIF orientation, and the one still to be undone.
+        Whether a channel has more than eight bits, the EXIF orientation, and the one to be undone.
     """
     deep = _is_deep(image)
-    image.draft(image.mode, size)  # a JPEG is decoded at the smallest of its own scales that will do
+    image.draft(image.mode, size)  # a JPEG is decoded at the smallest of its own scales that is large enough
     check_memory(image, kind)
     exif = image.getexif()
     told: int = exif[_ORIENTATION] if exif.get(_ORIENTATION) in range(2, 9) else 1
     image.load()
-    return deep, told, 1 if kind in ("tiff", "heic") else told  # these two decoders turn by themselves
+    return deep, told, 1 if kind in ("tiff", "heic") else told  # these two decoders turn the picture
 
 
 def visible(
     picture: Image.Image, image: ImageFile, deep: bool, orientation: int
 ) -> tuple[Image.Image, str | None, str | None]:
-    """What is to be seen, as sRGB on white and upright, without anything else; and what was done for it."""
+    """What the picture shows and nothing else: sRGB, on white, upright; and two remarks on the changes."""
     from PIL import ImageOps
 
     picture, colours = to_srgb(picture, image.info.get("icc_profile"))
     if deep and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
-        picture = ImageOps.invert(picture)  # white is zero, which Pillow heeds for eight bits alone
+        picture = ImageOps.invert(picture)  # white is zero, which Pillow respects only for eight bits
     picture, white = _on_white(picture)
     picture.info = {}  # comments and profiles would be written again
     picture.getexif()[_ORIENTATION] = orientation
@@ -116,28 +116,28 @@ def visible(
 
 
 def _is_deep(image: ImageFile) -> bool:
-    """Whether a channel has more than eight bits, which Pillow's modes say of greys alone."""
+    """Whether a channel has more than eight bits; Pillow's modes say so only for greys."""
     stored = str(image.tile[0].args) if image.tile else ""  # such as RGB;16B, or a tuple that has it
     deep = image.mode.startswith(DEEP) or (";16" in stored and "BGR;16" not in stored)
     return deep or image.info.get("bit_depth", 8) > 8
 
 
 def _frames(image: ImageFile, kind: Format) -> str | None:
-    """What is said of a picture that is one of several."""
+    """What the user reads about a picture that is one of several."""
     if not getattr(image, "is_animated", False):
         return None
     if kind in ("tiff", "heic"):
         return "first of several pages" if kind == "tiff" else "main one of several pictures"
-    count = None if kind == "gif" else getattr(image, "n_frames", None)  # a GIF is read to its end for it
+    count = None if kind == "gif" else getattr(image, "n_frames", None)  # a GIF is read to its end to count
     return f"first frame of an animation of {count}" if count else "first frame of an animation"
 
 
 def _metadata(image: ImageFile, kind: Format) -> str | None:
-    """What is said where the file tells more than what the picture shows and which way is up."""
+    """What the user reads where the file has more than the picture and its orientation."""
     exif = image.getexif()
     xmp = image.info.get("xmp", b"") or str(image.info.get("XML:com.adobe.xmp", "")).encode()
     if _GPS in exif or b"GPSL" in xmp:
-        return "metadata removed, the location among it"
+        return "metadata removed, including the location"
     tags = {} if kind == "tiff" else {tag for tag in exif if tag != _ORIENTATION}
     texts = getattr(image, "text", None) if kind == "png" else None
     told = tags or xmp or texts or {"comment", "photoshop"} & image.info.keys()
@@ -147,7 +147,7 @@ def _metadata(image: ImageFile, kind: Format) -> str | None:
 def scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     from PIL.Image import Resampling
 
-    # A filter that overshoots would find whiter whites than there are in numbers without a fixed range.
+    # The numbers of mode F have no fixed range, so a filter that overshoots would exceed the white point.
     resample = Resampling.HAMMING if image.mode == "F" else Resampling.LANCZOS
     return image if image.size == size else image.resize(size, resample, reducing_gap=2.0)
 
@@ -178,14 +178,14 @@ def _on_white(picture: Image.Image) -> tuple[Image.Image, str | None]:
 
 
 def _encoded(picture: Image.Image, drawing: bool, same: Format | None) -> tuple[bytes, str]:
-    """The file, and its format: the one it had where nothing was changed, PNG for drawings, else JPEG."""
+    """The file, and its format: unchanged where the picture was not changed, PNG for drawings, else JPEG."""
     kind = same or ("png" if drawing else "jpeg")
     options: dict[str, Any] = {"quality": "keep" if same == "jpeg" else _QUALITIES[0]}
     if kind != "jpeg":
         options = {"lossless": drawing, "quality": 92} if kind == "webp" else {}
-    try:  # "keep" are the tables of the file itself: the pixels hardly change
+    try:  # "keep" uses the tables of the file itself, so the pixels hardly change
         encoded = saved(picture, kind, **options)
-    except ValueError:  # there are tables that can be read, but not written
+    except ValueError:  # some tables can be read but not written
         encoded = saved(picture, kind, quality=_QUALITIES[0])
     for quality in _QUALITIES:
         if len(encoded) <= MAX_BYTES:

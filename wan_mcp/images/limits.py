@@ -1,22 +1,23 @@
-"""What Evolink takes, and how far a picture is bent to get there: numbers, and arithmetic on them."""
+"""What Evolink takes, and how far a picture is changed to fit: numbers, and arithmetic on them."""
 
 from wan_mcp.errors import PictureError
 
 MIN_SIDE, MAX_SIDE = 360, 2000
 MAX_BYTES = 10_000_000
-"""The documents say 10 MB: the smaller reading of the two is the safe one."""
+"""The documentation says 10 MB: the smaller of its two meanings is the safe one."""
 MAX_ENLARGED = 2
 MAX_READ = 64_000_000
-"""The most bytes that are read of a picture that has to be changed."""
+"""The most bytes of a picture that are read."""
 MAX_PIXELS = 120_000_000
 """The most pixels that are decoded; the largest phone cameras make 108 million."""
+GIVE_SMALLER = "Give a smaller version of the picture."
 
 
 def fitted_size(width: int, height: int) -> tuple[int, int]:
-    """The size that a picture is scaled to so that both sides come into 360 to 2000 pixels.
+    """The size that a picture is scaled to, so that both sides have 360 to 2000 pixels.
 
     Raises:
-        PictureError: when no size keeps its shape, or it is too small or too large to begin with.
+        PictureError: when no such size keeps its shape, or it is too small or too large.
     """
     check_possible(width, height)
     scale = max(min(1.0, MAX_SIDE / max(width, height)), MIN_SIDE / min(width, height))
@@ -25,7 +26,7 @@ def fitted_size(width: int, height: int) -> tuple[int, int]:
 
 
 def check_possible(width: int, height: int) -> None:
-    """Refuse a size that cannot be made to fit, by a PictureError that goes on after the picture's name."""
+    """Refuse a size that cannot be made to fit, by a PictureError that continues after the picture's name."""
     size = f"{by(width, height)} pixels"
     short, long = sorted((width, height))
     if short < 1:
@@ -33,12 +34,12 @@ def check_possible(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         most = f"at most {MAX_PIXELS // 10**6} million are opened"
         text = f"is {size}, {width * height / 1e6:.0f} million; {most}"
-        raise PictureError(text, next_step="Scale it down and give the smaller one.")
+        raise PictureError(text, next_step=GIVE_SMALLER)
     if long * MIN_SIDE > short * MAX_SIDE:
         raise PictureError(
             f"is {size}: the sides differ by {long / short:.3g} to 1; "
             f"at most {MAX_SIDE / MIN_SIDE:.3g} to 1 can fit into {MIN_SIDE} to {MAX_SIDE} pixels",
-            next_step="Crop it, or put it on a larger background, and give that.",
+            next_step="Crop it, or put it on a larger background, and give the result.",
         )
     if short * MAX_ENLARGED < MIN_SIDE:
         raise PictureError(
@@ -46,6 +47,11 @@ def check_possible(width: int, height: int) -> None:
             f"and a picture is enlarged at most twofold, so both need {MIN_SIDE // MAX_ENLARGED} or more",
             next_step="Give a larger version of the picture.",
         )
+
+
+def too_long(size: str) -> PictureError:
+    """The error for a picture of more than ``MAX_READ`` bytes."""
+    return PictureError(f"has {size}; at most {in_bytes(MAX_READ)} are read", next_step=GIVE_SMALLER)
 
 
 def in_bytes(count: int) -> str:

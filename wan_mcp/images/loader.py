@@ -26,7 +26,7 @@ T = TypeVar("T")
 _AT_ONCE = 2
 """Pictures that are decoded at the same time at most: each may take much memory."""
 _THREADS = threading.BoundedSemaphore(_AT_ONCE)
-"""Holds those threads, too, whose callers have gone away."""
+"""Also counts the threads whose callers were cancelled."""
 _RESOLVING = 10.0
 _LONGEST_PATH = 300
 _LONGEST_NAME = 100
@@ -35,12 +35,12 @@ SIGNED = (
     "give a fresh address, or the picture as a file."
 )
 LONGEST_CHAIN = 6
-"""Parts of a chain that is not long enough for a note that it drifts."""
+"""Parts of the longest chain that gets no note about drift."""
 DRIFTS = (
-    "This is part {part} of a chain: contrast and colours drift a little with each part. If it shows, begin "
-    "again from a fresh picture."
+    "This is part {part} of a chain: contrast and colours drift a little with each part. If that is visible, "
+    "begin again from a new picture."
 )
-_UNFETCHED = "Check that the address opens elsewhere, since Evolink has to fetch it too, or give a file."
+_UNFETCHED = f"Check that the address opens elsewhere, because Evolink has to fetch it too, {web.OR_A_FILE}"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Picture:
     """A picture that Evolink takes: either at its own public ``address`` or as ``content`` to upload."""
 
     digest: str | None = None
-    """Of the bytes as they were read: equal for equal pictures. None where they were not read."""
+    """A digest of the bytes as they were read: equal for equal pictures. None where they were not read."""
     place: str | None = None
     """Of a picture on the web, a digest of its address without a signature: equal for the same picture,
     also where its host encodes it anew for each reader."""
@@ -66,11 +66,11 @@ class Picture:
     notes: tuple[str, ...] = ()
     """What the user should know although the picture is accepted, such as an address that soon expires."""
     seen: bytes | None = field(default=None, repr=False, compare=False)
-    """What was read at ``address``: only a poster is made of it."""
+    """What was read at ``address``, to make a poster."""
     parent: str | None = None
-    """The task of whose video it is the last frame."""
+    """The task whose video has this picture as its last frame."""
     part: int = 1
-    """The place of a video that begins with it, in a chain of such tasks."""
+    """The place, in a chain of such tasks, of a video that begins with this picture."""
 
 
 class PictureLoader:
@@ -80,8 +80,8 @@ class PictureLoader:
         fetcher: fetches pictures from the web.
         folders: where local files may be read from.
         local: whether this program runs on the user's own machine; if not, no local file is read.
-        check: whether web pictures are inspected; if not, their addresses are passed on, and private
-            ones are refused all the same.
+        check: whether web pictures are inspected; if not, their addresses are passed on, but private
+            ones are still refused.
     """
 
     def __init__(
@@ -182,14 +182,16 @@ class PictureLoader:
 
         try:
             return await self._in_thread(load)
-        except PictureError as error:  # models make up such data where they only saw a picture
+        except PictureError as error:  # models invent such data for a picture that they only saw
             advice = error.next_step if PASTED in error.next_step else f"{error.next_step} {PASTED}"
             raise PictureError(error.message, next_step=advice) from None
 
     async def _from_web(self, address: str) -> Picture:
         url = canonical(address)
         if not self._check:
-            await self._check_address(address)
+            # A name that is unknown here may be known to Evolink.
+            with anyio.move_on_after(_RESOLVING), suppress(FetchFailed):
+                await self._fetcher.check(address)
             notes = ("The picture was passed on unchecked.", *_notes(url))
             return Picture(place=_place(url), address=str(url), notes=notes, name=_bounded(url.host))
         content = await web.read(self._fetcher, str(url))
@@ -202,11 +204,6 @@ class PictureLoader:
             return replace(picture, address=str(url), notes=_notes(url), seen=content)
 
         return await self._in_thread(load)
-
-    async def _check_address(self, address: str) -> None:
-        """A name that is unknown here may be known to Evolink."""
-        with anyio.move_on_after(_RESOLVING), suppress(FetchFailed):
-            await self._fetcher.check(address)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         def run() -> T:
@@ -221,7 +218,7 @@ def _picture(content: bytes, prepared: Prepared, notes: tuple[str, ...] = ()) ->
     return Picture(
         digest=hashlib.sha256(content).hexdigest(),
         content=prepared.content,
-        # The file's own name may hold what its owner would not send.
+        # The file's own name may contain something private.
         file_name=f"picture.{prepared.format}",
         media_type=f"image/{prepared.format}",
         width=prepared.width,
@@ -247,7 +244,7 @@ def _place(url: httpx2.URL) -> str:
 
 
 def place_of(reference: str) -> str:
-    """Where a picture is, the same in all spellings of a reference, whether or not it can be read now."""
+    """Where a picture is: equal for all spellings of a reference, also while it cannot be read."""
     try:
         kind = sources.kind(reference)
         if kind == "web":
@@ -256,19 +253,19 @@ def place_of(reference: str) -> str:
             return unquoted(reference)
         if kind == "file":
             return str(sources.local_paths(reference)[0])
-    except InvalidRequest:  # it names no picture, and so no earlier one
+    except InvalidRequest:  # the reference names no picture
         pass
     return hashlib.sha256(reference.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _subject(reference: str) -> str:
-    """What to call a picture in a message: nothing of its data, nor of a query."""
+    """What a message calls a picture: without its data, and without a query."""
     bare = unquoted(reference)
     if bare[:5].lower() == "data:":
         return "the data: URI"
     if bare[:4].lower() == "http":
         return shown(bare)
-    # An address or base64 can stand where nothing tells them apart from a path.
+    # A malformed address or base64 can look like a path.
     if len(bare) > _LONGEST_PATH or "base64," in bare or ("://" in bare and "?" in bare):
         return f"the reference, {len(reference)} characters long,"
     return readable(bare)

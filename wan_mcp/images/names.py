@@ -1,4 +1,4 @@
-"""File names as people and programs change them on the way: undone where only one file can be meant."""
+"""Undoing what people and programs do to file names, where only one file can be meant."""
 
 import difflib
 import re
@@ -9,22 +9,22 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "<": ">"}
 _HOME = re.compile(r"^\$(HOME\b|\{HOME\})")
 _SPACES = re.compile(r"[\s\u00a0\u2000-\u200b\u202f\u205f\u3000]")
-"""macOS puts a narrow no-break space before AM and PM; chat programs make an ordinary one of it."""
+"""macOS puts a narrow no-break space before AM and PM; chat programs turn it into an ordinary space."""
 _ENDINGS = {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}
 
 
 def spellings(text: str, *, windows: bool) -> list[str]:
-    """A path as it was given, and as a terminal, a file manager or a chat program may have meant it.
+    """A path as it was given, and as it may have been before a terminal or another program changed it.
 
-    Undone are, in this order: the backslashes of a path dragged into a terminal, quotation marks, ``@`` in
-    front, and ``$HOME``; no other variable.
+    Undone, in this order: the backslashes of a path that was dragged into a terminal, quotation marks, ``@``
+    in front, and ``$HOME``; no other variable.
     """
     undo: list[Callable[[str], str]] = [unquoted, lambda path: path.removeprefix("@")]
     undo.append(lambda path: _HOME.sub("~", path))
     if not windows:
         undo.insert(0, lambda path: re.sub(r"\\(.)", r"\1", path))
     found = [text]
-    for step in undo * 2:  # also where one stands inside of another, such as @'path'
+    for step in undo * 2:  # also where one is inside another, as in @'path'
         found = list(dict.fromkeys([*found, *map(step, found)]))
     return found
 
@@ -36,8 +36,8 @@ def unquoted(text: str) -> str:
 
 
 def matching(name: str, names: Iterable[str]) -> list[str]:
-    """The names that may be meant by one that does not exist: by spaces, then also by Unicode normalisation,
-    case, and the spelling of the ending. Hidden files are never meant."""
+    """The names that may be meant by one that does not exist: they differ from it in spaces, then also in
+    Unicode normalisation, case, and the spelling of the ending. Hidden files are never meant."""
     names = [other for other in names if not other.startswith(".")]
     levels = (
         [other for other in names if _folded(other, level) == _folded(name, level)] for level in range(4)
@@ -46,14 +46,14 @@ def matching(name: str, names: Iterable[str]) -> list[str]:
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """The names of picture files that are most like one that does not exist; hidden ones never."""
+    """The names of picture files that are most like one that does not exist, without hidden ones."""
     pictures = [other for other in names if other.lower().endswith(PICTURES) and not other.startswith(".")]
     near = difflib.get_close_matches(_folded(name), {*map(_folded, pictures)}, n=3, cutoff=0.5)
     return [other for one in near for other in pictures if _folded(other) == one]
 
 
 def readable(name: str) -> str:
-    """A name as it is shown: bytes that are no text, and what would break a line or a terminal, as ``?``."""
+    """A name to be shown: ``?`` for bytes that are not text, and for what breaks a line or a terminal."""
     return "".join(one if one.isprintable() or unicodedata.category(one) == "Zs" else "?" for one in name)
 
 

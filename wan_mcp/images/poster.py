@@ -38,7 +38,7 @@ def poster(content: bytes) -> bytes:
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether a poster, as it was read from the disk, can be shown."""
+    """Whether a poster from the disk can be shown."""
     from PIL import Image
 
     if len(content) > MAX_BYTES:
@@ -55,6 +55,6 @@ def is_whole(content: bytes) -> bool:
 
 
 def _within(side: int, width: int, height: int) -> tuple[int, int]:
-    """The size of a picture whose longer side has so many pixels at most; it is never enlarged."""
+    """The size of a picture, reduced where its longer side has more than ``side`` pixels."""
     scale = min(1.0, side / max(width, height))
     return max(round(width * scale), 1), max(round(height * scale), 1)

@@ -16,16 +16,16 @@ Kind = Literal["web", "file", "data", "task"]
 """``task``: the last frame of that task's video."""
 
 MAX_DATA = 14_000_000
-"""Characters of a ``data:`` URI: 10 MB of picture in base64, and some."""
+"""Characters of a ``data:`` URI: a picture of 10 MB in base64, and a little more."""
 PASTED = "A picture pasted into the chat has no path here. Ask the user for the file's path or a link."
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _DRIVE = re.compile(r"[a-zA-Z]:")
 _KINDS: dict[str, Kind] = {"http:": "web", "https:": "web", "file:": "file", "data:": "data"}
 _OTHERS = ("ftp:", "ftps:", "s3:", "gs:", "az:", "smb:", "sftp:", "ssh:")
-"""Schemes of real files elsewhere; any other scheme is how some chat program names an attachment."""
+"""Schemes of files on other machines; other schemes are names that chat programs give to attachments."""
 _BASE64 = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
-"""How base64 of a JPEG, PNG, GIF and WebP picture begins; the first looks like a path."""
+"""The beginnings of JPEG, PNG, GIF and WebP pictures in base64; the first one looks like a path."""
 _SOURCES = (
     "Give an https:// address, an absolute path such as /home/me/cat.jpg or ~/cat.jpg, "
     "a file: URI, a data: URI, or the id of a completed task."
@@ -42,17 +42,17 @@ def kind(reference: str) -> Kind:
     if is_task_id(bare):
         return "task"
     if bare.startswith(_BASE64) and len(bare) > 40 and "." not in bare:
-        raise PictureError("is base64, without data: in front", next_step=PASTED)
+        raise PictureError("is base64 without data: in front of it", next_step=PASTED)
     scheme = _SCHEME.match(bare)
-    try:  # a path may have bytes that are no text
+    try:  # a path may have bytes that are not text
         bare.encode("utf-8", "strict" if scheme else "surrogateescape")
     except UnicodeEncodeError:
-        raise PictureError("has characters that no text has", next_step=_SOURCES) from None
+        raise PictureError("has invalid characters", next_step=_SOURCES) from None
     if scheme is None:
         return "file"
     name = scheme[0].lower()
     if name not in _KINDS:
-        text = f"is no address that can be read from here ({name[:20]})"
+        text = f"is not an address that can be read from here ({name[:20]})"
         raise PictureError(text, next_step=_SOURCES if name in _OTHERS else PASTED)
     return _KINDS[name]
 
@@ -68,11 +68,11 @@ def local_paths(reference: str, *, windows: bool = os.name == "nt") -> list[Path
     if "\0" in text:
         raise PictureError("is not a path: it has a NUL character in it", next_step=_SOURCES)
     if text.startswith(("\\\\", "//")):
-        raise PictureError("names another machine's files", next_step="Copy the picture to this machine.")
+        raise PictureError("is a path to another machine", next_step="Copy the picture to this machine.")
     if _DRIVE.match(text) and not windows:
         raise PictureError(
             "is a Windows path, and this server does not run on Windows",
-            next_step="Give the path as this machine has it, or an https:// address.",
+            next_step="Give the path on this machine, or an https:// address.",
         )
     paths = [_expanded(Path(spelling)) for spelling in spellings(text, windows=windows)]
     if any(path.is_absolute() for path in paths):
@@ -83,7 +83,7 @@ def local_paths(reference: str, *, windows: bool = os.name == "nt") -> list[Path
 
 
 def _expanded(path: Path) -> Path:
-    """At home for ``~`` alone: ``~name`` would tell which accounts there are."""
+    """Expand ``~`` alone: expanding ``~name`` would reveal which accounts exist."""
     try:
         return path.expanduser() if path.parts[:1] == ("~",) else path
     except RuntimeError:  # an account without a home
@@ -107,10 +107,11 @@ def data_content(reference: str) -> bytes:
     """The bytes that a ``data:`` URI holds.
 
     Raises:
-        PictureError: when it is too long, or not what it says to be.
+        PictureError: when it is too long or malformed.
     """
     if len(reference) > MAX_DATA:
-        raise PictureError(f"has {len(reference)} characters; at most {MAX_DATA} are taken", next_step=PASTED)
+        text = f"has {len(reference)} characters; at most {MAX_DATA} are allowed"
+        raise PictureError(text, next_step=PASTED)
     header, comma, body = unquoted(reference).partition(",")
     if not comma:
         raise PictureError("has no comma before its data", next_step="Write data:image/png;base64,...")

@@ -3,9 +3,10 @@
 import httpx2
 
 from wan_mcp.errors import PictureError
-from wan_mcp.images.limits import MAX_BYTES, MAX_READ, in_bytes
+from wan_mcp.images.limits import MAX_READ, in_bytes, too_long
 from wan_mcp.net.fetch import PublicFetcher
 
+OR_A_FILE = "or give the picture as a file."
 _HEADERS = {"accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
 
 
@@ -13,7 +14,7 @@ async def read(fetcher: PublicFetcher, address: str) -> bytes:
     """Read a picture to its end.
 
     Raises:
-        PictureError: when its host does not answer with it, or it is too long.
+        PictureError: when its host does not deliver it, or it is too long.
         AddressRefused, FetchFailed: as ``PublicFetcher.stream``.
     """
     content = bytearray()
@@ -21,34 +22,29 @@ async def read(fetcher: PublicFetcher, address: str) -> bytes:
         _check_status(response.status_code)
         length = _length(response)
         if length is not None and length > MAX_READ:
-            raise _too_long(in_bytes(length))
+            raise too_long(in_bytes(length))
         async for chunk in response.aiter_bytes():
             content += chunk
             if len(content) > MAX_READ:
-                raise _too_long(f"more than {in_bytes(MAX_READ)}")
+                raise too_long(f"more than {in_bytes(MAX_READ)}")
     return bytes(content)
 
 
 def _length(response: httpx2.Response) -> int | None:
-    """What Content-Length says of the picture, unless it speaks of a compressed form."""
+    """The length that the host announces; None where it announces none, or that of a compressed form."""
     text = response.headers.get("content-length", "")
     packed = response.headers.get("content-encoding", "identity").lower() != "identity"
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 and not packed else None
 
 
-def _too_long(size: str) -> PictureError:
-    text = f"has {size}; Evolink takes {in_bytes(MAX_BYTES)}, more than {in_bytes(MAX_READ)} is not shrunk"
-    return PictureError(text, next_step="Give a smaller version of the picture.")
-
-
 def _check_status(status: int) -> None:
     if status in (200, 203):
         return
-    next_step = "Check the address, or give the picture as a file."
+    advice = "Check the address"
     if status in (401, 403, 407, 451):
-        next_step = "Give an address that opens without a login, or give the picture as a file."
+        advice = "Give an address that opens without a login"
     elif status == 429 or status >= 500:
-        next_step = "Try again later, or give the picture as a file."
+        advice = "Try again later"
     phrase = httpx2.codes.get_reason_phrase(status).lower()
     text = f"answers {status}{phrase and f' ({phrase})'}, so Evolink could not fetch it either"
-    raise PictureError(text, next_step=next_step)
+    raise PictureError(text, next_step=f"{advice}, {OR_A_FILE}")

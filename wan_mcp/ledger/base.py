@@ -32,7 +32,7 @@ class Intent:
 
     @property
     def can_be_sent(self) -> bool:
-        """Whether it is complete; where its picture cannot be read, only an earlier equal request counts."""
+        """Whether it is complete. Where its picture cannot be read, only an earlier equal request helps."""
         return self.from_text or self.image is not None
 
 
@@ -46,7 +46,7 @@ class ClaimRules:
         daily_credits: the cap over 24 hours; None for none.
         request_credits: the cap of one request; None for none.
         skew: seconds by which the gateway's clock is ahead; None where that is not known.
-        skew_asked: whether the gateway was asked for its time, so that ours has to do where it did not tell.
+        skew_asked: whether the gateway was asked for its time; this machine's counts where it did not tell.
         waited_for: the row that an earlier claim for the same request found busy.
     """
 
@@ -64,27 +64,27 @@ ClaimKind = Literal["fresh", "resume", "repeat", "busy", "absent", "undated"]
 
 @dataclass(frozen=True)
 class Claim:
-    """What may be done about a request now.
+    """What this process may do about a request now.
 
     ``fresh``: it is ours and was never sent. ``resume``: it is ours, and an earlier POST for it has
     no answer. ``repeat``: it has a task already. ``busy``: another process is submitting it right now.
     ``absent``: its picture cannot be read, and no equal request is known. ``undated``: an earlier POST seems
-    to be more than 24 hours ago, but by this machine's clock only: ask the gateway, and claim again.
+    to be more than 24 hours old, but only by this machine's clock: ask the gateway, and claim again.
     """
 
     kind: ClaimKind
     entry: Entry | None
-    """None where it is absent."""
+    """None for ``absent``."""
     replaces: bool = False
-    """Whether an equal request of more than 24 hours ago never got an answer: that one may have been paid."""
+    """Whether an equal request of more than 24 hours ago never got an answer: it may have been paid."""
 
 
 KeyUse = Literal["unknown", "honoured", "ignored"]
-"""What is known of a gateway: whether it honours the idempotency key."""
+"""Whether a gateway honours the idempotency key, as far as is known."""
 
 
 class OwnerLedger(Protocol):
-    """The ledger as one owner sees it. Every method raises ``LedgerError`` where it cannot work."""
+    """The ledger as one owner sees it. Every method raises ``LedgerError`` if the ledger cannot be used."""
 
     async def claim(self, intent: Intent, rules: ClaimRules) -> Claim:
         """Decide about a request, and record the intent at once for all processes.
@@ -103,7 +103,7 @@ class OwnerLedger(Protocol):
             number: the row.
             post: the POST.
             body: the body exactly as sent.
-            guess: whether it is not known whether an earlier one arrived.
+            guess: whether this repeats a POST that may have arrived.
 
         Raises:
             TakenOver: when another process works on the row now.
@@ -111,24 +111,24 @@ class OwnerLedger(Protocol):
         ...
 
     async def begin_guess(self, number: int, now: float, within: float) -> bool:
-        """Whether the row may be repeated now, without knowing whether its POST arrived; record that.
+        """Whether the row may now be repeated as a guess, which is then recorded.
 
-        At most one row of an API does that at a time, so that the others learn from it; none does once it
-        is known what the gateway does with the key.
+        A guess repeats a POST that may have arrived. At most one row of an API guesses at a time, and the
+        others learn from it; none guesses once it is known what the gateway does with the key.
 
         Args:
             number: the row.
             now: Unix seconds.
-            within: seconds for which another row's guess is waited for.
+            within: seconds for which this row waits for another row's guess.
         """
         ...
 
     async def answered_guesses(self) -> list[Entry]:
-        """The rows whose repeat was answered, and from which nobody has learned yet."""
+        """The rows whose repeat was answered, and whose answer was not evaluated yet."""
         ...
 
     async def end_guess(self, number: int) -> None:
-        """Record that nothing more is to be learned from this row's guess."""
+        """Record that the answer to this row's repeat was evaluated."""
         ...
 
     async def drop_post(self, number: int, *, guessed: bool) -> Entry:
@@ -144,7 +144,7 @@ class OwnerLedger(Protocol):
         ...
 
     async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
-        """Record, durably, the task that a request became.
+        """Record, durably, the task that answers a request.
 
         Where an earlier request of this owner has that task already, the row is closed, and the earlier
         request's row is returned.
@@ -156,17 +156,17 @@ class OwnerLedger(Protocol):
         ...
 
     async def key_use(self) -> KeyUse:
-        """What is known of the gateway."""
+        """What is known about the gateway."""
         ...
 
     async def learn_key_use(self, use: KeyUse) -> None:
-        """Record what was learned of the gateway; that it honours the key overrules that it ignores it."""
+        """Record what was learned about the gateway; ``honoured`` overrules ``ignored``."""
         ...
 
     async def observe(self, task: Task, now: float) -> Entry:
         """Record the state of a task; one that was made elsewhere is recorded too.
 
-        What this answer leaves out and an earlier one told stays known: the model, the estimate and the like.
+        What this answer leaves out is kept from an earlier one, such as the model and the estimate.
         """
         ...
 
@@ -182,7 +182,7 @@ class OwnerLedger(Protocol):
         """The requests, newest first, that are unfinished, or completed and not saved.
 
         Args:
-            since: Unix seconds; those that were asked for, last sent and completed before are left out.
+            since: Unix seconds; those that were made, last sent and completed before then are left out.
         """
         ...
 
@@ -191,7 +191,7 @@ class OwnerLedger(Protocol):
         ...
 
     async def mark_told(self, number: int) -> None:
-        """Record that a caller has heard of the task."""
+        """Record that a caller was told of the task."""
         ...
 
     async def paid_beside(self, number: int) -> tuple[str, ...]:
@@ -203,9 +203,9 @@ class OwnerLedger(Protocol):
         ...
 
     async def rivals(self) -> list[Entry]:
-        """The rows, of every owner at the same API, that may have a task of the account's list.
+        """The rows, of every owner at the same API, to which a task of the account's list may belong.
 
-        Those that were sent and have no answer, and those that were sent again before they had one.
+        These were sent and have no answer, or were sent again before they had one.
         """
         ...
 
@@ -222,7 +222,7 @@ class OwnerLedger(Protocol):
         ...
 
     async def find_upload(self, digest: str, now: float) -> str | None:
-        """The address of a picture in the file service, if it lives on for a while."""
+        """The address of a picture in the file service, unless it expires soon."""
         ...
 
     async def record_upload(self, digest: str, url: str, expires_at: float) -> None:
@@ -231,7 +231,7 @@ class OwnerLedger(Protocol):
 
 
 class Ledger(Protocol):
-    """The record that outlives the process. Every method raises ``LedgerError`` where it cannot work."""
+    """The record that outlives the process. Every method raises ``LedgerError`` if it cannot be used."""
 
     def for_owner(self, gateway: str, key: str) -> OwnerLedger:
         """The ledger bound to one owner.
@@ -262,7 +262,7 @@ class Ledger(Protocol):
         ...
 
     async def forget(self, task_id_or_number: str) -> bool:
-        """Remove a row; whether there was one."""
+        """Remove a row; returns whether there was one."""
         ...
 
     async def aclose(self) -> None:

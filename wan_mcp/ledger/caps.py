@@ -1,4 +1,4 @@
-"""The caps on credits, apart from any database."""
+"""The caps on credits, independent of any database."""
 
 import itertools
 import math
@@ -12,10 +12,10 @@ from wan_mcp.ledger.base import ClaimRules, Intent
 from wan_mcp.ledger.policy import DAY
 
 COUNTED_FOR = 2 * DAY
-"""Seconds after which a row cannot count towards the daily cap any more, even if it was sent again late."""
+"""Seconds after which a row can no longer count towards the daily cap, even if it was sent again late."""
 _RAISED = "the user can raise the cap and restart the server."
 TOLERANCE = 1e-6
-"""Credits that are no difference: sums of decimals are not exact."""
+"""A difference in credits that does not count, because sums of decimals are not exact."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
         rules: the caps and the time.
 
     Raises:
-        CapReached: with the numbers, and when there is room for it.
+        CapReached: with the numbers, and when the cap will allow the request.
     """
     priced = f"this video is estimated at {estimate_text(intent.estimate, from_text=intent.from_text)}"
     if rules.request_credits is not None and intent.estimate > rules.request_credits + TOLERANCE:
@@ -55,9 +55,9 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
     if free is None:
         advice = _below(cap, intent.duration)
     else:
-        # A minute is the unit of what is said, so the next whole one.
+        # The text is precise to the minute: the next whole one.
         moment = values.spoken(math.ceil(free / 60) * 60, rules.now)
-        advice = f"There is room for it from {moment} on, or {_RAISED}"
+        advice = f"The cap allows it from {moment} on, or {_RAISED}"
     spent = math.fsum(spending.credits for spending in recent)
     raise CapReached(
         f"The daily cap of {cost_text(cap)} (WAN_MCP_DAILY_CREDITS) would be exceeded: "
@@ -76,7 +76,7 @@ def _fit(spendings: Sequence[Spending], estimate: float, cap: float) -> bool:
 
 
 def _when_it_fits(spendings: Sequence[Spending], estimate: float, cap: float) -> float | None:
-    """When enough of the spendings are a day old that there is room for the request; None: never."""
+    """When enough spendings are a day old for the cap to allow the request; None: never."""
     for count, spending in enumerate(spendings, start=1):
         if _fit(spendings[count:], estimate, cap):
             return spending.moment + DAY

@@ -21,7 +21,7 @@ class Image:
     adjusted: tuple[str, ...] = ()
     """Each change that was made so that it fits, in words."""
     name: str | None = None
-    """Its file's name, the host of its web address, or ``data``; None in rows of before this was kept."""
+    """Its file's name, the host of its web address, or ``data``; None in rows older than this field."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Entry:
     image: Image | None
     """The picture that was sent; None for a video from text."""
     untold: bool
-    """Whether no caller has heard of the task yet."""
+    """Whether no caller was told of the task yet."""
     recovered: bool
     """Whether the task was found in the account's list, rather than in the answer to the POST."""
     task: Task | None
@@ -82,11 +82,11 @@ class Entry:
     known_at: float | None
     """When that state was read, in Unix seconds."""
     completed_at: float | None
-    """When the task was completed, in Unix seconds: as seen, or as expected where nobody had watched it."""
+    """When the task was completed, in Unix seconds: as seen, or as expected where nobody polled it."""
     saved: Saved | None
     """Where its video was saved."""
     missing: str | None = None
-    """The path of a saved video whose file is not there any more."""
+    """The path of a saved video whose file no longer exists."""
     parent: str | None = None
     """The task whose video's last frame is the picture; None for any other picture."""
     part: int = 1
@@ -116,7 +116,7 @@ class Entry:
 
     @property
     def cost(self) -> float:
-        """Credits: nothing where it failed, else what was used, reserved or estimated, the first known."""
+        """Credits: 0 where the task failed, else the first known of those used, reserved and estimated."""
         known = cost_of(self.task) if self.task else None
         return self.estimate if known is None else known
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 DEFAULTS: Mapping[str, Any] = {"duration": 5, "quality": "720p", "prompt_extend": True}
-"""What the endpoint takes where nothing is given: a request that gives it explicitly is the same request."""
+"""What the endpoint uses where nothing is given: a request that gives it explicitly is the same request."""
 TEXT_DEFAULTS: Mapping[str, Any] = {**DEFAULTS, "aspect_ratio": "16:9"}
 """The same for a request without a picture."""
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What two requests are compared by; each includes all that makes a request but its picture.
+    """What two requests are compared by: digests of the request with its picture, identified in three ways.
 
     Equal pictures have equal content. A web picture is also the same by its address, since some hosts
     encode it anew for each reader. A request for a video from text has only the first one.
     """
 
     reference: str
-    """Of the picture as the caller named it, if any: it counts where the picture cannot be read any more."""
+    """Of the picture as the caller named it, if any: compared where the picture can no longer be read."""
     content: str | None = None
     """Of the picture's bytes as they were read; None where they were not."""
     address: str | None = None
@@ -51,7 +51,7 @@ def fingerprint(body: Mapping[str, Any], picture: str | None) -> str:
     meaning = {**TEXT_DEFAULTS, **body} if picture is None else {**DEFAULTS, **body, "image_urls": [picture]}
     if "prompt" in meaning:
         meaning["prompt"] = " ".join(unicodedata.normalize("NFC", meaning["prompt"]).split())
-    if meaning.get("take") == 1:  # as in ledgers that know no takes
+    if meaning.get("take") == 1:  # as in ledgers from before there were takes
         del meaning["take"]
     canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

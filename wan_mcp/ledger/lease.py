@@ -1,7 +1,7 @@
-"""Who works on a request: a process holds one file lock for as long as it lives, and its rows name it.
+"""Who works on a request: a process holds one file lock while it lives, and its rows name that lock.
 
-The kernel frees the lock when the process ends, however it ends, also in a container with process ids of its
-own.
+The kernel frees the lock when the process ends, however it ends, also in a container, which has its own
+process ids.
 """
 
 import os
@@ -36,7 +36,7 @@ class Lease:
         return Path(self._lock.lock_file).name if self._lock else None
 
     def renew(self) -> str:
-        """The name by which a row says that this process works on it; also a sign of life.
+        """Give a sign of life, and return the name by which a row says that this process works on it.
 
         Raises:
             OSError: when the folder cannot be written.
@@ -45,16 +45,16 @@ class Lease:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._remove_dead()
             lock = FileLock(self._folder / f"{secrets.token_hex(8)}{SUFFIX}", mode=0o600, thread_local=False)
-            lock.acquire(timeout=1)  # for a moment, another process may take the new file for a dead one
+            lock.acquire(timeout=1)  # another process may briefly take the new file for one of a dead process
             self._lock = lock
         path = Path(self._lock.lock_file)
-        now = time.monotonic()  # the same clock for all processes of this machine, and nobody can set it
+        now = time.monotonic()  # the same clock for all processes of this machine, which cannot be set
         with suppress(OSError):
             os.utime(path, (now, now))
         return path.name
 
     def is_alive(self, holder: str | None, number: int) -> bool:
-        """Whether somebody may be working on a row.
+        """Whether a process may be working on a row.
 
         Args:
             holder: the name in the row.

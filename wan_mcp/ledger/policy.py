@@ -1,4 +1,4 @@
-"""The rules of paying once, apart from any database, network or waiting.
+"""The rules of paying once, without database, network or waiting.
 
 A request's row is claimed, then posted, then answered. What is decided here: whose a row is, to which
 request a task of the account's list belongs, and what is done after an answer was lost.
@@ -15,11 +15,11 @@ from wan_mcp.ledger.entries import Entry, Post
 
 DAY = 24 * 3600.0
 REPEATED_FOR = 23 * 3600.0
-"""Seconds after its first POST for which a request is sent again: the key's life at the vendor."""
+"""Seconds after its first POST in which a request may be sent again, as in the vendor's own client."""
 CREATED_BEFORE = 5.0
-"""Seconds before a POST in which its task can have been created: dates are whole seconds, clocks differ."""
+"""Seconds before a POST in which its task can be dated: dates are whole seconds, and clocks differ."""
 MAX_SKEW_CHANGE = 5.0
-"""Seconds by which the clock may have moved against the gateway's for the time of a POST to mean anything."""
+"""Seconds by which the two clocks may move apart after a POST; beyond that, its time means nothing."""
 _TIME_IN_ID = re.compile(r"task-unified-(\d+)-")
 
 
@@ -28,15 +28,15 @@ class Delays:
     """How long a submission waits at each point, in seconds."""
 
     searches: tuple[float, ...] = (5, 15, 40, 100)
-    """After the last POST: when the account's list is read. The last one has the last word."""
+    """After the last POST: when the account's list is read. The last search decides."""
     repeats: tuple[float, ...] = (2, 5, 10, 15)
-    """Between two POSTs under a key that is honoured; the last one from then on."""
+    """Between two POSTs under a key that is honoured; the last pause is used from then on."""
     repeating: float = 600
     """For how long such a request is repeated before its callers are told."""
     joining: float = 0.25
     """Between two checks of a row that another process works on."""
     rewriting: float = 5
-    """Between two tries to write down an answer that the ledger would not take."""
+    """Between two attempts to record an answer in a ledger that cannot be written."""
 
     def scaled(self, factor: float) -> "Delays":
         """The same rules, faster or slower."""
@@ -50,7 +50,7 @@ class Delays:
 
     @property
     def listed_within(self) -> float:
-        """After a POST: when its task is in the list, if there is one."""
+        """Seconds after a POST by which its task is in the list, if there is one."""
         return self.searches[-1]
 
 
@@ -60,8 +60,9 @@ def judge(
     """What to do about an equal request without an answer.
 
     Returns:
-        ``busy``: somebody is working on it. ``drop``: whoever claimed it died before anything was sent.
-        ``resume``: a POST may have arrived. ``expired``: one may have, but too long ago to be found.
+        ``busy``: a process is working on it. ``drop``: the process that claimed it died before sending
+        anything. ``resume``: a POST may have arrived. ``expired``: a POST may have arrived, but too long ago
+        for its task to be found.
     """
     if alive:
         return "busy"
@@ -100,7 +101,7 @@ class Listed:
     skew: float | None = None
     """Seconds by which the gateway's clock is ahead now; None where that is not known."""
     tasks: tuple[Task, ...] = ()
-    """Those of the request's model that answer no request of the ledger."""
+    """Those of the request's model that do not answer any request of the ledger."""
     seen: frozenset[str] = frozenset()
     """The ids of all tasks of that model."""
 
@@ -134,7 +135,7 @@ def assign(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
         return Verdict("none")
     [first, *more] = possible
     alone = not more and not _rivals_for([first], entry, rivals, listed, delays)
-    # By the gateway's clock alone: either clock is enough to suspect a task, and not to accept it.
+    # By the gateway's clock alone: either clock is enough to suspect a task, but only this one to accept it.
     fits = _fits(first, entry.posts, delays, [listed.skew or 0.0])
     return Verdict("ours" if alone and fits else "cannot tell", possible)
 
@@ -142,8 +143,8 @@ def assign(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays
 def paid_beside(entry: Entry, rivals: Sequence[Entry], listed: Listed, delays: Delays) -> tuple[Task, ...]:
     """Tasks that show that the gateway ignored an idempotency key, after a request was repeated.
 
-    It did where the list has more tasks that belong to no request than there are requests without an answer
-    to which they could belong: the repeated one is such a request, unless it has its task. A time that the
+    The gateway did if the list has more tasks without a request than there are unanswered requests to which
+    they could belong. The repeated request counts as one of these, unless it has its task. A time that the
     list does not tell is taken from the task's id, and the gateway's clock from the request's own task.
     """
     dated = [task for task in map(_dated_by_id, listed.tasks) if task.created is not None]
@@ -183,7 +184,7 @@ def _rivals_for(
 
 
 def _is_of_its_model(task: Task, request: Entry) -> bool:
-    """Whether nothing tells that the task is of another model than the request."""
+    """Whether the task and the request may be of the same model."""
     return task.model is None or request.model in (None, task.model)
 
 
@@ -194,7 +195,7 @@ def _is_undated_near(posts: Sequence[Post], others: Sequence[Post]) -> bool:
 
 
 def _is_steady(posts: Sequence[Post], skew: float | None) -> bool:
-    """Whether the clocks are as they were at each of the POSTs."""
+    """Whether the two clocks differ as they did at each of the POSTs."""
     return skew is not None and all(
         post.skew is not None and abs(skew - post.skew) <= MAX_SKEW_CHANGE for post in posts
     )
@@ -230,7 +231,7 @@ def next_step(use: KeyUse, verdict: Verdict, entry: Entry, *, old: bool, last_se
         use: what is known of the gateway.
         verdict: what the search showed.
         entry: the request.
-        old: whether it is not sent any more, after 23 hours.
+        old: whether it is too old to be sent again, after 23 hours.
         last_search: whether a task would be listed by now.
     """
     if verdict.kind == "ours":

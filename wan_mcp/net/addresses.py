@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+NOT_A_URL = "is not a valid URL"
+_NO_HOST = "has no valid host name"
 _NOT_PUBLIC_4 = tuple(
     map(
         ipaddress.IPv4Network,
@@ -87,7 +89,7 @@ def split(address: str) -> SplitResult:
     """Split a web address into its parts.
 
     Raises:
-        ValueError: with what is wrong, in words, without any part of the address.
+        ValueError: its text says what is wrong, without any part of the address.
     """
     if any(char.isspace() or unicodedata.category(char) == "Cc" or char == "\\" for char in address):
         raise ValueError("has white space, a backslash or a control character in it")
@@ -95,13 +97,13 @@ def split(address: str) -> SplitResult:
         parts = urlsplit(address)
         parts.port  # noqa: B018  a property that raises
     except ValueError:
-        raise ValueError("is not a valid URL") from None
+        raise ValueError(NOT_A_URL) from None
     if not parts.hostname:
         raise ValueError("has no host name")
     if "@" in parts.netloc:
         raise ValueError("has a user name or password in it")
     if ("[" in parts.netloc) != (":" in parts.hostname):
-        raise ValueError("is not a valid URL")
+        raise ValueError(NOT_A_URL)
     return parts
 
 
@@ -124,25 +126,25 @@ def canonical_host(host: str) -> str:
     literal = None if "%" in host else parse_ip(host)  # a zone id makes sense on one machine only
     if literal is not None:
         if _read_as_decimal(host) not in (None, literal):
-            raise ValueError("has an IP address that is read in two ways; write it without leading zeros")
+            raise ValueError("has an IP address that can be read in two ways; write it without leading zeros")
         return str(literal)
     name = _ascii_name(host)
     if parse_ip(name) is not None and name != host:  # full-width digits have become plain ones by now
         return canonical_host(name)
     labels = name.split(".")
     if len(name) > 253 or not all(map(_LABEL.match, labels)) or _NUMBER.match(labels[-1]):
-        raise ValueError("has no valid host name")
+        raise ValueError(_NO_HOST)
     return name
 
 
 def _ascii_name(host: str) -> str:
     if not host.isascii():
         if _AMBIGUOUS.search(host):
-            raise ValueError("has a host name that is read in two ways; write it in its xn-- form")
+            raise ValueError("has a host name that can be read in two ways; write it in its xn-- form")
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
-            raise ValueError("has no valid host name") from None
+            raise ValueError(_NO_HOST) from None
     return host.lower().removesuffix(".")
 
 
@@ -220,7 +222,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def is_public_ip(address: IPAddress) -> bool:
-    """Whether an address is globally reachable, and so is an IPv4 address wrapped inside it.
+    """Whether an address, and any IPv4 address wrapped inside it, is globally reachable.
 
     Obsolete tunnels (6to4, Teredo, v4-compatible) count as not public.
     """
@@ -232,7 +234,7 @@ def is_public_ip(address: IPAddress) -> bool:
 
 
 def looks_signed(query: bytes) -> bool:
-    """Whether an address has a query of the kind that gives access for a while only."""
+    """Whether the query of an address looks like one that gives access for a limited time."""
     names = {name.lower() for name, _ in parse_qsl(query.decode("ascii", "replace"), keep_blank_values=True)}
     return not _SIGNED.isdisjoint(names)
 

@@ -1,13 +1,12 @@
 """Fetching from addresses that somebody else chose, without being led into a private network.
 
-Only http and https, no user names, every IP address that a name resolves to is public, and the
-connection goes to an IP address that was checked: the name is resolved once, here. Each redirect is
-checked in the same way. No key, no cookie and no authorization is ever sent.
+Only http and https are allowed, and no user names. Every IP address that a name resolves to must be
+public. The name is resolved once, here, and the connection goes to an IP address that was checked. Each
+redirect is checked in the same way. No key, cookie or authorization is ever sent.
 
 Where the environment names a proxy for an address (``HTTPS_PROXY``, ``NO_PROXY`` and so on, as the
-standard library reads them), the name is checked here too, but the proxy makes the connection, so it
-is the proxy that decides which IP address is reached. A name that only the proxy can resolve is left
-to it.
+standard library reads them), the name is checked here too, but the proxy makes the connection and
+decides which IP address it reaches. A name that only the proxy can resolve is left to the proxy.
 """
 
 import ssl
@@ -23,6 +22,7 @@ import httpx2
 from wan_mcp import __version__
 from wan_mcp.errors import AddressRefused, FetchFailed, SettingsError
 from wan_mcp.net.addresses import (
+    NOT_A_URL,
     IPAddress,
     canonical_host,
     is_public_ip,
@@ -47,6 +47,7 @@ DEADLINE = 60.0
 _TIMEOUT = httpx2.Timeout(20, connect=10)
 _NEVER_SENT = ("authorization", "cookie", "proxy-authorization", "host")
 _ELSEWHERE = "Give an address on the public internet that opens without a login."
+_UNKNOWN_HOST = "the host name is unknown"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class PublicFetcher:
 
     Args:
         allow_private: whether addresses in private networks may be connected to.
-        public: decides about each IP address.
+        public: decides whether an IP address may be connected to.
         resolve: looks up names.
         transport: makes the connections; with one, the proxies of the environment are not used.
         trust: the certificates to trust, where others share them.
@@ -98,14 +99,14 @@ class PublicFetcher:
     async def stream(
         self, address: str, *, headers: Mapping[str, str] | None = None, deadline: float = DEADLINE
     ) -> AsyncIterator[httpx2.Response]:
-        """Request an address; yield the answer, whatever its status, with its body still to be read.
+        """Request an address, and yield the answer, whatever its status; its body is not read yet.
 
         The body comes as it is stored (``Accept-Encoding: identity``) unless ``headers`` say
         otherwise. ``response.url`` is where the redirects ended.
 
         Raises:
             AddressRefused: when the address, or one that it redirects to, must not be connected to.
-            FetchFailed: when nothing, or not all of it, came within ``deadline`` seconds.
+            FetchFailed: when no complete answer came within ``deadline`` seconds.
             SettingsError: when the environment names a proxy that cannot be used.
         """
         with anyio.move_on_after(deadline) as scope:
@@ -140,13 +141,13 @@ class PublicFetcher:
         if literal is not None:
             return [literal]
         if not self._allow_private and not is_public_name(host):
-            raise AddressRefused(f"{shown(str(url))} is the name of a private network", next_step=_ELSEWHERE)
+            raise AddressRefused(f"{shown(str(url))} is a name in a private network", next_step=_ELSEWHERE)
         try:
             found = await self._resolve(host, url.port or (443 if url.scheme == "https" else 80))
         except (OSError, UnicodeError):
             found = []
         if not found and self._proxy_for(url) is None:
-            raise FetchFailed(f"{shown(str(url))}: the host name is unknown")
+            raise FetchFailed(f"{shown(str(url))}: {_UNKNOWN_HOST}")
         return [_parsed(text, url) for text in found]
 
     async def _follow(self, address: str, headers: Mapping[str, str]) -> httpx2.Response:
@@ -207,10 +208,10 @@ def canonical(address: str) -> httpx2.URL:
     """The one spelling of a web address: plain ASCII, a checked host, no fragment.
 
     Raises:
-        AddressRefused: when it is not a web address, or hides something.
+        AddressRefused: when it is not a web address, or can be read in more than one way.
     """
     if len(address) > MAX_LENGTH:
-        text = f"the address has {len(address)} characters; at most {MAX_LENGTH} are taken"
+        text = f"the address has {len(address)} characters; at most {MAX_LENGTH} are allowed"
         raise AddressRefused(text, next_step=_ELSEWHERE)
     try:
         parts = split(address)
@@ -221,11 +222,11 @@ def canonical(address: str) -> httpx2.URL:
         netloc += f":{parts.port}" if parts.port is not None else ""
         url = httpx2.URL(urlunsplit((parts.scheme, netloc, parts.path, parts.query, "")))
         if url.raw_host.decode() != host or url.port == 0:
-            raise ValueError("is not a valid URL")
+            raise ValueError(NOT_A_URL)
     except ValueError as error:
         raise AddressRefused(f"{shown(address)} {error}", next_step=_ELSEWHERE) from None
     except httpx2.InvalidURL:
-        raise AddressRefused(f"{shown(address)} is not a valid URL", next_step=_ELSEWHERE) from None
+        raise AddressRefused(f"{shown(address)} {NOT_A_URL}", next_step=_ELSEWHERE) from None
     return url
 
 
@@ -265,7 +266,7 @@ async def _first_answer(
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             if address == addresses[-1]:
                 raise
-    raise FetchFailed(f"{shown(str(named.url))}: the host name is unknown")
+    raise FetchFailed(f"{shown(str(named.url))}: {_UNKNOWN_HOST}")
 
 
 def _target(url: httpx2.URL, location: str, origin: str) -> str:
@@ -287,7 +288,7 @@ def _failure(address: str, error: httpx2.HTTPError) -> FetchFailed:
     elif isinstance(error, httpx2.ProxyError):
         what = "was refused by the proxy that the environment names"
     else:
-        what = "broke off the transfer"
+        what = "ended the transfer early"
     return FetchFailed(f"{shown(address)} {what}")
 
 

@@ -1,4 +1,4 @@
-"""The certificates that are trusted: read once for all connections, since that takes tens of milliseconds."""
+"""The certificates to trust: read once for all connections, because that takes tens of milliseconds."""
 
 import ssl
 
@@ -11,14 +11,14 @@ CHECK_THEM = "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CE
 
 
 class Trust:
-    """What this system, or the environment, says which certificates to trust."""
+    """The certificates that this system, or the environment, says to trust."""
 
     def __init__(self) -> None:
         self._context: ssl.SSLContext | None = None
         self._reading = anyio.Lock()
 
     async def context(self) -> ssl.SSLContext:
-        """Read them when they are first needed, beside the event loop.
+        """Read the certificates when they are first needed, in a thread.
 
         Raises:
             OSError: when ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` cannot be used.

@@ -66,7 +66,7 @@ async def credits(request: Request) -> JSONResponse:
 
 
 async def records(request: Request) -> JSONResponse:
-    """Not the API's: what tests in other processes want to know."""
+    """Not part of the API: what reached the sandbox, for tests in other processes."""
     sandbox: Sandbox = request.app.state.sandbox
     return JSONResponse(sandbox.records.as_json())
 
@@ -96,7 +96,7 @@ async def read_json(request: Request) -> object:
 
 
 def hold_key(request: Request, keys: Keys[Answer], content: object) -> Record[Answer]:
-    """The record of the request's idempotency key; the key stays taken until the answer is ready to leave."""
+    """The record of the request's idempotency key; the key is held until the answer is ready to be sent."""
     sandbox: Sandbox = request.app.state.sandbox
     key = request.headers.get("idempotency-key") if sandbox.honours_idempotency_key else None
     held = keys.hold(request.headers["authorization"], key, content)

@@ -61,7 +61,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 def _endpoint(at: str, handler: Handler) -> Handler:
-    """A handler whose calls are recorded, that requires the key, and where a scripted fault may strike."""
+    """A handler whose calls are recorded, which requires the key, and to which a scripted fault may apply."""
 
     async def endpoint(request: Request) -> Response:
         sandbox: Sandbox = request.app.state.sandbox
@@ -98,7 +98,7 @@ async def _json_or_none(request: Request) -> object:
 class Recorder:
     """ASGI middleware: records every call, and gives the answer a request id and the sandbox's date.
 
-    The call is put into the request's state, for the endpoint to add what it knows.
+    The call is put into the request's state, where the endpoint adds what it knows.
     """
 
     def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:

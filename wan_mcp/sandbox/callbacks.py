@@ -37,7 +37,7 @@ class Callbacks:
             self._waiting.append(Delivery(url, task, base, due=task.ends))
 
     async def deliver(self) -> None:
-        """Sends what is due by the clock."""
+        """Send what is due by the clock."""
         now = self._clock()
         due = [delivery for delivery in self._waiting if delivery.due <= now]
         self._waiting = [delivery for delivery in self._waiting if delivery.due > now]
@@ -55,7 +55,7 @@ class Callbacks:
         try:
             with anyio.fail_after(SEND_SECONDS):
                 return 200 <= await self._send(delivery.url, body) < 300
-        except Exception:  # a sender may be anyone's, and fail in its own way
+        except Exception:  # a sender that the caller gave may raise anything
             return False
 
     def _retry(self, delivery: Delivery) -> None:
@@ -66,7 +66,7 @@ class Callbacks:
 
 
 async def post(url: str, body: Body) -> int:
-    """The default sender: answers the HTTP status."""
+    """The default sender; returns the HTTP status."""
     import httpx2
 
     async with httpx2.AsyncClient(headers={"user-agent": "wan-mcp-sandbox"}) as client:

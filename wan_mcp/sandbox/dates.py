@@ -5,7 +5,7 @@ from typing import Literal
 
 Dates = Literal["seconds", "milliseconds", "iso", "local"]
 LOCAL = timezone(timedelta(hours=8))
-"""Where the vendor is: a "local" date is written there, without saying so."""
+"""The vendor's time zone: a "local" date is in it, but does not say so."""
 
 
 def written(time: float, dates: Dates) -> int | str:

@@ -1,4 +1,4 @@
-"""What a call gets where a fault strikes, instead of the right answer."""
+"""What a call gets from a fault, instead of the right answer."""
 
 import json
 import os
@@ -22,7 +22,7 @@ MEDIA_TYPES = {"result": "video/mp4", "file": "image/png"}
 
 
 async def play(fault: Fault, request: Request, carry_out: Callable[[], Awaitable[Response]]) -> Response:
-    """The answer to a call that the fault strikes."""
+    """The answer to a call that the fault applies to."""
     match fault.kind:
         case "fail":
             request.state.failure = _failure(fault)
@@ -73,7 +73,7 @@ class Cut(Response):
 async def _hang_up(scope: Scope, receive: Receive, *, after_writing: bool = False) -> None:
     transport = scope.get("state", {}).get("transport")
     if transport is None:
-        # Without a socket, the client that called us in its own process sees this as it were its own.
+        # Without a socket, the client is in this process, and sees this as an error of its own connection.
         import httpx2
 
         raise httpx2.ReadError("The sandbox broke the connection.")
@@ -82,14 +82,14 @@ async def _hang_up(scope: Scope, receive: Receive, *, after_writing: bool = Fals
     else:
         _reset(transport.get_extra_info("socket"))
         transport.abort()
-    # The server calls it an error when we return before it has seen the end.
+    # The server reports an error if we return before it has seen the end.
     with anyio.move_on_after(GOODBYE_SECONDS):
         while (await receive())["type"] != "http.disconnect":
             pass
 
 
 def _reset(connection: socket.socket) -> None:
-    """Makes the coming close a reset, which is a read error for the client, not an orderly end."""
+    """Make the next close a reset, which is a read error for the client, not an orderly end."""
     linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 

@@ -1,4 +1,4 @@
-"""Scripted faults: what shall go wrong, where, and how often."""
+"""Scripted faults: what goes wrong, where, and how often."""
 
 import json
 import re
@@ -27,8 +27,8 @@ KINDS = {
         "an error at once (status 0: the connection breaks), and the request is carried out later",
         "submit:late=4,status=504",
     ),
-    "garbage": ("bytes that are no JSON, no picture and no video", "task:garbage*3"),
-    "html": ("a page for people", "credits:html"),
+    "garbage": ("bytes that are not JSON, a picture or a video", "task:garbage*3"),
+    "html": ("an HTML page", "credits:html"),
     "empty": ("no bytes at all", "result:empty"),
     "huge": ("a JSON body of many bytes", "tasks:huge=33554432"),
     "body": ("the given JSON instead of the answer", '{"at": "task", "kind": "body", "body": {"id": 7}}'),
@@ -55,13 +55,13 @@ DETAILS: dict[str, type] = {
     "status": int,
 }
 DETAIL_EXAMPLES = {
-    "after": ("so many calls go well before", "task:503,after=2"),
+    "after": ("how many calls succeed before", "task:503,after=2"),
     "at_once": ("the task fails at once", "submit:fail,at_once=true"),
     "body": ("the JSON of body and patch", KINDS["body"][1]),
-    "carried_out": ("whether the call takes effect all the same", "submit:503,carried_out=true"),
+    "carried_out": ("whether the call takes effect nevertheless", "submit:503,carried_out=true"),
     "code": ("the code of an error or of a failed task", "submit:402,code=insufficient_quota"),
     "location": ("the other address", KINDS["redirect"][1]),
-    "message": ("the words of an error or of a failed task", "submit:fail,message=No"),
+    "message": ("the message of an error or of a failed task", "submit:fail,message=No"),
     "older": ("an error in the API's older form", "submit:429,older=true"),
     "param": ("the argument that an error is about", "submit:400,param=prompt"),
     "retry_after": ("the Retry-After of an error, in seconds", "submit:429,retry_after=2"),
@@ -91,8 +91,8 @@ FORM = re.compile(r"(?P<at>\w+):(?P<kind>\w+)(?P<details>[=,].*?)?(\*(?P<times>\
 class Fault:
     """What goes wrong at a place: for `times` calls (None: all) after the first `after` ones.
 
-    Any fault takes `seconds`, by which the answer is delayed (`hesitate` and `late` delay the carrying out),
-    and any that replaces the answer takes `carried_out`: whether the request took effect nevertheless.
+    Every fault takes `seconds`, by which it delays the answer (`hesitate` and `late`: the carrying out).
+    Every fault that replaces the answer takes `carried_out`: whether the call takes effect nevertheless.
     """
 
     at: str
@@ -108,7 +108,7 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads `PLACE:KIND[=VALUE][,NAME=VALUE…][*TIMES]`, such as `submit:429,retry_after=2*3`.
+        """Read `PLACE:KIND[=VALUE][,NAME=VALUE…][*TIMES]`, such as `submit:429,retry_after=2*3`.
 
         A number as the kind is an HTTP status; `*always` stands for every call. A text that begins with `{`
         is read as JSON, as by `from_json`. Raises `ValueError`.
@@ -117,7 +117,8 @@ class Fault:
             return cls.from_json(json.loads(text))
         form = FORM.fullmatch(text.strip())
         if form is None:
-            raise ValueError(f"{text!r} is no fault: write PLACE:KIND, such as submit:503 or task:garbage*3.")
+            text = f"{text!r} is not a fault: write PLACE:KIND, such as submit:503 or task:garbage*3."
+            raise ValueError(text)
         kind, value = form["kind"], form["details"] or ""
         if kind.isdigit():
             kind, value = "status", f"={kind}{value}"
@@ -127,15 +128,15 @@ class Fault:
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Reads the textual form, or an object with the constructor's arguments. Raises `ValueError`."""
+        """Read the textual form, or an object with the constructor's arguments. Raises `ValueError`."""
         if isinstance(value, str):
             return cls.parse(value)
         if not isinstance(value, dict):
-            raise ValueError(f"{value!r} is no fault: give an object with at and kind, or a text.")
+            raise ValueError(f"{value!r} is not a fault: give an object with at and kind, or a text.")
         try:
             return cls(**value)
         except TypeError as error:
-            raise ValueError(f"{value!r} is no fault: {error}.") from error
+            raise ValueError(f"{value!r} is not a fault: {error}.") from error
 
     @property
     def is_carried_out(self) -> bool:
@@ -161,7 +162,7 @@ class Fault:
         if self.times is not None and not _is(self.times, int, least=1):
             raise ValueError("times must be a positive integer, or null for always.")
         if not _is(self.after, int, least=0):
-            raise ValueError("after must be an integer from 0 on.")
+            raise ValueError("after must be an integer, 0 or more.")
 
     def _check_details(self) -> None:
         required = REQUIRED_DETAIL.get(self.kind)
@@ -181,7 +182,7 @@ class Fault:
 
 
 class Script:
-    """The faults to come: at each place one after the other, in the order in which they were added."""
+    """The coming faults: at each place one after the other, in the order in which they were added."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._entries: list[_Entry] = []
@@ -216,7 +217,7 @@ class _Entry:
 def _options(kind: str, text: str) -> dict[str, object]:
     if text.startswith("="):
         if kind not in FIRST_DETAIL:
-            raise ValueError(f"The kind {kind!r} takes no value of its own; write NAME=VALUE after a comma.")
+            raise ValueError(f"The kind {kind!r} takes no value; write NAME=VALUE after a comma.")
         text = f",{FIRST_DETAIL[kind]}{text}"
     pairs = [part.partition("=") for part in text.split(",")[1:]]
     return {name: _value(name, value) for name, _, value in pairs}

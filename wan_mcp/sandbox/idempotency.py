@@ -1,4 +1,4 @@
-"""Idempotency keys: the same key and the same content is the same answer, for each API key by itself."""
+"""Idempotency keys: for one API key, the same key with the same content gets the same answer."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The picture that a request points to: got, and checked against the rules for a first frame."""
+"""The picture that a request points to: fetched, and checked against the rules for a first frame."""
 
 from collections.abc import Awaitable, Callable
 from io import BytesIO
@@ -17,7 +17,7 @@ Fetch = Callable[[str], Awaitable[bytes]]
 
 
 def scene(aspect_ratio: str) -> bytes:
-    """The first frame of a video from text: a sun above the sea, in the shape that was asked for."""
+    """The first frame of a video from text: a sun above the sea, in the requested shape."""
     from PIL import Image, ImageDraw
 
     across, down = map(int, aspect_ratio.split(":"))
@@ -43,7 +43,7 @@ async def obtain(url: str, fetch: Fetch) -> tuple[bytes, Failure | None]:
     """The picture's bytes, and what is wrong with them."""
     try:
         content = await fetch(url)
-    except Exception as error:  # a fetcher may be anyone's, and fail in its own way
+    except Exception as error:  # a fetcher that the caller gave may raise anything
         return b"", _unusable(f"The input media URL could not be fetched: {error}")
     return content, await to_thread.run_sync(flaw, content)
 
@@ -58,7 +58,7 @@ def plain() -> bytes:
 
 
 async def download(url: str) -> bytes:
-    """The default fetcher. Raises when the answer is no 200, is too large or takes too long."""
+    """The default fetcher. Raises when the answer is an error, too large or too slow."""
     import httpx2
 
     content = bytearray()

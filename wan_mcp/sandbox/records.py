@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass
 class Call:
-    """One request; `at` is its place (as in `Fault`), or empty where nothing is."""
+    """One request; `at` is its place (as in `Fault`), or empty where its address is unknown."""
 
     method: str
     path: str
@@ -20,9 +20,9 @@ class Call:
     body: object = None
     """The JSON of a submission."""
     status: int | None = None
-    """What was answered; None: nothing was."""
+    """The HTTP status of the answer; None: there was no answer."""
     fault: str | None = None
-    """The kind of the fault that struck."""
+    """The kind of the fault that applied."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def frame_size(size: tuple[int, int], area: int) -> tuple[int, int]:
 
 
 def _frames(image: Image.Image, size: tuple[int, int], count: int) -> Iterator[av.VideoFrame]:
-    """A few frames at a time, on all cores: scaling is the slow part, and Pillow does it without the GIL."""
+    """The frames, a few at a time on all cores: scaling is slow, and Pillow does it without the GIL."""
 
     def frame(number: int) -> av.VideoFrame:
         view = image.resize(size, Image.Resampling.BILINEAR, box=_view(image.size, number / count))

@@ -30,7 +30,7 @@ class Results:
             return path
 
     def close(self) -> None:
-        """Removes what was made; it would be made again."""
+        """Remove the videos; they are made again when they are requested again."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

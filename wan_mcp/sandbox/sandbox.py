@@ -19,7 +19,7 @@ DUPLICATE_SECONDS = 24 * 3600
 
 
 class Sandbox:
-    """An account with some credits, whose every time comes from `clock`.
+    """An account with some credits. All its times come from `clock`.
 
     `seconds` is how long a task takes, `fetch` gets pictures that were not uploaded here, `render` makes the
     videos (first frame, seconds, quality) and `send` posts a callback (address, body) and returns its status.
@@ -29,10 +29,10 @@ class Sandbox:
     `says_replayed` is whether a replay under an idempotency key has a header that says so;
     `deduplicates` is whether a body that was accepted in the last 24 hours is answered with its task,
     whatever the idempotency key, and without that header;
-    `list_delay` is after how many seconds a task is in the account's list;
-    `filters_list` is whether the list heeds the wanted model and status;
+    `list_delay` is the seconds after which a task is in the account's list;
+    `filters_list` is whether the list is filtered by model and status;
     `dates` is how the list writes when a task was created;
-    `date_offset` is by how many seconds the Date header is ahead of the clock (None: there is no header).
+    `date_offset` is the seconds by which the Date header is ahead of the clock (None: there is no header).
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class Sandbox:
     ) -> Task:
         """A new paid task; it fails when the picture is unusable, or as `failure` says.
 
-        It is created `postponed` seconds from now, and is not there before.
-        If the sandbox deduplicates, it may be the task of an equal request instead.
+        It is created `postponed` seconds from now, and does not exist before.
+        If the sandbox deduplicates, this may be the task of an equal request instead.
         """
         picture, flaw = await self._picture(order)
         if self.deduplicates and (known := self._equal(order)):
@@ -109,9 +109,9 @@ class Sandbox:
         return task
 
     def add_foreign(self, *, model: str = MODEL, created: float | None = None, prompt: str = "A dog.") -> str:
-        """A task of another program on the account, created now or at that moment; its id.
+        """Add a task of another program on the account, created now or at that moment; returns its id.
 
-        It takes credits as any task does, but is no payment in the records.
+        It takes credits as any task does, but is not a payment in the records.
         """
         order = Order(prompt, image_url="", duration=5, quality="720p", callback_url=None, model=model)
         return self._add(order, self.clock() if created is None else created, plain()).id
@@ -149,14 +149,14 @@ class Sandbox:
         return round(sum(task.credits_used(now) for task in self._created(now)), 4)
 
     def _add(self, order: Order, created: float, picture: bytes, failure: Failure | None = None) -> Task:
-        """A new task; one that is created in the future is not there before."""
+        """A new task; if it is created in the future, it does not exist before."""
         ends = created if failure and failure.at_once else created + self.seconds
         task = Task(new_task_id(created), order, created, ends, picture, failure)
         self._tasks[task.id] = task
         return task
 
     def _equal(self, order: Order) -> Task | None:
-        """The latest task of the last 24 hours for the same request, be it still to be created."""
+        """The latest task of the last 24 hours for the same request, also if it is still to be created."""
         oldest = self.clock() - DUPLICATE_SECONDS
         equal = [task for task in self._tasks.values() if task.order == order and task.created >= oldest]
         return equal[-1] if equal else None

@@ -31,7 +31,7 @@ class Answered:
     """None where there was no answer."""
     seconds: float
     fault: str | None
-    """The kind of the fault that struck."""
+    """The kind of the fault that applied."""
 
 
 OnAnswered = Callable[[Answered], None]
@@ -39,12 +39,12 @@ OnAnswered = Callable[[Answered], None]
 
 @asynccontextmanager
 async def running(sandbox: Sandbox, port: int = 0, answered: OnAnswered | None = None) -> AsyncIterator[str]:
-    """Serves the sandbox inside the running event loop, and yields its address. Port 0 is any free one."""
+    """Serve the sandbox inside the running event loop, and yield its address. Port 0 is any free one."""
     listener = socket.create_server((HOST, port))
     # Answers of several small writes would wait for the peer's delayed acknowledgements.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = _server(sandbox, answered)
-    # Not a task group: it would wrap what goes wrong inside the caller's block.
+    # Not a task group: it would wrap the errors of the caller's block.
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://{HOST}:{listener.getsockname()[1]}"
@@ -61,9 +61,9 @@ def serve(
     listening: Callable[[str], None] = lambda url: None,
     answered: OnAnswered | None = None,
 ) -> None:
-    """Serves the sandbox until Ctrl-C, or until the process is told to terminate.
+    """Serve the sandbox until Ctrl-C, or until the process is told to terminate.
 
-    `listening` is told the address once it can be reached, and `answered` each request. Raises `OSError`.
+    `listening` receives the address once it can be reached, and `answered` each request. Raises `OSError`.
     """
     with suppress(KeyboardInterrupt):
         anyio.run(_serve_until_told_to_stop, sandbox, port, listening, answered)
@@ -135,7 +135,7 @@ def _quiet(app: ASGIApp) -> ASGIApp:
 
 
 def _observed(app: ASGIApp, answered: OnAnswered) -> ASGIApp:
-    """The application; each request is told of when it is over."""
+    """The application; `answered` receives each request when it is over."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

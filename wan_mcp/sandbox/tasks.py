@@ -1,4 +1,4 @@
-"""A generation task: its state is nothing but a function of the time."""
+"""A generation task: its state depends on the time alone."""
 
 import secrets
 import string
@@ -72,7 +72,7 @@ class Task:
         return body | self._error() if status == "failed" else body
 
     def summary(self, now: float, dates: Dates) -> dict[str, object]:
-        """The line that stands for the task in the account's list."""
+        """The task in the account's list."""
         return {
             "id": self.id,
             "model": self.order.model,

@@ -43,7 +43,7 @@ class Uploads:
         self._files: dict[str, Upload] = {}
 
     def add(self, name: str | None, content: bytes) -> Upload:
-        """Raises `ValueError` when the content is not a picture of an accepted format."""
+        """Keep a picture. Raises `ValueError` when the content is not in an accepted format."""
         mime_type = _mime_type(content)
         if mime_type is None:
             raise ValueError("The file must be a jpeg, png, gif or webp picture.")
@@ -57,7 +57,7 @@ class Uploads:
         return upload if upload and self._clock() < upload.expires else None
 
     def at(self, url: str) -> Upload | None:
-        """The upload that the URL leads to, whatever host it was reached by."""
+        """The upload that the URL leads to, whatever its host."""
         match urlsplit(url).path.split("/"):
             case ["", "files", identity, _]:
                 return self.find(identity)

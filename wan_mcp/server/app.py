@@ -24,13 +24,13 @@ from wan_mcp.server.tools import TOOLS
 from wan_mcp.settings import Settings
 
 WARM_UP_AFTER = 0.5
-"""Seconds after the start: the client's first questions come first."""
+"""Seconds after the start: the client's first requests come first."""
 TAKE_UP_AFTER = 3.0
 """Seconds after the start."""
 
 
 class MakeRuntime(Protocol):
-    """Makes what serves the calls: ``Runtime``, or one with another network or clock."""
+    """Makes the runtime: ``Runtime``, or one with another network or clock."""
 
     def __call__(self, settings: Settings, *, changed: TaskChanged) -> Runtime: ...
 
@@ -78,9 +78,9 @@ def create_server(
 
 
 async def _prepare(runtime: Runtime, services: Services) -> None:
-    """Do what no call should wait for; not at once, since the start comes first."""
+    """Do what no call should wait for, a little later, so that the start is not slower."""
     with suppress(SettingsError):
-        runtime.settings.require_key()  # without one, no call needs any of it
+        runtime.settings.require_key()  # without a key, no call needs any of this
         await anyio.sleep(WARM_UP_AFTER)
         await runtime.warm_up()
         await anyio.sleep(TAKE_UP_AFTER - WARM_UP_AFTER)

@@ -1,4 +1,4 @@
-"""What the tools take, beside the request of a video."""
+"""The arguments of the tools that do not request a video."""
 
 from typing import Annotated
 
@@ -26,13 +26,13 @@ Filename = Annotated[
     Field(
         min_length=1,
         max_length=255,
-        description="Name for the file, without a folder. Default the words of the prompt.",
+        description="File name, without a folder. Default: the words of the prompt.",
     ),
 ]
 
 
 class Arguments(BaseModel):
-    """Strict: what is not an argument is refused."""
+    """Strict: unknown arguments are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -59,7 +59,7 @@ class SaveArguments(TaskArguments):
 class ListArguments(Arguments):
     status: Annotated[
         EntryStatus | None,
-        Field(description="Only these; unknown: requested, but no answer came. Default all."),
+        Field(description="Only this status; unknown: the request got no answer. Default all."),
     ] = None
     limit: Annotated[int, Field(ge=1, le=50, description="How many at most. Default 10.")] = 10
 

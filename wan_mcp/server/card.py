@@ -14,10 +14,10 @@ SHOWN_BY_THE_PLAYER = {"ui": {"resourceUri": PLAYER}, "ui/resourceUri": PLAYER}
 
 
 def card(settings: Settings) -> Apps:
-    """The extension with the page; the page is read from the disk each time a host asks for it.
+    """The extension with the page, which is read from the disk each time a host asks for it.
 
-    A host lets the page play videos from the named domains only: Evolink's, and the API's own address, from
-    which the sandbox's videos come.
+    A host lets the page play videos only from the domains that are named here: Evolink's, and that of the
+    API's address, from which the sandbox's videos come.
     """
     api = urlsplit(settings.base_url)
     csp = ResourceCsp(resource_domains=["https://*.evolink.ai", f"{api.scheme}://{api.netloc}"])

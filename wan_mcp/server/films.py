@@ -1,4 +1,4 @@
-"""The tools for videos that exist already: to look at one, and to join several into a film. Both are free."""
+"""The free tools for videos that exist already: preview one, and join several into a film."""
 
 import base64
 from contextlib import suppress
@@ -21,13 +21,13 @@ from wan_mcp.server.text import NOT_CHARGED, risen
 
 
 class FilmView(BaseModel):
-    """A film as ``join_videos`` answers it."""
+    """A film in the answer of ``join_videos``."""
 
     saved_to: Annotated[str, Field(description="Path")]
     file: FileView
     parts: list[str]
     """The tasks, in order."""
-    lossless: Annotated[bool, Field(description="Whether the pictures were copied, not encoded anew")]
+    lossless: Annotated[bool, Field(description="Whether the pictures were copied, not re-encoded")]
     remarks: list[str] | None = None
     next: str
     """What to do now."""
@@ -69,14 +69,14 @@ def film_result(film: Film) -> CallToolResult:
     )
     how = "without loss"
     if not film.lossless:
-        how = "encoded anew because they differ, with the size and the frame rate of the first"
+        how = "re-encoded because they differ, with the size and the frame rate of the first"
     lines = [f"Joined {len(film.task_ids)} videos, {how}.", f"File: {view.file}", *film.remarks, view.next]
     content: list[ContentBlock] = [TextContent(type="text", text="\n".join(lines)), file_link(saved.path)]
     return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
 
 
 def preview_result(task_id: str, preview: Preview) -> CallToolResult:
-    """The answer of ``preview_video``. Some clients would show the model nothing but structured content."""
+    """The answer of ``preview_video``; no structured content, since some clients show the model only that."""
     image = base64.b64encode(preview.sheet.content).decode()
     return CallToolResult(
         content=[
@@ -95,19 +95,19 @@ def _preview_text(task_id: str, preview: Preview) -> str:
     if entry is not None and entry.prompt:
         lines.append(f'Compare them with the prompt: "{entry.prompt}"')
     place = f"the video is saved at {preview.path}" if preview.path else "the video is ready"
-    lines.append(f"If it is as wished, tell the user: {place}. {_not_as_wished(entry)} {NOT_CHARGED}")
-    return "\n".join(lines)
+    lines.append(f"If it is as intended, tell the user: {place}. If not, say what differs.")
+    return " ".join(["\n".join(lines), *_another_try(entry), NOT_CHARGED])
 
 
-def _not_as_wished(entry: Entry | None) -> str:
-    """What can be done about a video that is not as it was wished, and what that costs."""
+def _another_try(entry: Entry | None) -> list[str]:
+    """How to get a better video, and what that costs; empty for a task that was made elsewhere."""
     if entry is None or not entry.is_request:
-        return "If not, say what differs."
+        return []
     said = (
-        "If not, say what differs. If the prompt led to it, change only those words (one motion, one camera "
-        "move, what should be seen instead of what should not) and request it again"
+        "If the prompt led to it, change only those words (one motion, one camera move, what should be seen "
+        "instead of what should not) and request it again"
     )
     if entry.take < MAX_TAKE:
         said += f"; if the prompt is right, request the same with take: {entry.take + 1}"
     cost = estimate_text(entry.estimate, from_text=entry.from_text)
-    return f"{said}. Each try costs about {cost}: ask the user first."
+    return [f"{said}. Each try costs about {cost}: ask the user first."]

@@ -1,4 +1,4 @@
-"""The lines of stdin: each request that the SDK cannot read gets an answer, where the SDK drops it."""
+"""The lines of stdin. The SDK drops a request that it cannot read; here, such a request gets an answer."""
 
 import json
 import logging
@@ -14,32 +14,33 @@ from mcp.shared.message import SessionMessage
 from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest
 from pydantic_core import ValidationError, from_json
 
+from wan_mcp.server.text import NOT_SENT
+
 logger = logging.getLogger(__name__)
 
 MAX_DIGITS = 20
-"""Digits of a number that is read as one in a message that the SDK cannot read: enough for an id."""
-_NOT_DONE = "Nothing was sent or charged."
-NO_JSON = f"The message is not JSON. {_NOT_DONE}"
-NO_REQUEST = f"The message is not a valid JSON-RPC request. {_NOT_DONE}"
+"""Digits of a number at most, in a message that the SDK cannot read: enough for an id."""
+NO_JSON = f"The message is not JSON. {NOT_SENT}"
+NO_REQUEST = f"The message is not a valid JSON-RPC request. {NOT_SENT}"
 HALF_CHARACTER = (
-    f"A text in the message has half a character in it, as where an emoji was cut in two. {_NOT_DONE} "
+    f"A text in the message contains half of a character, such as an emoji that was cut in two. {NOT_SENT} "
     "Remove it, and call again."
 )
-UNREADABLE = f"The message has a number with too many digits, or is nested too deeply. {_NOT_DONE}"
+UNREADABLE = f"The message has a number with too many digits, or is nested too deeply. {NOT_SENT}"
 
 
 class Lines(anyio.AsyncFile[str]):
-    """stdin as lines that the SDK can read; the others are answered here, in the SDK's own stream."""
+    """The lines of stdin that the SDK can read; the others are answered here, through the SDK's stream."""
 
     def __init__(self) -> None:
-        # A descriptor of its own, never closed: at the end a thread may still be reading from it.
+        # A second descriptor, which is never closed: at the end a thread may still be reading from it.
         stdin = os.dup(sys.stdin.fileno())
         super().__init__(os.fdopen(stdin, encoding="utf-8", errors="replace", closefd=False))
         self.answers: Any = None
-        """Where messages to the client go; to be set before the first line is read."""
+        """Where messages to the client go; set before the first line is read."""
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        # Whoever ends the server does not wait for the client's next line.
+        # A server that ends does not wait for the client's next line.
         while line := await anyio.to_thread.run_sync(self.wrapped.readline, abandon_on_cancel=True):
             problem = refusal(line)
             if problem is None:
@@ -92,7 +93,7 @@ def _invalid(message: Any) -> JSONRPCError | None:
 
 
 def _id(message: Any) -> int | str | None:
-    """The id to answer under; None where there is none that an answer can have."""
+    """The id of a message; None where there is none that an answer can repeat."""
     found = message.get("id") if isinstance(message, dict) else None
     if isinstance(found, str):
         return found if found.encode(errors="ignore").decode() == found else None

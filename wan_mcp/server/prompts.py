@@ -13,26 +13,26 @@ from wan_mcp.evolink import PROMPT_MAX
 from wan_mcp.evolink.prices import FACTORS, TEXT_GUESSED, cost_text, estimate
 from wan_mcp.generation.service import Services
 from wan_mcp.images.loader import LONGEST_CHAIN
-from wan_mcp.server.text import PRICE
+from wan_mcp.server.text import NOT_SENT, PRICE
 
 SHORTEST, USUAL, LONGEST = 10, 15, 120
 """Seconds of a video of several parts."""
 
 WRITING = f"""\
-The picture is the first frame, so do not describe what can be seen in it anyway;
+The picture is the first frame, so do not describe what it already shows;
 describe what happens next:
 
-1. Subject: who or what moves, in the words that single it out in the picture ("the woman in the red coat").
-2. Motion: one main action that fits into the seconds there are, as a verb with its manner ("turns her
-   head slowly towards the window"). In 5 seconds one thing can happen, in 10 two after one another.
+1. Subject: who or what moves, in words that identify it in the picture ("the woman in the red coat").
+2. Motion: one main action that fits into the duration, as a verb with its manner ("turns her head slowly
+   towards the window"). 5 seconds have room for one action, 10 seconds for two in sequence.
 3. Surroundings: what moves by itself: hair, leaves, water, smoke, light, people far behind.
-4. Camera: one move at most, named plainly: "static camera", "slow push in", "pan to the left",
-   "camera circles the car". Say "static camera" when the subject's motion is what counts.
+4. Camera: one move at most, in plain words: "static camera", "slow push in", "pan to the left",
+   "camera circles the car". Say "static camera" when the subject's motion is the point.
 5. Pace and mood: slow, calm, sudden, playful; the light if it changes.
 
-Avoid: several scenes or cuts, texts that have to be legible, things that must enter from outside the
-frame, exact counts, negations ("no people": say what is there instead), and adjectives without motion.
-Keep to the language of the user's idea, in whole sentences, {PROMPT_MAX:,} characters at most; 30 to 80 words
+Avoid: several scenes or cuts, text that must be legible, things that must enter from outside the frame,
+exact counts, negations ("no people": say what is there instead), and adjectives without motion.
+Write whole sentences in the language of the user's idea, {PROMPT_MAX:,} characters at most; 30 to 80 words
 work best. The service may rewrite the prompt to make it richer; set prompt_extend to false when each word
 counts."""
 OTHER_QUALITIES = f"1080p costs {FACTORS['1080p']:g} times as much, 480p half"
@@ -45,7 +45,7 @@ First write the prompt for generate_video. {writing}
 
 Then show the user the prompt and what it costs: {price}; 10 seconds cost
 double; {other_qualities}. Call generate_video once, wait with wait_for_task until
-the task is over, and tell the user where the video is; save_video saves one that is not saved yet.
+the task is over, and tell the user where the video is. If it is not saved yet, save_video saves it.
 """
 
 STORYBOARD = """\
@@ -54,28 +54,28 @@ What it should show: {idea}
 First picture: {image}
 
 Evolink makes 5 or 10 seconds at a time. So the video is a chain of {parts}, in which the
-last frame of each part is the first picture of the next part.
+last frame of each part is the first frame of the next part.
 
 First write a prompt for each part. {describe}{writing}
 
 So that the parts become one video:
 
 - Give each part its own main motion, which begins where the part before ended.
-- End each part where the next can go on: the subject whole and sharp in the frame, at rest or moving
-  steadily.
+- End each part so that the next one can continue it: the subject whole and sharp in the frame, at rest or
+  moving steadily.
 - Name the subject, the place and the light in the same words in every part.
-- Let the camera go on as in the part before, or hold still.
-- Contrast and colours drift a little with each part, which shows after about {longest_chain} parts.{too_long}
+- Let the camera continue its move from the part before, or hold it still.
+- Contrast and colours drift a little with each part; this shows after about {longest_chain} parts.{too_long}
 
-Then show the user the plan (for each part its seconds, its prompt, and how it ends) and the price in all:
+Then show the user the plan (for each part its seconds, its prompt, and how it ends) and the total price:
 about {price} for {seconds} s at 720p; {other_qualities}.
 {guess}A part that is made again is paid again. Spend nothing before the user has agreed.
 
-Make the parts one after the other, because each needs the one before, and all in the same quality:
+Make the parts in order, because each needs the one before, and all in the same quality:
 
 1. The first part: {first}
 2. Call wait_for_task until the task is over.
-3. Judge the part with preview_video. If it is not as wished, make it again before you go on: change the
+3. Judge the part with preview_video. If it is not as intended, make it again before you go on: change the
    words that were misunderstood, or set take: 2 for another version of the same. Ask the user first.
 4. The next part: call generate_video with its prompt and duration, and with
    image_urls: ["<id of the part before>"]. Then steps 2 and 3 again, until there are {count} parts.
@@ -92,7 +92,7 @@ call generate_video with its prompt and duration, and with the first picture in
 WITHOUT_PICTURE = {
     "describe": """\
 The first part has no picture: describe what can be seen as well, that is
-the subject, the place, the light and the style. For the other parts this holds:
+the subject, the place, the light and the style. For all other parts:
 """,
     "guess": f"For the first part, it is {TEXT_GUESSED}.\n",
     "first": """\
@@ -102,7 +102,10 @@ call generate_video_from_text with its prompt and duration, and with the
 CHANGED = """
 The user asked for {asked:g} seconds: say that {shortest} to {longest} are possible here, in steps of 5."""
 TOO_LONG = """
-  This plan has {count}: suggest fewer seconds, or begin anew in the middle, with a picture or from text."""
+  This plan has {count}: suggest fewer seconds, or begin again in the middle, from a picture or from text."""
+NO_PICTURE = "none (the first part is made from text alone)"
+
+Idea = Annotated[str, Field(description="What the video should show, in a few words")]
 
 
 def add_prompts(server: MCPServer[Services]) -> None:
@@ -115,7 +118,7 @@ def add_prompts(server: MCPServer[Services]) -> None:
     )
     def animate_image(
         image: Annotated[str, Field(description="Address or path of the picture")],
-        idea: Annotated[str, Field(description="What the video should show, in a few words")],
+        idea: Idea,
     ) -> str:
         return GUIDE.format(
             image=image, idea=idea, writing=WRITING, price=PRICE, other_qualities=OTHER_QUALITIES
@@ -127,12 +130,12 @@ def add_prompts(server: MCPServer[Services]) -> None:
         description="Plan a video as a chain of parts and say its price, then make and join the parts.",
     )
     def storyboard(
-        idea: Annotated[str, Field(description="What the video should show, in a few words")],
+        idea: Idea,
         image: Annotated[
             str,
             Field(
-                description="Address or path of the first picture, or a completed task's id, to continue it. "
-                "Default none: the video begins with words alone."
+                description="Address or path of the first picture, or a completed task's id, to continue its "
+                f"video. Default {NO_PICTURE}."
             ),
         ] = "",
         seconds: Annotated[
@@ -155,7 +158,7 @@ def _storyboard(idea: str, image: str, seconds: str) -> str:
             f"{number} \u00d7 {each} s" for number, each in ((tens, 10), (fives, 5)) if number
         ),
         idea=idea,
-        image=image or "none, the video begins with words alone",
+        image=image or NO_PICTURE,
         changed="" if asked == length else CHANGED.format(asked=asked, shortest=SHORTEST, longest=LONGEST),
         writing=WRITING,
         longest_chain=LONGEST_CHAIN,
@@ -171,14 +174,14 @@ def _number(seconds: str) -> float:
     if found is None:
         raise MCPError(
             INVALID_PARAMS,
-            f"seconds must be a number from {SHORTEST} to {LONGEST}, such as {USUAL}. "
-            "Nothing was sent or charged. Use the prompt again with such a number, or without seconds.",
+            f"seconds must be a number from {SHORTEST} to {LONGEST}, such as {USUAL}. {NOT_SENT} "
+            "Use the prompt again with such a number, or without seconds.",
         )
     return float(found[1])
 
 
 def _parts(seconds: int) -> tuple[int, int]:
-    """How many parts have 10 seconds and how many 5: short ones, unless the chain would become long."""
+    """How many parts have 10 seconds and how many 5: parts of 5, unless the chain would become too long."""
     steps = seconds // 5
     count = min(steps, max(LONGEST_CHAIN, ceil(steps / 2)))
     return steps - count, 2 * count - steps

@@ -1,4 +1,4 @@
-"""Tasks as resources, and notifications to those who subscribed to them."""
+"""Tasks as resources, and notifications to the clients that subscribed to them."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ ONE = "wan://tasks/{task_id}"
 POSTER = "wan://tasks/{task_id}/poster"
 LISTED = 50
 MAX_SUBSCRIPTIONS = 1000
-"""Subscriptions of clients of the older protocol that are remembered at most."""
+"""Subscriptions of clients of the older protocol that are kept at most."""
 
 
 class TaskNotifier:
@@ -50,7 +50,7 @@ class TaskNotifier:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Notify of changes for as long as this block lasts."""
+        """Notify of changes until this block ends."""
         async with anyio.create_task_group() as group:
             self._group = group
             yield
@@ -100,7 +100,7 @@ class TaskResources:
 
     @asynccontextmanager
     async def serving(self, services: Services) -> AsyncIterator[Services]:
-        """Answer from ``services``: the SDK gives no context to a resource without parameters."""
+        """Answer from ``services`` until this block ends: a resource without parameters gets no context."""
         self._services = services
         yield services
         self._services = None

@@ -1,4 +1,4 @@
-"""What a client sees of tasks and credits: typed objects, and the same facts as a few lines of text."""
+"""What a client sees of tasks and credits: objects with a schema, and the same facts as lines of text."""
 
 import mimetypes
 from pathlib import Path
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from wan_mcp.evolink import Credits, Status, Task
 from wan_mcp.evolink.prices import cost_text, dollars
 from wan_mcp.evolink.values import iso
-from wan_mcp.generation.listing import TaskLine
+from wan_mcp.generation.listing import TaskLine, facts_text
 from wan_mcp.generation.outcomes import balance_text
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, Image, Saved
@@ -64,7 +64,7 @@ class FileView(BaseModel):
 
 
 class TaskView(BaseModel):
-    """A task as the tools answer it; what is not known is absent."""
+    """A task in the answers of the tools; what is not known is absent."""
 
     id: str
     status: Status
@@ -82,7 +82,7 @@ class TaskView(BaseModel):
     continues: str | None = None
     """The task whose last frame it begins with."""
     part: int | None = None
-    """Its place in such a chain, from 2 on."""
+    """The place in the chain of parts, from 2 on."""
     duration: Annotated[int | None, Field(description="Seconds")] = None
     quality: str | None = None
     credits: CreditsView | None = None
@@ -128,7 +128,7 @@ def task_result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToo
 
     Args:
         snapshot: the task.
-        saves_to: the folder to which the server saves requested videos without being asked, if it does.
+        saves_to: where the server saves requested videos automatically; None where it does not.
     """
     view = TaskView.of(snapshot, saves_to)
     content: list[ContentBlock] = [TextContent(type="text", text=_text(view))]
@@ -198,14 +198,12 @@ def _image(image: Image | None) -> ImageView | None:
 
 
 def _text(view: TaskView) -> str:
-    """The same facts as the object, without what only a program needs; the next step comes last."""
+    """The facts of the object without those that only a program needs; the next step comes last."""
     running = view.status in ("pending", "processing")
     percent = f", {view.progress:g} %" if running and view.progress is not None else ""
-    lines = [f"Task {view.id}: {view.status}{percent}"]
-    made = [f"{view.duration} s" if view.duration else "", view.quality or ""]
-    made += [f"take {view.take}" if view.take else "", _cost_text(view)]
-    made.append(f"part {view.part}, continues {view.continues}" if view.continues else "")
-    lines.append(", ".join(filter(None, made)))
+    cost = _cost_text(view)
+    facts = facts_text(view.duration, view.quality, view.take, cost, view.part, view.continues)
+    lines = [f"Task {view.id}: {view.status}{percent}", facts]
     if view.image is not None:
         lines.append(f"Picture: {view.image}")
     if view.file is not None:
@@ -215,7 +213,7 @@ def _text(view: TaskView) -> str:
 
 
 def _cost_text(view: TaskView) -> str:
-    """What was used or reserved, unless the next step says it, as for a task that costs nothing."""
+    """The credits used or reserved; empty where the next step says what the task cost."""
     if view.credits is None or view.status in ("failed", "cancelled"):
         return ""
     if view.credits.used is not None:
@@ -224,7 +222,7 @@ def _cost_text(view: TaskView) -> str:
 
 
 class BalanceView(BaseModel):
-    """What is left, in credits."""
+    """The credits left."""
 
     remaining: Annotated[float, Field(description="Credits of the account")]
     dollars: str

@@ -14,7 +14,7 @@ ENDS = (signal.SIGINT, signal.SIGTERM)
 def serve() -> None:
     """Run the server on stdin and stdout until the client closes them, or a signal ends it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports quietly, too
-    gc.disable()  # the imports create many objects that stay: a collection meanwhile finds nothing
+    gc.disable()  # the imports create many objects that stay: a collection would find nothing
     wire, sys.stdout = sys.stdout, sys.stderr  # a library that prints must not reach the client
     import anyio
 
@@ -39,7 +39,7 @@ def serve() -> None:
 
 
 async def _run(server: "MCPServer[Any]", wire: TextIO) -> int | None:
-    """Serve; the number of the signal that ended it, if one did."""
+    """Serve. Return the number of the signal that ended the server, if one did."""
     import anyio
     from mcp.server.stdio import stdio_server
 
@@ -58,7 +58,7 @@ async def _run(server: "MCPServer[Any]", wire: TextIO) -> int | None:
             signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
         group.cancel_scope.cancel()
 
-    sys.stdout = wire  # from here on only the SDK uses it
+    sys.stdout = wire  # from now on, only the SDK uses it
     # The SDK's own way to serve stdio takes no stdin from us.
     lines, low = Lines(), server._lowlevel_server
     async with anyio.create_task_group() as group:

@@ -1,7 +1,7 @@
 """The tasks extension (SEP-2663) on ``wait_for_task``: a client that declares it waits without its model.
 
-There is no store. The extension's task is Evolink's task, so a server that was started anew, or another one,
-answers for it as well. ``generate_video`` stays an ordinary call: its task id has to reach the model.
+There is no store. The extension's task is Evolink's task, so a restarted server, or another one, can answer
+for it too. ``generate_video`` stays an ordinary call: its task id has to reach the model.
 """
 
 import math
@@ -67,7 +67,7 @@ class TaskExtension(Extension):
     async def intercept_tool_call(
         self, params: CallToolRequestParams, ctx: Context, call_next: CallNext
     ) -> HandlerResult:
-        """Answer with a task while it is running; in every other case the tool answers."""
+        """Answer with a task while it is running; in all other cases, let the tool answer."""
         if params.name != "wait_for_task" or not self._is_declared(ctx):
             return await call_next(ctx)
         try:
@@ -89,7 +89,7 @@ class TaskExtension(Extension):
         return is_modern and ctx.session.check_client_capability(wanted)
 
     async def _get(self, ctx: Context, params: TaskParams) -> HandlerResult:
-        """The state of a task; once it is over, with what ``wait_for_task`` answers."""
+        """The state of a task; once it is over, with the answer of ``wait_for_task``."""
         service = self._service(ctx, params)
         snapshot = await self._current(service, params.task_id)
         if snapshot.saved is None:
@@ -106,16 +106,20 @@ class TaskExtension(Extension):
             return await service.current(task_id)
         except NotFound as error:
             raise MCPError(INVALID_PARAMS, error_text(error)) from error
-        except WanError as error:  # nothing is known of the task, so it may be running
+        except WanError as error:  # nothing is known about the task, so it may be running
             pending = Task(id=task_id, status="pending")
             return TaskSnapshot(pending, now=service.now(), read_error=error, next_read=AFTER_FAILURE)
 
     def _service(self, ctx: Context, params: TaskParams) -> VideoService:
-        """The caller's service; an error where the caller may not ask, or the id is malformed."""
+        """The caller's service.
+
+        Raises:
+            MCPError: when the caller may not ask, or the id is malformed.
+        """
         require_client_extension(ctx, self.identifier)
         headers = getattr(ctx.request, "headers", None)  # stdio has none
         if headers is not None and decode_header_value(headers.get(MCP_NAME_HEADER)) != params.task_id:
-            raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header is not the taskId.")
+            raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header differs from taskId.")
         try:
             TaskArguments(task_id=params.task_id)
             return ctx.lifespan_context.own()
@@ -126,7 +130,7 @@ class TaskExtension(Extension):
 
 
 def _result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToolResult | None:
-    """What ``wait_for_task`` answers, where it waits no longer; None while the task may be running."""
+    """The answer of ``wait_for_task``; None while the task may be running."""
     if snapshot.task.is_over or snapshot.is_forgotten:
         return task_result(snapshot, saves_to)
     error = snapshot.read_error
@@ -134,7 +138,7 @@ def _result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToolRes
 
 
 def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict[str, Any]:
-    """A task in the extension's form: completed with this result, or working."""
+    """A task in the extension's form: completed with ``result``, or working."""
     now = iso(snapshot.now)
     known_at, asked_at = (
         (snapshot.entry.known_at, snapshot.entry.asked_at) if snapshot.entry else (None, None)

@@ -11,26 +11,28 @@ from wan_mcp.generation.outcomes import (
     FROM_PICTURE,
     FROM_TEXT,
     MAX_TAKE,
+    REPEATED,
     Submitted,
     another_take,
-    to_change,
+    change_first,
     tool_for,
 )
-from wan_mcp.generation.status import TaskSnapshot, link_state
+from wan_mcp.generation.status import NO_LINK_YET, TaskSnapshot, link_state
 
 PRICE = f"about {cost_text(estimate(5, '720p'))} for 5 s at 720p"
 TEXT_PRICE = f"{PRICE} ({TEXT_GUESSED})"
 INSTRUCTIONS = (
     "Makes 5 or 10 second videos with Evolink's Wan 2.5: generate_video from one picture and a prompt, "
-    f"generate_video_from_text from a prompt alone. Both cost credits, {PRICE} (from text "
-    f"{TEXT_GUESSED}), and answer at once with a task id; then call wait_for_task with that id, "
-    "again if it says so, until the task is completed or failed. Waiting never loses the task, and an "
-    "equal request is not paid twice. Longer videos: a completed task's id in image_urls continues it, and "
-    "join_videos makes one film. Links expire after 24 hours; a saved video stays. list_tasks finds "
-    "earlier videos; get_credits shows the balance."
+    f"generate_video_from_text from a prompt alone. Both cost credits, {PRICE} (for a video from text, "
+    f"{TEXT_GUESSED}), and answer at once with a task id. Then call wait_for_task with that id, again when "
+    "it says so, until the task is completed or failed. Waiting never loses the task, and equal requests are "
+    "paid once. Longer videos: a completed task's id in image_urls continues it, and join_videos makes one "
+    "film. Links expire after 24 hours; a saved video stays. list_tasks finds earlier videos; get_credits "
+    "shows the balance."
 )
 
 NOT_CHARGED = "Nothing was charged."
+NOT_SENT = "Nothing was sent or charged."
 _CHARGED: dict[Charged, str] = {
     "no": NOT_CHARGED,
     "yes": "Credits were charged.",
@@ -40,7 +42,7 @@ _CHARGED: dict[Charged, str] = {
 
 def error_text(error: WanError) -> str:
     """The whole text of a failed call."""
-    charged = "Nothing was sent or charged." if isinstance(error, NotSent) else _CHARGED[error.charged]
+    charged = NOT_SENT if isinstance(error, NotSent) else _CHARGED[error.charged]
     request = f" (request id {error.request_id})" if error.request_id else ""
     return " ".join(part for part in (error.message + request, error.next_step, charged) if part)
 
@@ -50,7 +52,7 @@ def next_step(snapshot: TaskSnapshot, saves_to: Path | None = None) -> str:
 
     Args:
         snapshot: the task.
-        saves_to: the folder to which the server saves requested videos without being asked, if it does.
+        saves_to: where the server saves requested videos automatically; None where it does not.
     """
     task = snapshot.task
     if task.status == "completed" and task.results:
@@ -63,10 +65,10 @@ def next_step(snapshot: TaskSnapshot, saves_to: Path | None = None) -> str:
 
 
 def _history(snapshot: TaskSnapshot) -> list[str]:
-    """How this answer came to be, where that is worth saying."""
+    """What the user should know of how the task was requested or found."""
     said = []
     if snapshot.submitted is not None:
-        said += _of_the_request(snapshot.submitted)
+        said += _submission(snapshot.submitted)
     said += snapshot.notes
     if snapshot.recovered:
         said.append(
@@ -76,15 +78,15 @@ def _history(snapshot: TaskSnapshot) -> list[str]:
     return said
 
 
-def _of_the_request(submitted: Submitted) -> list[str]:
-    """How a request came to its task."""
+def _submission(submitted: Submitted) -> list[str]:
+    """How a request got its task, where the user should know."""
     said = []
     if submitted.repeated:
-        said.append("An equal request was made before: this is its task, and nothing was charged again.")
+        said.append(REPEATED)
         if submitted.entry.take < MAX_TAKE:
-            said.append(f"For another version set take to {submitted.entry.take + 1}.")
+            said.append(f"For another version, set take to {submitted.entry.take + 1}.")
         if submitted.changed:
-            said.append("The picture at that address has changed since; this task has the earlier one.")
+            said.append("The picture at that address has changed since; this task used the earlier one.")
     if submitted.shared:
         said.append("Evolink answered with the task of an earlier request: nothing was charged for this one.")
     if submitted.replaces:
@@ -101,15 +103,16 @@ def _of_the_request(submitted: Submitted) -> list[str]:
 
 
 def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
-    link, cost = _link(snapshot), paid(snapshot.task.credits_used)
+    link, cost = link_state(snapshot.expires_at, snapshot.now), paid(snapshot.task.credits_used)
     if snapshot.saved is not None:
         said = [f"Tell the user: the video is saved at {snapshot.saved.path}.", snapshot.saved.remark]
         return " ".join(filter(None, [*said, cost, f"Its link {link}."]))
     if snapshot.has_expired:
         missing = snapshot.entry.missing if snapshot.entry else None
         file = f"it is not at {missing} any more" if missing else "it is not saved here"
-        text = f"Tell the user: the video is gone: its link {link}, and {file}."
-        return f"{text} {another_take(snapshot.entry)} Ask the user first."
+        return (
+            f"Tell the user: the video is gone: its link {link}, and {file}. {another_take(snapshot.entry)}"
+        )
     error, address = snapshot.save_error, snapshot.task.results[0]
     found = f"ready at {address} (the link {link})."
     if isinstance(error, LinkFailed):
@@ -133,15 +136,8 @@ def paid(credits: float | None) -> str:
     return f"It cost {cost_text(credits)}." if credits else ""
 
 
-def _link(snapshot: TaskSnapshot) -> str:
-    """Until when the link works, to follow the word link."""
-    if snapshot.expires_at is None:
-        return "works for 24 hours after the completion"
-    return link_state(snapshot.expires_at, snapshot.now)
-
-
 def _is_own(snapshot: TaskSnapshot) -> bool:
-    """Whether the task was requested here: those are followed and saved without being asked for."""
+    """Whether the task was requested here: the server follows it and saves its video automatically."""
     return snapshot.entry is not None and snapshot.entry.is_request
 
 
@@ -156,13 +152,12 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
     if task.error is not None and task.error.retryable:
         said.append(f"It may work later: call {tool} with the same arguments in a minute or two.")
     else:
-        changed = to_change(from_text=snapshot.from_text)
-        said.append(f"The same request would probably fail again: change {changed} first.")
+        said.append(change_first(from_text=snapshot.from_text))
     return " ".join(said)
 
 
 def last_read(snapshot: TaskSnapshot) -> list[str]:
-    """Why a running task is shown as it was, and from when that is."""
+    """Why the shown state of a running task may be out of date, and when it was read."""
     said = []
     if snapshot.asked_to_wait is not None:
         said.append(f"{snapshot.asked_to_wait:g} s is more than one call may wait.")
@@ -182,23 +177,23 @@ def _while_running(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
         )
     said = []
     if snapshot.task.status == "completed":
-        said.append("The video is made, but its link is not available yet; do not request it again.")
+        said.append(f"The video is made, but {NO_LINK_YET}; do not request it again.")
     wait = "to wait for it" if snapshot.waited is None else "to go on waiting"
     said.append(f"Call wait_for_task with task_id {snapshot.task.id} {wait}.")
     if (snapshot.time_left or 0) >= 1:
         said.append(f"About {snapshot.time_left:.0f} s are left.")
     if saves_to is not None and _is_own(snapshot):
-        said.append(f"The server follows it anyway, and saves the video to {saves_to}.")
+        said.append(f"The server follows it in any case, and saves the video to {saves_to}.")
     return " ".join(said)
 
 
 def risen(shown: float, percent: float) -> float:
-    """The progress to show next: it rises each time, as the protocol wants it, and stays below its total."""
+    """The percentage to show next: it rises each time, as the protocol requires, and stays below 100."""
     return max(min(percent, 99.0), shown + (100 - shown) / 10_000)
 
 
 def progress_text(snapshot: TaskSnapshot | None) -> str:
-    """One line about a task that is waited for."""
+    """One line about a task, for the caller that waits for it."""
     if snapshot is None:
         return "reading the task"
     percent = f", {snapshot.task.progress:.0f} %" if snapshot.task.progress is not None else ""
@@ -211,15 +206,15 @@ def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
 
     Args:
         lines: the tasks.
-        saving: whether the server saves requested videos without being asked.
+        saving: whether the server saves requested videos automatically.
     """
     if not lines:
-        return f"No such tasks. {FROM_PICTURE} or {FROM_TEXT} makes one."
+        return f"There are no such tasks. {FROM_PICTURE} or {FROM_TEXT} makes one."
     said = []
     tools = {tool_for(from_text=bool(line.from_text)) for line in lines if line.status == "unknown"}
     if tools:
         advice = CALL_AGAIN.format(tool=" or ".join(sorted(tools)))
-        said.append(f"unknown: that request never got an answer. {advice}")
+        said.append(f"unknown means: the request never got an answer. {advice}")
     running = [line.id for line in lines if line.is_awaited and line.id]
     unsaved = [line.id for line in lines if line.results and line.saved_to is None and line.id]
     if running:
@@ -232,7 +227,7 @@ def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
         said.append("Tell the user the path of a video, or its link.")
     if any(line.is_gone for line in lines):
         said.append(
-            "An unsaved video whose link has expired is gone. Another take costs what that one did: "
+            "An unsaved video whose link has expired is gone. Another take costs as much again: "
             "ask the user first."
         )
-    return " ".join(said) or "All of these are over."
+    return " ".join(said) or "All of these tasks are over."

@@ -10,7 +10,7 @@ from wan_mcp.settings import Settings
 
 @dataclass(frozen=True)
 class WaitLimits:
-    """Seconds that a wait takes by default, and at most."""
+    """Seconds that one wait takes by default, and at most."""
 
     default: float
     longest: float
@@ -33,7 +33,7 @@ KNOWN: dict[str, WaitLimits] = {
 
 
 def wait_limits(context: Context[Any], settings: Settings) -> WaitLimits:
-    """What suits the calling client; the settings override it."""
+    """The limits that suit the calling client; the settings override them."""
     limits = KNOWN.get(_name(context), UNKNOWN)
     longest = settings.max_wait_seconds if settings.max_wait_seconds is not None else limits.longest
     default = settings.wait_seconds if settings.wait_seconds is not None else min(limits.default, longest)
@@ -41,7 +41,7 @@ def wait_limits(context: Context[Any], settings: Settings) -> WaitLimits:
 
 
 def patience(context: Context[Any], settings: Settings) -> float:
-    """Seconds within which a request for a video is answered, whatever became of it by then."""
+    """Seconds within which any other call is answered, even if its work goes on."""
     limits = KNOWN.get(_name(context), UNKNOWN)
     return min(limits.default, settings.max_wait_seconds or limits.default)
 

@@ -32,7 +32,7 @@ class Definition:
     description: str
     arguments: type[BaseModel]
     answer: type[BaseModel] | None
-    """Its structured content; None where it has none."""
+    """The model of its structured content; None where it has none."""
     annotations: ToolAnnotations
     handler: Handler
     meta: dict[str, Any] | None = None
@@ -42,8 +42,8 @@ class Definition:
 class StrictTool(Tool):
     """Replaces what the SDK does between a call and its handler.
 
-    The SDK drops unknown arguments, turns ``"1"`` into 1, and shows the model pydantic's own text with
-    the values in it. None of that is acceptable for a call that costs money.
+    The SDK drops unknown arguments, turns ``"1"`` into 1, and shows the model pydantic's text with the
+    values in it. None of that is acceptable for a call that costs money.
     """
 
     _arguments: type[BaseModel] = PrivateAttr()
@@ -69,7 +69,7 @@ class StrictTool(Tool):
     async def run(
         self, arguments_given: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult:
-        """Check the arguments, call the handler, and put every error into words."""
+        """Check the arguments, call the handler, and turn every error into a text for the model."""
         try:
             parsed = parse(self.name, self._arguments, self.parameters, arguments_given)
             services: Services = context.request_context.lifespan_context
@@ -88,5 +88,5 @@ class StrictTool(Tool):
 
 
 def failure(error: WanError) -> CallToolResult:
-    """An error result. It has no structured content: some clients would show the model only that."""
+    """An error result; no structured content, since some clients show the model only that."""
     return CallToolResult(content=[TextContent(type="text", text=error_text(error))], is_error=True)

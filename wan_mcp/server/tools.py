@@ -95,10 +95,21 @@ _READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
 )
 _CHANGES = _READS.model_copy(update={"read_only_hint": False})
+"""Also of the tools that cost credits, which are not destructive.
+
+The protocol calls a tool destructive if it does more than add to what there is. A paid call adds a task: it
+deletes and overwrites nothing, and its repetition is not paid again. The directories of Anthropic and
+OpenAI want each hint to be set as the tool behaves; OpenAI's reference means data that is deleted or
+overwritten, its review also irreversible transactions.
+
+No client needs the hint in order to ask: Codex, VS Code, Claude and ChatGPT ask before a tool that is not
+read-only, unless the user has allowed it. With the hint, Claude Code would also ask in its auto mode, which
+users choose in order not to be asked. What limits spending is the price in the description, and the caps.
+"""
 _GENERATES = (
-    "given back if it fails. "
+    "refunded if it fails. "
     "Answers within seconds with a task id and does not wait: call wait_for_task next. "
-    "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … are others."
+    "Safe to repeat: the same arguments give the same task, paid once; take: 2, 3, … make others."
 )
 
 TOOLS = (
@@ -141,8 +152,8 @@ TOOLS = (
         name="wait_for_task",
         title="Wait for a task",
         description=(
-            "Wait until a task is completed or failed, or the time is up; then its answer says how to go on. "
-            "A video takes minutes: expect to call this several times. Free; cancelling it changes nothing."
+            "Wait until a task is completed or failed, or the time is up; the answer says how to go on. A "
+            "video takes minutes: expect to call this several times. Free. Cancelling does not stop the task."
         ),
         arguments=WaitArguments,
         answer=TaskView,
@@ -166,7 +177,7 @@ TOOLS = (
         title="Save a video",
         description=(
             "Save the video of a completed task on this machine before its link expires; returns its path. "
-            "Free. If it was saved before, that file is returned; no file is ever overwritten."
+            "Free. If it was saved before, returns that file; never overwrites a file."
         ),
         arguments=SaveArguments,
         answer=TaskView,
@@ -200,7 +211,7 @@ TOOLS = (
     Definition(
         name="get_credits",
         title="Show the credits left",
-        description="Show the credits left to the account and this key; free. Shows whether the key works.",
+        description="Show the credits left to the account and this key, and whether the key works. Free.",
         arguments=NoArguments,
         answer=BalanceView,
         annotations=_READS,

@@ -51,17 +51,17 @@ class CopiedPictures:
         self._output.mux(packet)
 
     def end(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""
 
     def close(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""
 
 
 class CopiedSound:
     """The sound of all parts, one after the other, in packets that follow each other without a gap.
 
-    A packet stays where more than half of it belongs to its part, so that the sound is never more than half a
-    packet early or late.
+    A packet is kept where at least half of it belongs to its part, so that the sound is never more than half
+    a packet early or late.
     """
 
     def __init__(self, output: OutputContainer, first: Part) -> None:
@@ -93,7 +93,7 @@ class CopiedSound:
         self._output.mux(packet)
 
     def end(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""
 
     def close(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BT709, FULL_RANGE = 1, 2
 """The number of a matrix in H.273, and that of a range in libav."""
 HD_LINES = 720
-"""Players take untagged pictures of so many lines for BT.709, and smaller ones for BT.601."""
+"""Players read untagged pictures with at least so many lines as BT.709, and smaller ones as BT.601."""
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
 """The names that libav's scaler has for the matrices of H.273."""
 _NUMBERS = {"bt709": 1, "fcc": 4, "bt601": 5, "smpte240m": 7, "bt2020": 9}
@@ -22,7 +22,7 @@ _EXACT = 0x40000 | 0x2000
 """Libav's flags for exact rounding and full chroma. Without them each picture is a little darker than its
 frame, and a chain of videos that continue each other gets dark."""
 _TURNS = {90: 2, 180: 3, 270: 4}
-"""Pillow's numbers of the turns by an angle, against the clock."""
+"""Pillow's numbers for turns by an angle, counter-clockwise."""
 
 
 def pixel_aspect(stream: VideoStream) -> Fraction:

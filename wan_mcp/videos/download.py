@@ -22,7 +22,7 @@ from wan_mcp.videos.filenames import safe_stem
 MAX_SIZE = 1024**3
 """Bytes of a video at most; real ones have a few million."""
 BLOCK = 1024**2
-"""Bytes that are written at once: each change to another thread takes time."""
+"""Bytes that are written at once: each switch to another thread takes time."""
 ATTEMPTS = 4
 """Attempts in a row that may bring nothing new before a download is given up."""
 MAX_SECONDS = 900.0
@@ -34,15 +34,15 @@ SPARE = 16 * 1024**2
 """Bytes that must stay free on the disk."""
 
 Stream = Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[httpx2.Response]]
-"""Opens a web address with these headers, checked as ``PublicFetcher`` does, and without a key."""
+"""Opens a web address with these headers, after the checks of ``PublicFetcher``, and without a key."""
 OnProgress = Callable[[int, int | None], Awaitable[None]]
-"""Told how many bytes have arrived (only rising), and how many there are in all, where that is known."""
+"""Receives how many bytes have arrived, which only rises, and how many there are in all, if that is known."""
 
 CONTENT_RANGE = re.compile(r" *bytes +(\d{1,18})-\d* */ *(?:(\d{1,18})|\*)? *", re.IGNORECASE)
 
 
 class _TryAgain(Exception):
-    """Raised when an answer is useless, but the next one may not be."""
+    """Raised when an answer cannot be used, but the next one may be."""
 
 
 @dataclass
@@ -60,11 +60,11 @@ class _Download:
     coding: str = ""
     """How the host encoded it, although it was asked not to."""
     tag: str | None = None
-    """The version of the first answer; the rest must be of the same one."""
+    """The version of the first answer; the rest must have the same one."""
     is_examined: bool = False
     """Whether the first bytes may be those of a video."""
     best: int = 0
-    """Bytes of the best attempt, where it had to begin anew."""
+    """Bytes of the best attempt, since a later one may begin anew."""
     reported: int = 0
     reported_at: float = -math.inf
     failure: str = ""
@@ -79,13 +79,14 @@ async def save(link: str, folder: Path, name: str, stream: Stream, on_progress: 
     Args:
         link: where the video is.
         folder: where it goes; created if it does not exist.
-        name: what to call it; made safe, gets the ending of its format, and a number where the name is taken.
+        name: what to call it. It is made safe, and gets the ending of its format, and a number where another
+            file has the name.
         stream: opens the link.
-        on_progress: told how far it is.
+        on_progress: receives the progress.
 
     Raises:
-        LinkDead: when the link does not work any more.
-        LinkFailed: when it delivers no whole video, or must not be followed.
+        LinkDead: when the link no longer works.
+        LinkFailed: when it does not deliver a whole video, or must not be followed.
         VideoError: when the disk fails.
     """
     with files.disk_errors(folder):
@@ -106,7 +107,7 @@ async def save(link: str, folder: Path, name: str, stream: Stream, on_progress: 
 
 
 async def _fetch(link: str, download: _Download, stream: Stream, decoded: Path) -> tuple[Path, formats.Video]:
-    """Download, and resume where it breaks off; the whole file, and what it is."""
+    """Download, and resume what breaks off; returns the whole file, and what it is."""
     attempts = idle = 0
     with anyio.move_on_after(MAX_SECONDS):
         while True:
@@ -128,7 +129,10 @@ async def _fetch(link: str, download: _Download, stream: Stream, decoded: Path) 
 
 
 async def _receive(link: str, download: _Download, stream: Stream) -> bool:
-    """One attempt at all of it, or at the rest; whether the end was reached. What breaks is no error here."""
+    """Make one attempt to get the file, or the rest of it; returns whether the end was reached.
+
+    A transfer that breaks off is not an error here.
+    """
     headers = {"Accept": "video/mp4, video/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
     if is_rest := bool(download.received and download.tag):
         headers |= {"Range": f"bytes={download.received}-", "If-Range": download.tag or ""}
@@ -144,7 +148,7 @@ async def _receive(link: str, download: _Download, stream: Stream) -> bool:
     except AddressRefused as error:
         raise LinkFailed(
             f"The video's link is not followed: {error.message}.",
-            next_step="If that is a network of your own, set WAN_MCP_ALLOW_PRIVATE_NETWORK=1.",
+            next_step="If that network is your own, set WAN_MCP_ALLOW_PRIVATE_NETWORK=1.",
         ) from error
     return download.received > 0 and download.length in (None, download.received)
 
@@ -152,7 +156,7 @@ async def _receive(link: str, download: _Download, stream: Stream) -> bool:
 def _examine(download: _Download, decoded: Path) -> tuple[Path, formats.Video] | None:
     """The whole file without the encoding of its transfer, and what it is; None where it is cut."""
     path = download.path
-    download.failure = "the file breaks off"
+    download.failure = "the file is cut off"
     try:
         if encodings.decode(path, decoded, download.coding, MAX_SIZE):
             path = decoded
@@ -169,19 +173,20 @@ def _begin(response: httpx2.Response, download: _Download, *, is_rest: bool) -> 
     status = response.status_code
     if is_rest and status == 206 and _is_the_rest(response, download):
         return
-    is_all = 200 <= status < 300 and status not in (204, 206)  # what it holds counts, not what it is called
+    is_all = 200 <= status < 300 and status not in (204, 206)  # the body decides whether it is a video
     if is_all or (status == 206 and not is_rest and _range(response)[0] in ("", "0")):
         return _restart(response, download)
     if status in (206, 416):
         download.tag = None  # so that the next attempt requests all of it
-        raise _TryAgain(f"HTTP {status}, which does not continue where it broke off")
+        raise _TryAgain(f"HTTP {status}, which does not continue the download")
     if status >= 500 or status in (408, 425, 429):
         wanted = response.headers.get("retry-after", "")
         download.pause = float(wanted) if wanted.isdecimal() else 0.0
         raise _TryAgain(f"HTTP {status}")
+    answer = f"The video's link answers HTTP {status}"
     if 400 <= status < 500:
-        raise LinkDead(f"The video's link answers HTTP {status}; such links work for 24 hours.")
-    raise LinkFailed(f"The video's link answers HTTP {status}.")
+        raise LinkDead(f"{answer}; such links work for 24 hours.")
+    raise LinkFailed(f"{answer}.")
 
 
 def _restart(response: httpx2.Response, download: _Download) -> None:
@@ -190,14 +195,14 @@ def _restart(response: httpx2.Response, download: _Download) -> None:
     download.file.truncate()
     download.received, download.is_examined, download.digest = 0, False, hashlib.sha256()
     download.coding = response.headers.get("content-encoding", "")
-    download.tag = None if download.coding else _tag(response)  # what is encoded anew may differ each time
+    download.tag = None if download.coding else _tag(response)  # an encoded body may differ each time
     download.length = _length(response)
     _check_size(download.length or 0)
     free = shutil.disk_usage(download.path.parent).free
     if free < (download.length or 0) + SPARE:
         raise VideoError(
             f"The disk has {free:,} bytes left, too few for the video.",
-            next_step="Free some room, or set WAN_MCP_OUTPUT_DIR to another disk.",
+            next_step=files.FREE_SPACE,
         )
 
 
@@ -207,13 +212,13 @@ def _length(response: httpx2.Response) -> int | None:
     length = response.headers.get("content-length", "")
     if response.status_code == 206 and total:
         length = total
-    elif "transfer-encoding" in response.headers:  # which overrules a length
+    elif "transfer-encoding" in response.headers:  # it overrules a length
         return None
     return int(length) if length.isdecimal() and len(length) < 19 else None
 
 
 def _range(response: httpx2.Response) -> tuple[str, str]:
-    """First byte and total of a partial answer; empty where it does not say."""
+    """First byte and total of a partial answer; empty where the answer does not say."""
     found = CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
     return (found[1], found[2] or "") if found else ("", "")
 
@@ -275,4 +280,4 @@ def _refuse_other(head: bytes) -> None:
 
 def _check_size(size: int) -> None:
     if size > MAX_SIZE:
-        raise LinkFailed(f"The video has more than {MAX_SIZE:,} bytes, which no real one has.")
+        raise LinkFailed(f"The video's link sends more than {MAX_SIZE:,} bytes, too many for a real video.")

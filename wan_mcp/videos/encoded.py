@@ -34,9 +34,9 @@ def _film_rate(first: Part) -> Fraction:
 
 
 class EncodedPictures:
-    """Each part has the places between its beginning and its end; a picture that is late is shown longer.
+    """Each part fills the places between its beginning and its end: a picture is shown until the next one.
 
-    Before each place, ``check`` may end the work by what it raises.
+    ``check`` is called before each place; it may raise, to end the work.
     """
 
     def __init__(self, output: OutputContainer, first: Part, check: Callable[[], None]) -> None:
@@ -80,13 +80,13 @@ class EncodedPictures:
         self._output.mux(self._stream.encode())
 
     def _show(self, until: int) -> None:
-        """Show the last frame at all places until then; one that is never shown is never scaled."""
+        """Show the last frame at all places before ``until``; a frame that is never shown is never scaled."""
         if self._frame is None or until <= self._next:
             return
         if self._fitting is None or not self._fitting.takes(self._frame):
             self._fitting = _Fitting(self._frame, pixel_aspect(self._part.pictures), self._size)
         fitted = self._fitting.fitted(self._frame)
-        fitted.pict_type = 0  # else the encoder would take over which ones were key frames
+        fitted.pict_type = 0  # else the encoder would make key frames where the part has them
         fitted.time_base = 1 / self._rate
         for place in range(self._next, until):
             self._check()  # one picture may be shown for hours

@@ -13,20 +13,20 @@ GZIP = b"\x1f\x8b\x08"
 
 
 class Unreadable(Exception):
-    """Raised when a file is not encoded as its host says, or breaks off."""
+    """Raised when a file is not encoded as its host says, or is cut off."""
 
 
 def decode(source: Path, target: Path, coding: str, limit: int) -> bool:
-    """Write what is encoded in ``source`` to ``target``; whether there was anything to decode.
+    """Decode ``source`` into ``target``; returns whether there was anything to decode.
 
     Args:
-        source: the body as it came.
+        source: the body as it was received.
         target: created or overwritten.
-        coding: its Content-Encoding. A body can be gzip without one, and with one be a plain video.
+        coding: its Content-Encoding. A body without one can be gzip, and a body with one a plain video.
         limit: bytes at most.
 
     Raises:
-        Unreadable: when it cannot be decoded, or to too many bytes.
+        Unreadable: when it cannot be decoded, or has more bytes than ``limit``.
     """
     with source.open("rb") as file:
         head = file.read(formats.HEAD)

@@ -19,15 +19,15 @@ MAX_ASKED = 1000
 
 
 def safe_stem(wanted: str) -> str:
-    """A name, without the ending of a video, for a file in the folder it is put into and nothing else."""
-    # Control characters, what cannot be seen, and what some file systems refuse since it is no character.
+    """A safe name without the ending of a video: it can only mean a file in the folder it is put into."""
+    # Leaves out control characters, what cannot be seen, and code points that some file systems refuse.
     text = "".join(
         char for char in wanted[:MAX_ASKED] if char.isspace() or unicodedata.category(char)[0] != "C"
     )
     text = unicodedata.normalize("NFC", " ".join(text.split()))
     text = _without_ending(_FORBIDDEN.sub("_", text))
     text = _without_ending(text.encode()[:MAX_BYTES].decode(errors="ignore"))
-    if _DEVICES.match(text):  # looked for last: a name that was cut can be one, too
+    if _DEVICES.match(text):  # checked last: a name that was shortened can be one, too
         return f"_{text}"
     return text or "video"
 
@@ -38,7 +38,7 @@ def of_prompt(prompt: str) -> str:
     kept = (char if unicodedata.category(char)[0] in "LNM" else " " for char in text)
     name = ""
     for word in "".join(kept).split():
-        if unicodedata.category(word[0])[0] == "M":  # it belongs to an emoji, and cannot be seen without it
+        if unicodedata.category(word[0])[0] == "M":  # it belongs to an emoji and cannot be seen alone
             continue
         longer = f"{name}-{word}" if name else word
         if len(longer) > MAX_PROMPT or len(longer.encode()) > MAX_PROMPT_BYTES:

@@ -1,4 +1,4 @@
-"""Video files on the disk: a file gets its final name whole, and never replaces another."""
+"""Video files on the disk: a file gets its final name only when it is whole, and never replaces another."""
 
 import errno
 import filecmp
@@ -19,7 +19,8 @@ from wan_mcp.videos.formats import Video
 PARTIAL = ".wan-mcp-{}.part"
 """The name of a file that is not whole yet."""
 ABANDONED = 24 * 3600.0
-"""Seconds after which such a file is removed: its process was killed."""
+"""Seconds after which such a file is removed: its process must have been killed."""
+FREE_SPACE = "Free some space on the disk, or set WAN_MCP_OUTPUT_DIR to another disk."
 
 
 def prepare(folder: Path) -> None:
@@ -68,7 +69,7 @@ def place(partial: Path, folder: Path, stem: str, ending: str) -> Path:
     """Give a whole file its final name; where another file has that, a number is added.
 
     A file that has the name and the same content is the same video: its process was killed, or the ledger
-    failed, before that was recorded.
+    failed, before its name was recorded.
 
     Raises:
         VideoError: when too many files have this name.
@@ -81,10 +82,10 @@ def place(partial: Path, folder: Path, stem: str, ending: str) -> Path:
 
 
 def name_again(saved: Saved, folder: Path, stem: str) -> Path | None:
-    """Give a video that was saved before this name too; the path where it has that name already.
+    """Give a video that is already saved this name too.
 
     Returns:
-        None where the video is not there any more.
+        Its path under this name, also where it had the name before; None where the video no longer exists.
 
     Raises:
         VideoError: when too many files have this name, or the disk fails.
@@ -134,7 +135,7 @@ def _names(folder: Path, stem: str, ending: str) -> Iterator[Path]:
     yield folder / f"{stem}.{ending}"
     for number in range(2, 10_000):
         yield folder / f"{stem}-{number}.{ending}"
-    raise VideoError("There are too many videos of this name.", next_step="Give another filename.")
+    raise VideoError("There are too many videos with this name.", next_step="Give another filename.")
 
 
 def _is_same(partial: Path, path: Path) -> bool:
@@ -176,7 +177,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """What the file system raises becomes a ``VideoError`` that says what to do."""
+    """Turn errors of the file system into a ``VideoError`` that says what to do."""
     try:
         yield
     except WanError:
@@ -185,7 +186,5 @@ def disk_errors(folder: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise VideoError(
             f"The video cannot be saved in {folder} ({'the disk is full' if full else error.strerror}).",
-            next_step="Free some room, or set WAN_MCP_OUTPUT_DIR to another disk."
-            if full
-            else "Set WAN_MCP_OUTPUT_DIR to a folder that can be written.",
+            next_step=FREE_SPACE if full else "Set WAN_MCP_OUTPUT_DIR to a folder that can be written.",
         ) from error

@@ -33,7 +33,7 @@ _PICTURES = {
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _UNUSUAL = "The file is {}, not MP4: some players cannot open it."
-_UNKNOWN = "The format of the file was not recognised: it is kept as it came, but may not play."
+_UNKNOWN = "The format of the file was not recognised: the file is kept unchanged, but may not play."
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def ending(head: bytes) -> str | None:
 
 
 def other_than_video(head: bytes) -> str | None:
-    """What it is that begins like this, where it surely is no video."""
+    """What begins like this, where it is surely not a video; else None."""
     if not head:
         return "nothing"
     if picture := next((name for form, name in _PICTURES.items() if form.match(head)), None):
@@ -87,7 +87,7 @@ def examine(file: BinaryIO) -> Video | None:
 
 def _riff_size(head: bytes) -> int:
     size: int = struct.unpack_from("<I", head, 4)[0]
-    return 0 if size >= 0xFFFFFF00 else size + 8  # a recorder that did not know
+    return 0 if size >= 0xFFFFFF00 else size + 8  # a recorder that did not know the size
 
 
 def _segment_end(head: bytes) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NAME = "The video"
 _LAST = 3
-"""Frames at the end of a video of which one is taken."""
+"""Frames at the end of a video, one of which is used."""
 _CLEARLY = 1.5
 """How much sharper an earlier one must be. Between pictures of one video that differ by noise or by their
 compression alone, the measure differs by less than a fifth; blur that is visible at all halves it."""
@@ -52,7 +52,7 @@ def last_frame(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures of a video side by side, and what there is to say of it."""
+    """Pictures of a video side by side, and facts about the video."""
 
     content: bytes
     """A JPEG."""
@@ -67,7 +67,7 @@ class Sheet:
 
 
 def contact_sheet(path: Path, count: int) -> Sheet:
-    """Pictures from the first to the last one, evenly spaced in time; fewer where there are not so many.
+    """Pictures from the first to the last one, evenly spaced in time; fewer where the video has fewer.
 
     Raises:
         VideoError: when the video cannot be read, or nothing of it can be decoded.
@@ -97,7 +97,7 @@ def contact_sheet(path: Path, count: int) -> Sheet:
 def _spread(
     frames: Iterator[VideoFrame], timing: Timing, count: int
 ) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """So many frames from the first to the last, each with its seconds from the beginning."""
+    """``count`` frames from the first to the last, each with its seconds from the beginning."""
     steps, half = max(count - 1, 1), 1 / timing.rate / 2
     wanted = deque((timing.last - timing.start) * number / steps for number in range(count))
     time, frame, is_taken = Fraction(0), None, False
@@ -116,7 +116,7 @@ def _seek_last_key_frame(container: InputContainer, stream: VideoStream) -> None
     import av
 
     end = (stream.start_time or 0) + stream.duration if stream.duration else 2**62
-    with suppress(av.FFmpegError):  # else all is decoded
+    with suppress(av.FFmpegError):  # where it fails, the whole video is decoded
         container.seek(end, stream=stream)
 
 
@@ -133,7 +133,7 @@ def _ignore() -> None:
 
 
 def _best(frames: Sequence[VideoFrame]) -> VideoFrame:
-    """The last one of those than which none is clearly sharper."""
+    """The last frame that is nearly as sharp as the sharpest one."""
     sharpness = [_sharpness(frame) for frame in frames]
     enough = max(sharpness) / _CLEARLY
     return next(
@@ -142,7 +142,7 @@ def _best(frames: Sequence[VideoFrame]) -> VideoFrame:
 
 
 def _sharpness(frame: VideoFrame) -> float:
-    """The variance of the Laplacian of the luma: what the edges of a picture have, and blur takes."""
+    """The variance of the Laplacian of the luma: edges raise it, and blur lowers it."""
     from PIL.ImageFilter import Kernel
     from PIL.ImageStat import Stat
 

@@ -1,4 +1,4 @@
-"""Several videos one after the other as one MP4 file. Runs in a thread."""
+"""Joining several videos, one after the other, into one MP4 file. Runs in a thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 _STEP = 0.01
-"""Progress that is worth a report."""
+"""The least progress that is reported."""
 _BUFFER = 1 << 18
 
 
@@ -33,12 +33,12 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Joined:
-    """What became of the parts."""
+    """The outcome of a join."""
 
     lossless: bool
     """Whether the pictures are those of the parts, not encoded anew."""
     remarks: tuple[str, ...]
-    """What there is to say of single parts, in sentences."""
+    """What the user should know about single parts, in sentences."""
 
 
 class _Track(Protocol):
@@ -57,10 +57,10 @@ class _Track(Protocol):
 
 
 class _Target(FileIO):
-    """Writes everything or raises. Another raw file may write less when the disk becomes full."""
+    """Writes everything or raises. An ordinary raw file may write less when the disk becomes full."""
 
     error: OSError | None = None
-    """Why it could not be written. PyAV, which then fails to close the film, hides it."""
+    """Why writing failed. PyAV then fails to close the film, and its error hides this one."""
 
     def write(self, content: Any, /) -> int:
         left = memoryview(content)
@@ -87,7 +87,7 @@ def join(
     Args:
         paths: the videos, in order.
         target: the file to write; it is replaced.
-        on_progress: is told how much is done, from 0 to 1.
+        on_progress: receives how much is done, from 0 to 1.
         is_stopped: whether to end early.
 
     Raises:
@@ -115,7 +115,7 @@ def join(
                 raise file.error from None
             raise VideoError(
                 f"The videos cannot be joined ({error.strerror}).",
-                next_step="Join fewer of them, to find out which one it is.",
+                next_step="Join fewer of them, to find out which one is the cause.",
             ) from error
     on_progress(1.0)
     damaged = [part.name for part in parts if part.is_damaged]
@@ -124,7 +124,7 @@ def join(
 
 
 def _tracks(output: OutputContainer, parts: Sequence[Part], check: Callable[[], None]) -> Iterator[_Track]:
-    """One for the pictures, and one for the sound if any part has some."""
+    """One track for the pictures, and one for the sound if any part has some."""
     copied = have_same_pictures(parts)
     yield CopiedPictures(output, parts[0]) if copied else EncodedPictures(output, parts[0], check)
     if any(part.sound for part in parts):

@@ -1,4 +1,4 @@
-"""What an MP4 or MOV file says of itself: just enough of its boxes for length, size and completeness."""
+"""What an MP4 or MOV file says of itself: only the boxes that tell length, size and completeness."""
 
 import struct
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from typing import BinaryIO, NamedTuple
 TOP = frozenset(
     b"ftyp styp moov mdat moof mfra free skip wide pnot pdin emsg sidx ssix prft uuid udta meta".split()
 )
-"""The boxes that stand at the top of a file; any of them may be its first one."""
+"""The boxes at the top level of a file; any of them may be the first one."""
 CONTAINERS = frozenset(b"moov trak mdia minf stbl mvex moof traf".split())
 MAX_DEPTH = 6
 MAX_BOXES = 100_000
 MAX_CONTENT = 4 * 1024**2
-"""Bytes of a box that are read; a table of samples has four for each."""
+"""Bytes of a box that are read; a table of samples has four for each sample."""
 
 
 @dataclass(frozen=True)
 class Movie:
-    """What a file says; None where it does not."""
+    """What a file says of itself; None where it does not say."""
 
     seconds: float | None = None
     width: int | None = None
@@ -78,7 +78,7 @@ class _Samples:
 
 
 def read(file: BinaryIO) -> Movie:
-    """Read what a file says; one that is damaged says less, and is no error."""
+    """Read what a file says of itself; a damaged one says less, and is not an error."""
     size = file.seek(0, 2)
     seconds, sides, brand, is_turned = None, [(0, 0)], None, False
     tops: list[_Box] = []
@@ -103,7 +103,7 @@ def read(file: BinaryIO) -> Movie:
 
 
 def _is_whole(tops: list[_Box], size: int, listed: int) -> bool:
-    """Whether all that the boxes at the top announce is there."""
+    """Whether the file has everything that its boxes at the top announce."""
     kinds = {box.kind for box in tops}
     media = [box for box in tops if box.kind == b"mdat"]
     if b"moov" not in kinds or not kinds & {b"mdat", b"moof"} or any(box.end > size for box in tops):
@@ -151,6 +151,6 @@ def _dimensions(content: bytes) -> tuple[int, int]:
 
 
 def _is_turned(content: bytes) -> bool:
-    """Whether the matrix of a track header does more than to move the picture."""
+    """Whether the matrix of a track header does more than move the picture."""
     matrix = struct.unpack_from(">9i", content, 52 if content[:1] == b"\x01" else 40)
     return (matrix[0] <= 0 or matrix[4] <= 0 or matrix[1] != 0 or matrix[3] != 0) and any(matrix)

@@ -23,9 +23,9 @@ _COPIED_PICTURES = ("h264", "hevc", "av1")
 _COPIED_SOUND = ("aac", "mp3", "opus")
 """What players play in an MP4 file."""
 _SAME_RATE = Fraction(1, 100)
-"""How much the rates of parts may differ: a few pictures more or less do not change what the rate is."""
+"""How much the rates of parts may differ: a few pictures more or less change a measured rate a little."""
 _SAME_LENGTH = Fraction(1, 10)
-"""Seconds of a part that may be without sound where that is copied."""
+"""Seconds at either end of a part that may be without sound where the sound is copied."""
 
 
 @dataclass
@@ -54,7 +54,8 @@ class Part:
 
         Args:
             to_decode: whether they are to be decoded. Then the file is opened again: after a seek, some
-                decoders leave out the beginning of the sound. So are files in which seeking is not exact.
+                decoders leave out the beginning of the sound. A file in which seeking is not exact is also
+                opened again.
         """
         if to_decode or not self.is_mp4:
             with opened(self.path, self.name) as container:
@@ -117,7 +118,7 @@ def _is_turned(part: Part) -> bool:
 def _is_intact(part: Part) -> bool:
     """Whether a decoder can read all packets.
 
-    It skips what they show, so that this takes hardly any time.
+    The decoder skips the pictures, so this takes hardly any time.
     """
     context = part.pictures.codec_context
     context.skip_frame = "ALL"

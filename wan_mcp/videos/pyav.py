@@ -1,4 +1,4 @@
-"""PyAV, which is imported late: whether it is there, opening a video, decoding what can be decoded."""
+"""PyAV, imported late: whether it is installed, opening a video, decoding what can be decoded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _FORMATS = "mov,matroska,avi,flv,ogg,mpeg,mpegvideo,mpegts,asf"
-"""Of libav. It has others that are lists of further files, which would be read as well."""
-USE_ANOTHER = "It is as Evolink delivered it, so that saving it again does not help: use another one."
+"""Formats of libav. Others are lists of further files, and libav would read those files too."""
+USE_ANOTHER = "It is as Evolink delivered it, so saving it again does not help: use another one."
 
 
 def check_installed(purpose: str) -> None:
@@ -28,24 +28,24 @@ def check_installed(purpose: str) -> None:
         purpose: what PyAV is needed for, as the beginning of a sentence ("Joining videos").
 
     Raises:
-        SettingsError: when PyAV is not there, with the command that installs it.
+        SettingsError: when PyAV is not installed, with the command that installs it.
     """
     try:
         import av  # noqa: F401  nothing less shows that it can be loaded
     except ImportError:
         raise SettingsError(
-            f"{purpose} needs PyAV, and that is not installed.",
+            f"{purpose} needs PyAV, which is not installed.",
             next_step=f"Run {install_command('av')} and try again.",
         ) from None
 
 
 @contextmanager
 def opened(path: Path, name: str) -> Iterator[InputContainer]:
-    """Open a video for as long as this block lasts.
+    """Open a video, and close it when the block ends.
 
     Args:
         path: the file.
-        name: what it is called where it cannot be read ("Part 2").
+        name: what errors call it ("Part 2").
 
     Raises:
         VideoError: when it cannot be read.
@@ -92,9 +92,9 @@ def sound_of(container: InputContainer) -> AudioStream | None:
 def packets(
     container: InputContainer, *streams: VideoStream | AudioStream, on_damage: Callable[[], None]
 ) -> Iterator[Packet[Any]]:
-    """What a file has of these streams; where it cannot be read on, it ends. Damaged packets are left out.
+    """The packets of these streams, without damaged ones; they end where the file cannot be read any further.
 
-    The last packet of each stream is empty: it makes a decoder give out what it kept.
+    The last packet of each stream is empty: it makes a decoder return what it has kept.
     """
     import av
 

@@ -18,9 +18,9 @@ _SIDES = (SIDE, 1280, 960, 640, 400)
 """Pixels of the sheet's longer side, at most. Even noise takes fewer than ``MAX_BYTES`` at the last one."""
 _QUALITIES = (85, 75, 62, 50, 38)
 _GAP, _LABEL = 6, 22
-"""Pixels between the pictures, and of the letters under them."""
+"""Pixels between the pictures, and of the line with the times."""
 _SHAPE = 1.4
-"""Width to height of the sheet that is aimed at: chat programs show such pictures large."""
+"""The intended ratio of the sheet's width to its height: chat programs show such pictures large."""
 
 
 def drawn(pictures: Sequence[Image.Image], labels: Sequence[str]) -> bytes:
@@ -43,7 +43,7 @@ def _sheet(pictures: Sequence[Image.Image], labels: Sequence[str], side: int) ->
     scale = min((side / columns - _GAP) / width, (side / rows - _GAP - _LABEL) / height, 1)
     width, height = max(round(width * scale), 1), max(round(height * scale), 1)
     size = columns * (width + _GAP) + _GAP, rows * (height + _LABEL + _GAP) + _GAP
-    sheet = Image.new("RGB", size, "silver")  # on white, a white picture would look like none
+    sheet = Image.new("RGB", size, "silver")  # on white, a white picture would not be seen
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_LABEL - 4)
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         row, column = divmod(number, columns)
@@ -54,7 +54,7 @@ def _sheet(pictures: Sequence[Image.Image], labels: Sequence[str], side: int) ->
 
 
 def _columns(count: int, shape: float) -> int:
-    """The number of columns that leaves few places empty and comes near to the shape aimed at."""
+    """The number of columns that leaves few places empty and comes near to ``_SHAPE``."""
 
     def badness(columns: int) -> float:
         rows = ceil(count / columns)

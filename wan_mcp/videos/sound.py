@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _RATE, _FORMAT, _LAYOUT = 48_000, "fltp", "stereo"
 _BITS = 192_000
-"""A second."""
+"""Bits a second."""
 
 
 class EncodedSound:
@@ -56,7 +56,7 @@ class EncodedSound:
         self._output.mux(self._stream.encode(None))
 
     def _filters(self, kind: str, layout: str, rate: int) -> Graph:
-        """Libav's own: they fill gaps with silence, and what is before the part or after it they cut off."""
+        """Libav's filters: they fill gaps with silence, and cut off what is before or after the part."""
         from av.filter import Graph
 
         samples = self._stop - self._next
@@ -76,7 +76,7 @@ class EncodedSound:
             self._check()  # silence may last for hours
             try:
                 frame: AudioFrame = graph.pull()  # type: ignore[assignment]  # a graph of sound gives sound
-            except (BlockingIOError, EOFError):  # it wants more, or there is no more
+            except (BlockingIOError, EOFError):  # it needs more input, or has ended
                 return
             frame.pts, frame.time_base = self._next, Fraction(1, _RATE)
             self._next += frame.samples

@@ -15,9 +15,9 @@ PAUSE = 0.2
 
 @asynccontextmanager
 async def task_lock(folder: Path, task_id: str) -> AsyncIterator[None]:
-    """Hold the lock of a task among all processes; where the folder cannot be written, go on without it.
+    """Hold the lock of a task, which only one process can have; if the folder is not writable, go on without.
 
-    The kernel frees it when the process ends, however it ends.
+    The kernel frees the lock when the process ends, however it ends.
 
     Args:
         folder: where the locks are, and nothing else.
@@ -44,9 +44,9 @@ def _acquired(lock: FileLock) -> bool:
 
 
 def _remove(lock: FileLock) -> None:
-    """Remove the file of a lock that is held, and free it; whoever waits for it makes another."""
+    """Remove the file of a lock that is held, and free it; a process that waits for it makes a new one."""
     if lock.is_locked:
-        with suppress(OSError):  # some systems remove no file that is open
+        with suppress(OSError):  # some systems do not remove an open file
             Path(lock.lock_file).unlink()
         lock.release()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _USUAL_RATE = Fraction(24)
-"""Pictures a second where there is only one picture, and nothing says more."""
+"""Pictures a second where there is only one picture, and the file does not say."""
 _JITTER = Fraction(5, 1000)
 """Seconds by which distances may differ at a constant rate: some formats count in milliseconds."""
 _Spans = list[tuple[int, int]]
@@ -95,7 +95,7 @@ def time_of(frame: Frame) -> Fraction | None:
 
 
 def _rate(times: list[int], unit: Fraction, stream: VideoStream) -> tuple[Fraction, bool]:
-    """Pictures a second, and whether they are always as many."""
+    """Pictures a second, and whether that rate is constant."""
     said = stream.average_rate or _USUAL_RATE
     distances = [after - before for before, after in pairwise(times)]
     if not distances or times[-1] == times[0]:

@@ -32,7 +32,7 @@ def decide(
         " WHERE number = ? AND (task_id IS NOT NULL OR same_as IS NOT NULL)",
         (rules.waited_for,),
     ).fetchone()
-    if waited is not None:  # what came of it is ours as well, even a failure
+    if waited is not None:  # its outcome is ours as well, even a failure
         return Claim("repeat", by_number(database, waited["number"]))
     for row in _equal_rows(database, owner, intent.fingerprints, "task_id IS NULL AND closed = 0"):
         entry = entry_of(row)
@@ -45,7 +45,7 @@ def decide(
         if verdict == "resume":
             _hold(database, entry.number, lease)
             return Claim("resume", entry)
-        # Closed, not removed: its process may only have stood still, and must not take it for forgotten.
+        # Closed, not removed: its process may only have been paused, and must still find it.
         database.execute("UPDATE entries SET closed = 1, holder = NULL WHERE number = ?", (entry.number,))
     known = _existing_task(database, owner, intent, rules)
     if known is not None:
@@ -69,7 +69,7 @@ def _has_expired(database: sqlite3.Connection, owner: str, prints: Fingerprints)
 def _existing_task(
     database: sqlite3.Connection, owner: str, intent: Intent, rules: ClaimRules
 ) -> Entry | None:
-    """The task of an equal request within the repeat window, which begins when that was answered."""
+    """The task of an equal request within the repeat window, which begins when that request was answered."""
     rows = _equal_rows(database, owner, intent.fingerprints, "(task_id IS NOT NULL OR same_as IS NOT NULL)")
     for row in rows:
         since = rules.now - max(rules.repeat_seconds, DAY if row["untold"] else 0)
@@ -140,7 +140,7 @@ def spent(database: sqlite3.Connection, owner: str, now: float, lease: Lease) ->
         " ORDER BY moment",
         (owner, now - COUNTED_FOR),
     ).fetchall()
-    # What was claimed but not sent yet counts only while somebody may be about to send it.
+    # What was claimed but not sent yet counts only while a process may be about to send it.
     return [
         Spending(row["moment"], row["credits"])
         for row in found
@@ -162,7 +162,7 @@ def post(
     entry = held(database, number, lease)
     _write_posts(database, number, [*entry.posts, made])
     database.execute(
-        # A repeat teaches something about the gateway, and others wait for that.
+        # A repeat shows what the gateway does with the key, and other rows wait for that.
         "UPDATE entries SET body = ?, guessed = max(guessed, ?), guessing_at = ? WHERE number = ?",
         (json.dumps(body), guess, made.at if entry.posts else None, number),
     )
@@ -192,7 +192,7 @@ def release(database: sqlite3.Connection, number: int, lease: Lease) -> None:
 def begin_guess(
     database: sqlite3.Connection, gateway: str, number: int, now: float, within: float, lease: Lease
 ) -> bool:
-    """Let one row at a time be repeated by a guess, while that can teach something.
+    """Let one row at a time be repeated as a guess, while the gateway's use of the key is not known.
 
     A guess that seems to be in the future was made before the clock was set back: it does not count.
     """
@@ -200,7 +200,7 @@ def begin_guess(
     held(database, number, lease)
     other = database.execute(
         "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessing_at > ? AND guessing_at <= ?"
-        # A row that has no answer and that nobody works on will teach nothing.
+        # A row that has no answer and that no process works on will show nothing.
         " AND (holder IS NOT NULL OR task_id IS NOT NULL)",
         (gateway, number, now - within, now),
     ).fetchone()
@@ -226,7 +226,7 @@ def held(database: sqlite3.Connection, number: int, lease: Lease) -> Entry:
     """A row that this process works on.
 
     Raises:
-        TakenOver: when another process has taken it over, after this one stood still for too long.
+        TakenOver: when another process has taken it over, because this one was paused for too long.
         LedgerError: when the user has removed it.
     """
     entry = by_number(database, number)

@@ -1,4 +1,4 @@
-"""The SQLite file: opened on first use, private, shared by processes, its errors in words."""
+"""The SQLite file: opened on first use, private, shared by processes; its errors say what to do."""
 
 import os
 import sqlite3
@@ -22,8 +22,7 @@ BUSY_SECONDS = 10.0
 class Database:
     """One connection, used by one thread at a time.
 
-    It is opened when it is first needed, so that a folder that cannot be written stops paid calls and
-    nothing else.
+    It is opened when it is first needed, so that a folder that cannot be written stops only paid calls.
 
     Args:
         path: the file; its folder is created private to the user.
@@ -68,7 +67,7 @@ class Database:
             return await anyio.to_thread.run_sync(run)
 
     def check_file(self) -> None:
-        """Make sure that the file that is open is the one at the path: another process would open that.
+        """Make sure that the open file is the one at the path, which other processes would open.
 
         Raises:
             LedgerError: when it was deleted, moved or replaced.
@@ -80,7 +79,7 @@ class Database:
         if found is None or (found.st_dev, found.st_ino) != self._file:
             raise LedgerError(
                 f"The ledger {self._path} was deleted, moved or replaced while this server was running.",
-                next_step="Restart the server in the client, and check what was paid in list_tasks.",
+                next_step="Restart the server in the client, then check in list_tasks what was paid.",
             )
 
     async def aclose(self) -> None:
@@ -142,20 +141,20 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """What SQLite and the file system raise becomes a ``LedgerError`` that says what to do."""
+    """Turn errors of SQLite and the file system into a ``LedgerError`` that says what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
         damaged = kind in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
         advice = (
-            "Move the file away to begin a new ledger; it is left as it is."
+            f"{schema.UNCHANGED} Move it away to begin a new ledger."
             if damaged
-            else "Check that its folder can be written and its disk has room, or set WAN_MCP_DATA_DIR."
+            else f"Check that its folder can be written and its disk is not full, or {schema.ANOTHER_FOLDER}"
         )
         raise LedgerError(f"The ledger {path} cannot be used ({error}).", next_step=advice) from error
     except OSError as error:
         raise LedgerError(
             f"The ledger {path} cannot be opened ({error.strerror}).",
-            next_step="Make its folder writable, or set WAN_MCP_DATA_DIR to another one.",
+            next_step=f"Make its folder writable, or {schema.ANOTHER_FOLDER}",
         ) from error

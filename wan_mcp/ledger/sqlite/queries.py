@@ -10,14 +10,14 @@ from wan_mcp.ledger.base import KeyUse
 from wan_mcp.ledger.entries import Entry, EntryStatus, cost_of
 from wan_mcp.ledger.sqlite.rows import entry_of
 
-REQUEST_AGAIN = "Make the same request once more."
+REQUEST_AGAIN = "Make the same request again."
 
 MAX_GAP = 30.0
-"""Seconds between two reads, at most, for a completion in between to tell how long the task took."""
+"""Seconds between two reads, at most, for a completion between them to tell how long the task took."""
 REFRESHED_AFTER = 1.0
-"""Seconds after which a state that did not change is written again: other processes need not read it then."""
+"""Seconds after which an unchanged state is written again, so that other processes need not read it."""
 UPLOAD_MARGIN = 3600.0
-"""Seconds before its expiry from which an upload is no longer used: the generation has to fetch it."""
+"""Seconds before its expiry from which an upload is no longer used: Evolink still has to fetch it."""
 UPLOADS_KEPT = 30 * 24 * 3600.0
 """Seconds after its expiry for which the row of an upload is kept."""
 EQUAL = (
@@ -30,7 +30,7 @@ EQUAL = (
 def by_number(database: sqlite3.Connection, number: int) -> Entry:
     row = database.execute("SELECT * FROM entries WHERE number = ?", (number,)).fetchone()
     if row is None:
-        raise LedgerError(f"The ledger has no request #{number} any more.", next_step=REQUEST_AGAIN)
+        raise LedgerError(f"The ledger no longer has request #{number}.", next_step=REQUEST_AGAIN)
     return entry_of(row)
 
 
@@ -69,7 +69,7 @@ def unsaved(database: sqlite3.Connection, owner: str, since: float) -> list[Entr
 
 def rivals(database: sqlite3.Connection, gateway: str) -> list[Entry]:
     found = database.execute(
-        # A row from before the column was added may be of any gateway.
+        # A row that is older than the column may be of any gateway.
         "SELECT * FROM entries WHERE gateway IN (?, '') AND task_id IS NULL AND closed = 0"
         " AND posted_at IS NOT NULL UNION ALL"
         # One that was sent again may have another task, until there is one for each of its POSTs.
@@ -87,7 +87,7 @@ def key_use(database: sqlite3.Connection, gateway: str) -> KeyUse:
 
 
 def taken_ids(database: sqlite3.Connection, task_ids: list[str]) -> set[str]:
-    """Those of the ids that requests have. A task that was only read is still anybody's."""
+    """Those of the ids that answer a request. A task that was only read may belong to any request."""
     marks = ", ".join("?" for _ in task_ids)
     found = database.execute(
         f"SELECT task_id FROM entries WHERE idempotency_key IS NOT NULL AND task_id IN ({marks})", task_ids
@@ -107,7 +107,7 @@ def keys(database: sqlite3.Connection, numbers: list[int]) -> dict[int, str]:
 def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
     number = task_id_or_number.removeprefix("#")
     column, value = ("number", number) if number.isdecimal() else ("task_id", task_id_or_number)
-    # With a row go those that were closed because they have the same task.
+    # Also removes the rows that were closed because they have the same task.
     database.execute(
         f"DELETE FROM entries WHERE same_as IN (SELECT number FROM entries WHERE {column} = ?)", (value,)
     )
@@ -139,10 +139,10 @@ def answer(
         (number, owner, task.id, number),
     ).fetchone()
     if known and not recovered and known["recovered"] and not known["equal"]:
-        # The answer proves whose task it is; the list had only made it likely.
+        # The answer proves whose task it is; the list only made it likely.
         _take_task_away(database, known["number"])
         database.execute("UPDATE entries SET same_as = ? WHERE same_as = ?", (number, known["number"]))
-    elif known:  # a gateway that answers equal requests with one task: only one was paid
+    elif known:  # the gateway answers equal requests with one task: only one was paid
         database.execute(
             "UPDATE entries SET closed = 1, same_as = ?, holder = NULL, answered_at = ? WHERE number = ?",
             (known["number"], now, number),
@@ -162,7 +162,7 @@ def paid_beside(database: sqlite3.Connection, number: int) -> tuple[str, ...]:
 
 
 def record_beside(database: sqlite3.Connection, number: int, task: Task, now: float) -> None:
-    """Record a task that was paid for a row's request in addition; it is that row's owner's."""
+    """Record a task that was paid for a row's request in addition; it belongs to that row's owner."""
     row = database.execute("SELECT owner FROM entries WHERE number = ?", (number,)).fetchone()
     if row is None:
         return
@@ -187,7 +187,7 @@ def _record_paid_task(database: sqlite3.Connection, owner: str, task: Task, now:
 
 
 def _take_task_away(database: sqlite3.Connection, number: int) -> None:
-    """A row has no answer again; it is closed where an equal request is open, since only one may be."""
+    """Remove the answer of a row; close the row where an equal request is open, since only one may be."""
     database.execute(
         "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0,"
         " saved = NULL, completed_at = NULL, took = NULL, known_at = NULL, answered_at = NULL,"
@@ -199,7 +199,7 @@ def _take_task_away(database: sqlite3.Connection, number: int) -> None:
 
 
 def is_news(entry: Entry, task: Task, now: float) -> bool:
-    """Whether a state that was just read is worth a write."""
+    """Whether a state that was just read has to be written."""
     if entry.task is None:
         return True
     if (entry.task.is_over and not task.is_over) or (entry.task.has_video and not task.has_video):
@@ -252,7 +252,7 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
         # Known only if a read shortly before saw the task running: the end is taken to be halfway between.
         " took = CASE WHEN ? AND completed_at IS NULL AND status IN ('pending', 'processing')"
         " AND ? - known_at BETWEEN 0 AND ? THEN (? + known_at) / 2 - asked_at ELSE took END,"
-        # Where nobody has watched, it may have been completed long ago: as soon as it was expected.
+        # If no read saw it running, it may have been completed long ago: as soon as it was expected.
         " completed_at = coalesce(completed_at, CASE WHEN ? THEN"
         " min(?, max(coalesce(known_at, 0), asked_at + ?)) END) WHERE number = ?",
         (

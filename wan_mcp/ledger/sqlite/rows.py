@@ -1,4 +1,4 @@
-"""A row of the database as an entry: a damaged column breaks no list, and hides no paid request."""
+"""A row of the database as an entry: a damaged column does not break a list or hide a paid request."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         image=_readable(row, "image", _IMAGE.validate_json),
         untold=bool(row["untold"]),
         recovered=bool(row["recovered"]),
-        # A request that has an id is answered, whatever became of the rest: it must not be sent again.
+        # A request that has a task id is answered, whatever else is damaged: it must not be sent again.
         task=_readable(row, "task", Task.model_validate_json) or _bare_task(row),
         known_at=row["known_at"],
         completed_at=row["completed_at"],
@@ -67,6 +67,6 @@ def _posts(text: str) -> tuple[Post, ...]:
 
 
 def _bare_posts(row: sqlite3.Row) -> tuple[Post, ...]:
-    """When it was sent, where that is all that can be read: it must not be taken for one that never was."""
+    """When a request was sent, where only that can be read: it must not count as one that was never sent."""
     moments = sorted({row["posted_at"], row["reposted_at"]} - {None})
     return tuple(Post(moment, None) for moment in moments)

@@ -7,6 +7,8 @@ from wan_mcp.errors import LedgerError
 
 APPLICATION_ID = 0x77616E31
 """Marks the file as a ledger of wan-mcp ("wan1")."""
+UNCHANGED = "The file was not changed."
+ANOTHER_FOLDER = "set WAN_MCP_DATA_DIR to another folder."
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -74,13 +76,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE entries ADD COLUMN image TEXT",
         "ALTER TABLE entries ADD COLUMN posts TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE entries ADD COLUMN guessed INTEGER NOT NULL DEFAULT 0",
-        # While others wait for what the guess teaches.
+        # Set while other rows wait for what this row's guess shows.
         "ALTER TABLE entries ADD COLUMN guessing_at REAL",
         "ALTER TABLE entries ADD COLUMN answered_at REAL",
-        # A row that gets no answer any more: too old, or its answer was the task of another row.
+        # A row that will get no answer: it is too old, or its answer was the task of another row.
         "ALTER TABLE entries ADD COLUMN closed INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE entries ADD COLUMN same_as INTEGER",
-        # Answered when nobody waited any more: the next equal request is the one that hears of it.
+        # Answered when no caller waited: the next equal request is told of the task.
         "ALTER TABLE entries ADD COLUMN untold INTEGER NOT NULL DEFAULT 0",
         # Paid in addition for the request of that row.
         "ALTER TABLE entries ADD COLUMN beside INTEGER",
@@ -120,10 +122,10 @@ VERSION = len(STEPS)
 
 
 def migrate(database: sqlite3.Connection) -> None:
-    """Bring an open database to the present version, step by step, in one transaction.
+    """Bring an open database to the current version, step by step, in one transaction.
 
     Raises:
-        LedgerError: when the file is not a ledger, or one of a newer version; it is left as it was.
+        LedgerError: when the file is not a ledger, or has a newer version; it is not changed.
     """
     if _version(database) == VERSION:
         return
@@ -143,12 +145,12 @@ def _version(database: sqlite3.Connection) -> int:
     version = int(database.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION and mark == APPLICATION_ID:
         raise LedgerError(
-            "The ledger was written by a newer wan-mcp; it is left as it is.",
-            next_step="Update wan-mcp, or set WAN_MCP_DATA_DIR to another folder.",
+            f"The ledger was written by a newer wan-mcp. {UNCHANGED}",
+            next_step=f"Update wan-mcp, or {ANOTHER_FOLDER}",
         )
     if tables and mark != APPLICATION_ID:
         raise LedgerError(
-            "The ledger's file belongs to another program; it is left as it is.",
+            f"The ledger's file belongs to another program. {UNCHANGED}",
             next_step="Set WAN_MCP_DATA_DIR to another folder.",
         )
     return version

@@ -59,7 +59,7 @@ class SqliteLedger:
 
     async def keys(self, numbers: list[int]) -> dict[int, str]:
         def read(database: sqlite3.Connection) -> dict[int, str]:
-            self._database.check_file()  # a file that was replaced knows nothing of the rows that count now
+            self._database.check_file()  # a file that was replaced has none of the rows that count now
             return queries.keys(database, numbers)
 
         return await self._database.read(read)
