@@ -21,9 +21,9 @@ WHERE_SETTINGS_ARE = (
 )
 KEY_NOT_SET = "EVOLINK_API_KEY is not set"
 HOW_TO_SET_THE_KEY = (
-    f"Get a key at {KEYS_PAGE}. Then the user runs wan-mcp setup in a terminal, which keeps the key for all "
-    f"clients, and restarts the server; or sets EVOLINK_API_KEY {WHERE_SETTINGS_ARE}. The key must not be "
-    "pasted into the chat."
+    f"Get a key at {KEYS_PAGE}. Then run wan-mcp setup in a terminal, which keeps the key for all clients, "
+    f"and restart the server; or set EVOLINK_API_KEY {WHERE_SETTINGS_ARE}. The user does this: the key must "
+    "not be pasted into the chat."
 )
 
 _PLACEHOLDER = re.compile(
