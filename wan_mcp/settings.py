@@ -96,7 +96,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
     api_key: Annotated[SecretStr | None, BeforeValidator(usable_key)] = Field(
-        None, alias="EVOLINK_API_KEY", description=f"Your Evolink API key, from {KEYS_PAGE}."
+        None,
+        alias="EVOLINK_API_KEY",
+        description=f"Your Evolink API key, from {KEYS_PAGE}; unset: the one that wan-mcp setup keeps.",
     )
     base_url: ServerAddress = Field(
         "https://api.evolink.ai",
@@ -164,7 +166,7 @@ class Settings(BaseModel):
     data_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
         default_factory=_default_data_dir,
         alias="WAN_MCP_DATA_DIR",
-        description="The folder of the ledger, which records what was requested and paid.",
+        description="The folder of the ledger (what was requested and paid) and of the kept key.",
     )
     daily_credits: float | None = Field(
         None,
