@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from wan_mcp.errors import SettingsError
+from wan_mcp.errors import MAKE_DATA_FOLDER_WRITABLE, SettingsError
 
 FILE_NAME = "key.json"
 LARGEST = 10_000
@@ -77,7 +77,7 @@ def keep(path: Path, kept: KeptKey) -> None:
         reason = error.strerror or type(error).__name__
         raise SettingsError(
             f"The key could not be kept in {path} ({reason}).",
-            next_step="Make its folder writable, or set WAN_MCP_DATA_DIR to another one.",
+            next_step=MAKE_DATA_FOLDER_WRITABLE,
         ) from None
 
 

@@ -5,6 +5,7 @@ import re
 from wan_mcp.cli.folders import ANOTHER_PLACE
 from wan_mcp.errors import WanError
 from wan_mcp.generation.outcomes import ASK_AGAIN
+from wan_mcp.videos.files import ANOTHER_DISK, WRITABLE_FOLDER
 
 SAME_AGAIN = "The same command, or your MCP client, continues the request without paying again."
 TASKS_SHOW = "wan-mcp tasks shows what became of it."
@@ -13,8 +14,8 @@ FOR_A_PERSON = {
     "list_tasks": "wan-mcp tasks",
     "get_task": "your MCP client",
     "take: ": "--take ",
-    "set WAN_MCP_OUTPUT_DIR to another disk": f"name {ANOTHER_PLACE}",
-    "Set WAN_MCP_OUTPUT_DIR to a folder that can be written": f"Name {ANOTHER_PLACE}",
+    ANOTHER_DISK: f"name {ANOTHER_PLACE}",
+    WRITABLE_FOLDER: f"Name {ANOTHER_PLACE}",
 }
 """What a model is told, and what a person in a terminal is told instead."""
 _TOOLS = re.compile(r"\b(generate_video|wait_for_task|get_task|list_tasks|save_video)")

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from wan_mcp import __version__
 from wan_mcp.cli.folders import network_file_system, why_not_readable, why_not_writable
-from wan_mcp.errors import LedgerError, NotFound, Refused, WanError
+from wan_mcp.errors import MAKE_DATA_FOLDER_WRITABLE, LedgerError, NotFound, Refused, WanError
 from wan_mcp.evolink import Evolink, prices
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.images.decoding import install_command
@@ -172,8 +172,8 @@ async def _ledger(runtime: Runtime) -> AsyncIterator[Finding]:
         yield Finding("WRONG", text, "Set WAN_MCP_DATA_DIR to a folder on a local disk.", needed=False)
     is_there = os.path.lexists(path)  # noqa: ASYNC240  nothing else goes on
     if not is_there and (reason := why_not_writable(folder)):
-        advice = "Make its folder writable, or set WAN_MCP_DATA_DIR to another one."
-        yield Finding("WRONG", f"The ledger {path} cannot be made ({reason})", advice)
+        text = f"The ledger {path} cannot be made ({reason})"
+        yield Finding("WRONG", text, MAKE_DATA_FOLDER_WRITABLE)
         return
     try:
         rows = (

@@ -32,6 +32,7 @@ UNAVAILABLE: Mapping[str, tuple[str, ...]] = {"480p": ("4:3", "3:4")}
 """The aspect ratios that are not available at a quality; the other qualities have all of them."""
 PROMPT_MAX = 1000
 CALLBACK_MAX = 2048
+ONE_PICTURE = "Exactly one picture, the first frame"
 
 
 def _text(value: str) -> str:
@@ -70,7 +71,7 @@ Prompt = Annotated[
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 ImageUrls = Annotated[
     list[WebAddress],
-    Field(min_length=1, max_length=1, description="Exactly one picture, the first frame."),
+    Field(min_length=1, max_length=1, description=f"{ONE_PICTURE}."),
 ]
 Duration = Annotated[
     Literal[5, 10], Field(description="Seconds of video: 5 or 10; 10 costs double. Default 5.")

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from wan_mcp.errors import PictureError
 from wan_mcp.evolink import ImageToVideoRequest, TextToVideoRequest, VideoRequest
+from wan_mcp.evolink.requests import ONE_PICTURE
 from wan_mcp.generation.outcomes import MAX_TAKE
 from wan_mcp.images import sources
 from wan_mcp.images.names import unquoted
@@ -50,7 +51,7 @@ class GenerationRequest(_WithTake, ImageToVideoRequest):
             min_length=1,
             max_length=1,
             description=(
-                "Exactly one picture, the first frame: https address, / or ~ path, file: or data: URI, or "
+                f"{ONE_PICTURE}: https address, / or ~ path, file: or data: URI, or "
                 "a completed task's id: its last frame, to continue it. What does not fit is made to fit."
             ),
         ),

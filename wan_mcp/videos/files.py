@@ -20,7 +20,9 @@ PARTIAL = ".wan-mcp-{}.part"
 """The name of a file that is not whole yet."""
 ABANDONED = 24 * 3600.0
 """Seconds after which such a file is removed: its process must have been killed."""
-FREE_SPACE = "Free some space on the disk, or set WAN_MCP_OUTPUT_DIR to another disk."
+ANOTHER_DISK = "set WAN_MCP_OUTPUT_DIR to another disk"
+FREE_SPACE = f"Free some space on the disk, or {ANOTHER_DISK}."
+WRITABLE_FOLDER = "Set WAN_MCP_OUTPUT_DIR to a folder that can be written"
 
 
 def prepare(folder: Path) -> None:
@@ -186,5 +188,5 @@ def disk_errors(folder: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise VideoError(
             f"The video cannot be saved in {folder} ({'the disk is full' if full else error.strerror}).",
-            next_step=FREE_SPACE if full else "Set WAN_MCP_OUTPUT_DIR to a folder that can be written.",
+            next_step=FREE_SPACE if full else f"{WRITABLE_FOLDER}.",
         ) from error

@@ -11,7 +11,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from wan_mcp.errors import LedgerError
+from wan_mcp.errors import ANOTHER_DATA_FOLDER, MAKE_DATA_FOLDER_WRITABLE, LedgerError
 from wan_mcp.ledger.sqlite import schema
 
 T = TypeVar("T")
@@ -150,11 +150,11 @@ def _translated(path: Path) -> Iterator[None]:
         advice = (
             f"{schema.UNCHANGED} Move it away to begin a new ledger."
             if damaged
-            else f"Check that its folder can be written and its disk is not full, or {schema.ANOTHER_FOLDER}"
+            else f"Check that its folder can be written and its disk is not full, or {ANOTHER_DATA_FOLDER}"
         )
         raise LedgerError(f"The ledger {path} cannot be used ({error}).", next_step=advice) from error
     except OSError as error:
         raise LedgerError(
             f"The ledger {path} cannot be opened ({error.strerror}).",
-            next_step=f"Make its folder writable, or {schema.ANOTHER_FOLDER}",
+            next_step=MAKE_DATA_FOLDER_WRITABLE,
         ) from error

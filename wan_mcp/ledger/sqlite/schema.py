@@ -3,12 +3,11 @@
 import secrets
 import sqlite3
 
-from wan_mcp.errors import LedgerError
+from wan_mcp.errors import ANOTHER_DATA_FOLDER, LedgerError
 
 APPLICATION_ID = 0x77616E31
 """Marks the file as a ledger of wan-mcp ("wan1")."""
 UNCHANGED = "The file was not changed."
-ANOTHER_FOLDER = "set WAN_MCP_DATA_DIR to another folder."
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -146,12 +145,12 @@ def _version(database: sqlite3.Connection) -> int:
     if version > VERSION and mark == APPLICATION_ID:
         raise LedgerError(
             f"The ledger was written by a newer wan-mcp. {UNCHANGED}",
-            next_step=f"Update wan-mcp, or {ANOTHER_FOLDER}",
+            next_step=f"Update wan-mcp, or {ANOTHER_DATA_FOLDER}",
         )
     if tables and mark != APPLICATION_ID:
         raise LedgerError(
             f"The ledger's file belongs to another program. {UNCHANGED}",
-            next_step="Set WAN_MCP_DATA_DIR to another folder.",
+            next_step=f"Move the file away, or {ANOTHER_DATA_FOLDER}",
         )
     return version
 
