@@ -87,10 +87,11 @@ def test_ctrl_c_in_the_first_moment_ends_a_command_quietly() -> None:
 
 
 def test_the_help_names_every_command() -> None:
-    """A person finds everything from --help."""
+    """A person finds everything from --help, and each command's line is whole."""
     text = run("--help").output
     for name in commands.commands:
         assert f"  {name} " in text
+    assert not re.search(r"\w\.\.\.$", text, re.M)
 
 
 @pytest.mark.parametrize(

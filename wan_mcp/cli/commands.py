@@ -50,11 +50,14 @@ def serve() -> None:
     type=SECONDS,
     default=8.0,
     show_default=True,
-    help="How long the imitated generation takes, or that of each part of a story.",
+    help="How long the generation of a video, or of each part of a story, takes.",
 )
 @click.option("--output", type=click.Path(), default=None, help="Where the video goes.")
 def demo(image: str | None, story: bool, prompt: str | None, seconds: float, output: str | None) -> None:
-    """Watch an agent make a video, on the embedded sandbox: no key, no cost."""
+    """Watch an agent make a video with the sandbox: no key, no cost.
+
+    The sandbox is an imitation of the Evolink API. Without IMAGE, a picture is drawn.
+    """
     from wan_mcp.cli.demo import run
 
     _run(lambda: run(image, prompt, seconds, output, story=story))
@@ -65,7 +68,12 @@ def demo(image: str | None, story: bool, prompt: str | None, seconds: float, out
 @click.option("--text", is_flag=True, help="Make it from PROMPT alone, without a picture.")
 @click.option("--from-task", metavar="ID", default=None, help="Continue a task's video from its last frame.")
 @click.option("--duration", type=click.Choice(["5", "10"]), default=None, help="Seconds of video.")
-@click.option("--quality", type=click.Choice(["480p", "720p", "1080p"]), default=None)
+@click.option(
+    "--quality",
+    type=click.Choice(["480p", "720p", "1080p"]),
+    default=None,
+    help="Size of the video; more costs more.",
+)
 @click.option("--aspect-ratio", metavar="W:H", default=None, help="Shape of a video from text, as in 9:16.")
 @click.option(
     "--take", type=click.IntRange(1, 99), default=1, help="Which version of the same request; each is paid."
@@ -88,11 +96,12 @@ def generate(
     sandbox: bool,
     **options: str | int | None,
 ) -> None:
-    """Make a video of IMAGE (an address or a file) as PROMPT says, and save it. COSTS CREDITS.
+    """Make a video of IMAGE as PROMPT says (COSTS CREDITS).
 
-    With --text, or --from-task ID, PROMPT alone is enough: wan-mcp generate --text "A cat yawns."
+    IMAGE is an address or a file. With --text, or --from-task ID, PROMPT alone is enough: wan-mcp generate
+    --text "A cat yawns."
 
-    Says the price first, and asks in a terminal. Prints the path of the video.
+    Says the price first, and asks in a terminal. Saves the video, and prints its path.
     """
     from wan_mcp.cli import generate as command
     from wan_mcp.cli.request import contradiction, request_of
@@ -126,9 +135,10 @@ def generate(
 @click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
 @click.option("--output", type=click.Path(), default=None, help="Where the film goes: a file or a folder.")
 def join(task_ids: tuple[str, ...], output: str | None) -> None:
-    """Join the videos of 2 to 20 completed tasks, in this order, into one file. Free.
+    """Join the videos of 2 to 20 completed tasks into one file.
 
-    Videos of one kind are copied without loss; others are encoded to the size of the first. Prints the path.
+    They come in the order of the ids. Videos of one kind are copied without loss; others are encoded to
+    the size of the first. Free. Prints the path of the file.
     """
     from wan_mcp.cli.join import join as run
 
@@ -137,15 +147,19 @@ def join(task_ids: tuple[str, ...], output: str | None) -> None:
 
 @commands.command()
 @click.option(
-    "--client", "clients", metavar="NAME", multiple=True, help="Only this one, as in claude-code; repeatable."
+    "--client",
+    "clients",
+    metavar="NAME",
+    multiple=True,
+    help="Only this client, such as claude-code. Can be given more than once.",
 )
-@click.option("--undo", is_flag=True, help="Remove wan-mcp from the clients again, and the key.")
+@click.option("--undo", is_flag=True, help="Remove wan-mcp from the clients, and the key.")
 @click.option("--yes", is_flag=True, help="Do not ask before something is written or removed.")
 def setup(clients: tuple[str, ...], undo: bool, yes: bool) -> None:
-    """Keep your API key, and add wan-mcp to the MCP clients on this machine.
+    """Keep your API key, and add wan-mcp to your MCP clients.
 
-    Shows each change first and asks. The key is typed unseen, tested for free, and kept in one file that only
-    you can read.
+    Finds the clients on this machine, shows each change, and asks before it is made. The key is not shown
+    while you type it. It is tested for free, and kept in one file that only you can read.
     """
     from wan_mcp.cli import setup as command
 
@@ -164,7 +178,10 @@ def setup(clients: tuple[str, ...], undo: bool, yes: bool) -> None:
 
 @commands.command()
 def doctor() -> None:
-    """Show what is configured, whether the API answers, and how to mend what is wrong."""
+    """Check the settings, the key, the API and the folders.
+
+    Says what to do where something is wrong. Free.
+    """
     from wan_mcp.cli.doctor import could_generate, examine
 
     findings = _run(lambda: examine(Settings.load()))
@@ -184,7 +201,7 @@ def doctor() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @click.option("--forget", metavar="ID", default=None, help="Remove a row: a task id, or #N for one without.")
 def tasks(as_json: bool, limit: int, forget: str | None) -> None:
-    """Print the ledger: what was requested on this machine, and what became of it."""
+    """List the requests of this machine, and what became of them."""
     from wan_mcp.cli import tasks as ledger
 
     folder = Settings.load().data_dir
@@ -212,7 +229,7 @@ def tasks(as_json: bool, limit: int, forget: str | None) -> None:
 )
 @click.option("--quiet", is_flag=True, help="Print no line for each request.")
 def sandbox(port: int, seconds: float, faults: tuple[str, ...], quiet: bool) -> None:
-    """Run the imitation of the Evolink API on this machine: no key, no cost.
+    """Run an imitation of the Evolink API: no key, no cost.
 
     Prints its address on stdout once it listens, and on stderr a line for each request.
     """
