@@ -12,6 +12,7 @@ import pytest
 
 from tests.clients.app_server import app_server
 from tests.clients.programs import PATH, let_uv_install, listed_by_gemini, succeed
+from tests.packages.client_table import CLONE
 from tests.packages.facts import COMMAND, ROOT, SERVER
 from wan_mcp import __version__
 
@@ -82,6 +83,6 @@ async def test_the_command_that_installs_ahead_runs(tmp_path: Path) -> None:
     """The command that the README gives for a slow first start, with the clone in its place."""
     let_uv_install(tmp_path)
     (command,) = re.findall(r"`(uv tool run [^`]+)`", section())
-    name, *arguments = shlex.split(command.replace("/path/to/clone", str(ROOT)))
+    name, *arguments = shlex.split(command.replace(CLONE, str(ROOT)))
     ran = await succeed(name, *arguments, folder=tmp_path)
     assert ran.out.strip().endswith(__version__)

@@ -71,7 +71,7 @@ CLIENTS = (
     Client(
         "Claude Desktop",
         "`claude_desktop_config.json` (Settings → Developer → Edit Config)",
-        "`~/Library/Logs/Claude/mcp-server-wan.log`; Windows `%APPDATA%\\Claude\\logs`",
+        "`~/Library/Logs/Claude/mcp-server-wan.log` (on Windows `%APPDATA%\\Claude\\logs`)",
         plugin=f"npx -y @anthropic-ai/mcpb pack {CLONE} {NAME}.mcpb",
         package="Or make a desktop extension of the clone and open it; Claude Desktop asks for the key",
         note="The desktop extension was packed and started, but not in Claude Desktop.",
@@ -88,7 +88,7 @@ CLIENTS = (
     Client(
         "Cursor",
         "`~/.cursor/mcp.json`, or `.cursor/mcp.json` in a project",
-        "Output panel → MCP Logs",
+        "the Output panel → MCP Logs",
         link=base64_link("https://cursor.com/install-mcp"),
         note="The clone holds a plugin for Cursor as well, with the skill.",
     ),
@@ -120,7 +120,7 @@ CLIENTS = (
         package="Or as an extension with the skill, from the clone",
         plugin=f"gemini extensions install {CLONE}",
         note=(
-            "A server is shown as disconnected in a folder that is not trusted, "
+            "Gemini shows a server as disconnected in a folder that is not trusted, "
             "and while uv still installs it."
         ),
     ),
@@ -134,11 +134,11 @@ CLIENTS = (
     ),
     Client(
         "Goose",
-        "`~/.config/goose/config.yaml`; Windows `%APPDATA%\\Block\\goose\\config\\config.yaml`",
-        "`~/.local/state/goose/logs`; Windows `%APPDATA%\\Block\\goose\\data\\logs`",
+        "`~/.config/goose/config.yaml` (on Windows `%APPDATA%\\Block\\goose\\config\\config.yaml`)",
+        "`~/.local/state/goose/logs` (on Windows `%APPDATA%\\Block\\goose\\data\\logs`)",
         kind="yaml",
         snippet=GOOSE_YAML,
-        note="There is no link: Goose lets its links start a few programs only, such as npx and uvx.",
+        note="There is no link: links of Goose can start only a few programs, such as npx and uvx.",
     ),
     Client(
         "LM Studio",

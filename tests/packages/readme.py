@@ -20,17 +20,17 @@ Most clients take this JSON. The key is not in it: `{COMMAND} setup` keeps it on
 {SHARED}
 ```
 
-Or add `"env": {{"{KEY.variable}": "your-key"}}` beside the command, or
-`--env {KEY.variable}=your-key` before the `--` of a command line; it wins over the key that is kept. Desktop
-programs often do not see your shell's `PATH`: if the server does not start, write as the command the
-whole path that `which {COMMAND}` prints (`where {COMMAND}` on Windows).
+To give a client another key, add `"env": {{"{KEY.variable}": "your-key"}}` beside the command, or
+`--env {KEY.variable}=your-key` before the `--` of a command line. The client then uses this key instead of
+the kept one. Desktop programs often do not see your shell's `PATH`: if the server does not start, replace the
+command by the whole path that `which {COMMAND}` prints (`where {COMMAND}` on Windows).
 
 A plugin or an extension, made for one client, holds the server and a skill: how an agent writes prompts,
 makes other versions, plans longer videos, and asks before it spends. It needs
 [uv](https://docs.astral.sh/uv/) on the `PATH`, and uv downloads about 60 MB at the first start. If that takes
 longer than the client waits, run `uv tool run --from {CLONE} {COMMAND} --version` once and connect again.
-A client may copy the whole clone, also a `.venv` in it: best make a new clone for this. Add the server either
-by its plugin or by the configuration, not both."""
+A client may copy the whole clone, also a `.venv` in it, so make a new clone for this. Add the server by its
+plugin or by the configuration, not by both."""
 
 
 def replaced(text: str, marks: tuple[str, str], content: str) -> str:
@@ -83,7 +83,11 @@ def price_table() -> str:
 
 def block(client: Client) -> str:
     """One client, to be unfolded."""
-    tried = f"Tried with {client.tried}." if client.tried else "By its documentation, not tried."
+    tried = (
+        f"Tried with {client.tried}."
+        if client.tried
+        else f"This follows the documentation of {client.name}; it was not tried there."
+    )
     log = f"If it does not start, see {client.log}." if client.log else ""
     parts = [
         f"[Add it to {client.name}]({client.link})" if client.link else "",
