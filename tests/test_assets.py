@@ -6,8 +6,10 @@ from xml.etree import ElementTree
 
 from PIL import Image, ImageChops, ImageSequence, ImageStat
 
+from tests.browser.icon import SIZE as ICON_SIZE
+from tests.browser.moving_picture import SCALE, SIZE, STILL_SIZE
+
 ASSETS = Path(__file__).parent.parent / "assets"
-STILL_SIZE = (1080, 1056)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -43,10 +45,10 @@ def test_the_icon_is_also_a_png() -> None:
     """512 pixels a side, with round corners that show what is behind."""
     file = ASSETS / "icon.png"
     with Image.open(file) as icon:
-        assert (icon.format, icon.mode, icon.size) == ("PNG", "RGBA", (512, 512))
+        assert (icon.format, icon.mode, icon.size) == ("PNG", "RGBA", (ICON_SIZE, ICON_SIZE))
         assert icon.getpixel((0, 0)) == (0, 0, 0, 0)
         alpha = icon.getchannel("A").histogram()
-    assert alpha[255] > 0.9 * 512 * 512
+    assert alpha[255] > 0.9 * ICON_SIZE**2
     assert file.stat().st_size < 50_000
 
 
@@ -54,7 +56,11 @@ def test_the_moving_picture_is_light_loops_and_tells_a_story() -> None:
     """It runs 10 to 15 seconds, for ever, and ends otherwise than it begins."""
     file = ASSETS / "demo.webp"
     with Image.open(file) as shown:
-        assert (shown.format, shown.size, shown.info["loop"]) == ("WEBP", (1440, 1408), 0)
+        assert (shown.format, shown.size, shown.info["loop"]) == (
+            "WEBP",
+            (SIZE[0] * SCALE, SIZE[1] * SCALE),
+            0,
+        )
     assert file.stat().st_size < 800_000
     assert len(film()) > 40
     assert 10_000 <= sum(milliseconds for _, milliseconds in film()) <= 15_000

@@ -176,7 +176,7 @@ KEPT = {"EVOLINK_API_KEY": KEY, "EVOLINK_BASE_URL": URLS[0], "EVOLINK_FILES_URL"
         json.dumps(KEPT | {"EVOLINK_BASE_URL": "https://[", "EVOLINK_FILES_URL": 7}),
         json.dumps({"padding": "x" * 20_000} | KEPT),
     ],
-    ids=range(16),
+    ids=lambda content: ascii(content[:40]),
 )
 def test_a_damaged_file_is_said(path: Path, content: str) -> None:
     """Whatever is in it, the settings load, and setup replaces it."""

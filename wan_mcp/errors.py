@@ -73,6 +73,11 @@ class WanError(Exception):
         """Seconds that the API asked the caller to wait; None where it did not."""
 
 
+def reason_of(error: OSError) -> str:
+    """Why the system refused, in its own words."""
+    return error.strerror or type(error).__name__
+
+
 class NotSent(WanError):
     """Raised when a call was refused on this machine, so that nothing was sent or charged."""
 

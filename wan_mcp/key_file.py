@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from wan_mcp.errors import MAKE_DATA_FOLDER_WRITABLE, SettingsError
+from wan_mcp.errors import MAKE_DATA_FOLDER_WRITABLE, SettingsError, reason_of
 
 FILE_NAME = "key.json"
 LARGEST = 10_000
@@ -54,7 +54,7 @@ def read(path: Path) -> KeptKey | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SettingsError(error.strerror or type(error).__name__, next_step=again) from error
+        raise SettingsError(reason_of(error), next_step=again) from error
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SettingsError("its content is damaged", next_step=again) from None
     if not all(isinstance(value, str) and value for value in (key, base_url, files_url)):
@@ -63,7 +63,7 @@ def read(path: Path) -> KeptKey | None:
 
 
 def keep(path: Path, kept: KeptKey) -> None:
-    """Write the file, at once and for its owner alone. A link in its place is replaced, not followed.
+    """Write the file atomically, for its owner alone. A link in its place is replaced, not followed.
 
     Raises:
         SettingsError: when it cannot be written; then it is as it was.
@@ -74,9 +74,8 @@ def keep(path: Path, kept: KeptKey) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace(path, text.encode(), mode=0o600)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
         raise SettingsError(
-            f"The key could not be kept in {path} ({reason}).",
+            f"The key could not be kept in {path} ({reason_of(error)}).",
             next_step=MAKE_DATA_FOLDER_WRITABLE,
         ) from None
 

@@ -721,7 +721,7 @@ def test_a_temporary_installation_is_not_written_anywhere(
     assert snapshot(everything) == before
 
 
-def test_an_installation_for_keeps_may_be_marked_as_a_cache_itself(
+def test_the_folder_of_a_lasting_installation_may_be_marked_as_a_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As uv does with the environments of its tools."""

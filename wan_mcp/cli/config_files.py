@@ -1,4 +1,4 @@
-"""Configuration files of other programs: read with care, copied before a change, replaced at once."""
+"""Configuration files of other programs: read with care, copied before a change, replaced atomically."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from wan_mcp import key_file
-from wan_mcp.errors import ConfigurationError
+from wan_mcp.errors import ConfigurationError, reason_of
 
 LARGEST = 100_000_000
 """Bytes of a file that is read. The one of Claude Code holds its history, too."""
@@ -33,11 +33,11 @@ def read(path: Path) -> str | None:
     except UnicodeDecodeError:
         raise ConfigurationError("the file is not text in UTF-8") from None
     except OSError as error:
-        raise ConfigurationError(f"the file cannot be read ({_reason(error)})") from error
+        raise ConfigurationError(f"the file cannot be read ({reason_of(error)})") from error
 
 
 def write(path: Path, old: str | None, new: str) -> None:
-    """Replace a file at once, if it still is as it was read.
+    """Replace a file atomically, if it is still as it was read.
 
     Args:
         path: the file; its mode stays. A new one is for its owner alone.
@@ -61,7 +61,7 @@ def write(path: Path, old: str | None, new: str) -> None:
             )
         key_file.replace(path, new.encode(), mode=mode)
     except OSError as error:
-        raise ConfigurationError(f"the file cannot be written ({_reason(error)})") from error
+        raise ConfigurationError(f"the file cannot be written ({reason_of(error)})") from error
 
 
 def back_up(folder: Path, name: str, text: str) -> Path:
@@ -90,7 +90,7 @@ def back_up(folder: Path, name: str, text: str) -> Path:
                 raise
             return path
     except OSError as error:
-        raise ConfigurationError(f"no copy can be kept in {folder} ({_reason(error)})") from error
+        raise ConfigurationError(f"no copy can be kept in {folder} ({reason_of(error)})") from error
     raise ConfigurationError(f"no copy can be kept in {folder} (there are too many)")
 
 
@@ -101,7 +101,3 @@ def _check_links(path: Path) -> None:
     for one in (path, *below_home):
         if one.is_symlink():
             raise ConfigurationError(f"{one} is a symbolic link, which is not followed")
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__

@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from wan_mcp.errors import VideoError
+from wan_mcp.errors import VideoError, reason_of
 
 NETWORK = {"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
 """File systems on other machines, as Linux names them."""
@@ -39,7 +39,7 @@ def why_not_readable(folder: Path) -> str | None:
         with os.scandir(folder):
             return None
     except OSError as error:
-        return error.strerror or type(error).__name__
+        return reason_of(error)
 
 
 def why_not_writable(folder: Path) -> str | None:
@@ -50,7 +50,7 @@ def why_not_writable(folder: Path) -> str | None:
             (Path(made) / "file").write_bytes(b"1")
         return None
     except OSError as error:
-        return error.strerror or type(error).__name__
+        return reason_of(error)
 
 
 def network_file_system(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ def own_command() -> list[str]:
 def is_temporary() -> bool:
     """Whether it was made by ``uvx`` or ``pipx run``, in a cache that is emptied at any time."""
     folder = Path(sys.prefix)
-    # uv marks its cache, and the environments that it makes for keeps as well, but not the folder of those.
+    # The environment of a tool that uv installed has this file, too, so only the folders above it count.
     return any((parent / "CACHEDIR.TAG").exists() for parent in folder.parents) or (
         "pipx" in folder.parts and ".cache" in folder.parts
     )

@@ -40,7 +40,9 @@ def run(settings: Settings, person: Person, names: Sequence[str], *, undo: bool)
     if undo:
         return _undo(settings, person, clients, with_key=not names)
     if wrong := [problem for problem in settings.problems if not problem.startswith(f"{KEY} ")]:
-        raise SettingsError(" ".join(wrong), next_step="Correct it in this terminal, and run it again.")
+        raise SettingsError(
+            " ".join(wrong), next_step="Correct it in this terminal, and run wan-mcp setup again."
+        )
     if is_temporary():
         raise SettingsError(
             "This wan-mcp is in a cache, where uvx and pipx run put it. Once that is emptied, no client can "
@@ -83,15 +85,15 @@ def _keys(clients: Sequence[Client]) -> Iterator[tuple[str, SecretStr]]:
             if entry is not None and entry.is_ours and entry.key and usable_key(entry.key):
                 yield client.title, SecretStr(entry.key)
         except (ConfigurationError, ValueError):
-            continue  # it is told when it is the client's turn
+            continue  # the client's own step says so
 
 
 def _say_what_clients_need() -> None:
     names = ("EVOLINK_BASE_URL", "EVOLINK_FILES_URL", "WAN_MCP_DATA_DIR")
     if given := [name for name in names if os.environ.get(name, "").strip()]:
         tell(
-            f"Set in this terminal: {', '.join(given)}. Clients find the key only with the same in their "
-            "configuration, under env; setup does not write it there."
+            f"Set in this terminal: {', '.join(given)}. Clients find the key only if their "
+            "configuration sets the same, under env; setup does not write that."
         )
 
 

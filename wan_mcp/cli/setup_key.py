@@ -66,15 +66,13 @@ class KeyStep:
         """The key that is kept and can be used with these settings."""
         if self._settings.key_is_kept:
             return self._settings.api_key
-        return Settings.load(self._environ()).api_key
-
-    def _environ(self) -> dict[str, str]:
-        """The settings that decide where a key is kept, and for which addresses; without any key."""
-        return {
+        # The same settings, but without the key of the environment, which goes first.
+        environ = {
             "EVOLINK_BASE_URL": self._settings.base_url,
             "EVOLINK_FILES_URL": self._settings.files_url,
             "WAN_MCP_DATA_DIR": str(self._settings.data_dir),
         }
+        return Settings.load(environ).api_key
 
     def _asked(self) -> SecretStr | None:
         if not self._person.is_there:
