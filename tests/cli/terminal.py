@@ -12,6 +12,8 @@ from time import monotonic
 import pexpect
 import pyte
 
+from wan_mcp.cli.sandbox import environment
+
 SECONDS = 60
 LINES = 200
 """More than any command prints, so that nothing scrolls away."""
@@ -127,8 +129,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[dict[str, str]]:
     )
     assert process.stdout is not None
     try:
-        printed = iter(process.stdout.readline, "Ctrl-C ends it.\n")
-        yield dict(line.strip().split("=") for line in printed if "=" in line)
+        yield environment(process.stdout.readline().split()[-1])
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS)

@@ -3,7 +3,9 @@
 import base64
 import json
 import re
+import shlex
 import tomllib
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -15,6 +17,7 @@ from tests.packages.ecosystems import NAMES, content
 from tests.packages.facts import COMMAND, DESCRIPTION, KEY, OPTIONS, ROOT, SERVER, SETTINGS, TITLE
 from tests.packages.manifests import MANIFESTS
 from wan_mcp import __version__
+from wan_mcp.cli.clients import all_clients
 from wan_mcp.evolink import PROMPT_MAX
 from wan_mcp.evolink.requests import ASPECT_RATIOS, QUALITIES
 from wan_mcp.images.loader import LONGEST_CHAIN
@@ -113,6 +116,18 @@ def test_a_link_adds_the_same_server() -> None:
     assert scheme == "vscode:mcp/install"
     assert json.loads(unquote(entry)) == {"name": SERVER, **shared}
     assert {link.scheme for link in links.values()} == {"https"}, "GitHub removes others"
+
+
+def test_the_readme_and_setup_know_the_same_of_a_client() -> None:
+    """The command that adds the server, the configuration's file, and the part with the servers."""
+    told = {client.name: client for client in CLIENTS}
+    for client in all_clients({}):
+        readme = told[client.title]
+        if client.adding:
+            assert readme.command == shlex.join([client.programs[0], *client.adding, COMMAND])
+        if readme.place.startswith("`~/"):
+            assert readme.place.startswith(f"`~/{client.path.relative_to(Path.home()).as_posix()}`")
+        assert client.servers in (readme.snippet or SHARED)
 
 
 # The skill
