@@ -1,6 +1,6 @@
 """One MCP client for ``wan-mcp setup``: our server is added to its configuration, changed or removed.
 
-A client's own command is used where it has one; else its file is edited, and every other byte stays.
+A client's own command is used where it has one; otherwise its file is edited, and every other byte stays.
 """
 
 import enum
@@ -161,7 +161,7 @@ class ClientStep:
         if own:
             self._say(f"By the command: {shlex.join([self._client.programs[0], *own[1:]])}")
         if not self._person.agrees(f"  {question}"):
-            self._say("Left as it is." if self._person.is_there else "Left as it is; --yes does it.")
+            self._say(f"Left as it is.{'' if self._person.is_there else ' Add --yes to make the change.'}")
             return False
         text = config_files.read(self._client.path) if own else text
         if text is not None:

@@ -83,7 +83,7 @@ class KeyStep:
             return None
         tell(
             f"Get a key at {KEYS_PAGE}, and paste or type it here; it is not shown. It will be kept in "
-            f"{self._path}, which only you can read. Enter alone goes on without a key."
+            f"{self._path}, which only you can read. Press Enter to go on without a key."
         )
         for _ in range(TRIES):
             typed = click.prompt("Evolink API key", hide_input=True, default="", show_default=False).strip()
