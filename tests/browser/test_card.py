@@ -442,8 +442,8 @@ async def test_without_resources_the_prompt_is_shown(host: MakeHost) -> None:
         assert await at.sent("resources/read") == []
 
 
-async def test_a_host_that_never_answers(host: MakeHost) -> None:
-    """The card says so after some seconds, and still shows an answer that arrives."""
+async def test_the_card_says_that_its_host_never_answers(host: MakeHost) -> None:
+    """After some seconds; it still shows an answer that arrives."""
     async with host(silent=True) as at:
         await at.passes(5.1)
         await at.shows("This card cannot follow the video here")
@@ -455,8 +455,8 @@ async def test_a_host_that_never_answers(host: MakeHost) -> None:
         assert await at.sent(READS) == []
 
 
-async def test_a_host_that_answers_late(host: MakeHost) -> None:
-    """The card follows from then on."""
+async def test_the_card_follows_the_task_once_a_late_host_answers(host: MakeHost) -> None:
+    """The card no longer waits for it then."""
     async with host(silent=True) as at:
         await at.passes(6)
         await at.notify("tool-result", working(40))

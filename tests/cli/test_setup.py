@@ -221,6 +221,10 @@ def test_another_key_of_the_environment_replaces_the_kept_one_after_a_yes(home: 
     assert "sk-…2345. Another one is kept: sk-…cdef." in words(result)
     assert "The key sk-…cdef is kept in" in words(result)
     assert result.exit_code == 0
+    assert kept() == KEY
+    write_key(home, "sk-another-012345", api)
+    assert run(typed="y\n", EVOLINK_API_KEY=KEY).exit_code == 0
+    assert kept() == KEY
 
 
 def test_a_key_file_that_others_can_read_is_said_and_replaced(home: Path, api: str) -> None:
