@@ -20,10 +20,10 @@ Most clients take this JSON. The key is not in it: `{COMMAND} setup` keeps it on
 {SHARED}
 ```
 
-To give a client another key, add `"env": {{"{KEY.variable}": "your-key"}}` beside the command, or
-`--env {KEY.variable}=your-key` before the `--` of a command line. The client then uses this key instead of
-the kept one. Desktop programs often do not see your shell's `PATH`: if the server does not start, replace the
-command by the whole path that `which {COMMAND}` prints (`where {COMMAND}` on Windows).
+To write the key into the configuration instead, add `"env": {{"{KEY.variable}": "your-key"}}` beside
+the command, or `--env {KEY.variable}=your-key` before the `--` of a command line. The client then uses this
+key, also if another one is kept. Desktop programs often do not see your shell's `PATH`: if the server does
+not start, replace the command by the whole path that `which {COMMAND}` prints (`where {COMMAND}` on Windows).
 
 A plugin or an extension, made for one client, holds the server and a skill: how an agent writes prompts,
 makes other versions, plans longer videos, and asks before it spends. It needs
