@@ -3,7 +3,6 @@
 The chat is drawn for it; the card in it is the real one, and is told what a real server said.
 """
 
-import base64
 import io
 import sys
 import tempfile
@@ -19,12 +18,12 @@ from PIL import Image
 
 from tests.browser.browser import HERE, READS, Host, browsing, hosting
 from tests.browser.media import Media
-from tests.browser.recording import PROMPT, Recording, record
+from tests.browser.recording import PROMPT, SHOWN_PICTURE, Recording, record
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-SIZE = (720, 704)
+SIZE = (720, 664)
 SCALE = 2
 """Pixels of a frame for each of the page, so that its text is sharp."""
 FONT = '"Liberation Sans", Arial, sans-serif'
@@ -45,7 +44,7 @@ SEEKING = """time => new Promise(resolve => {
 })"""
 QUALITY = 75
 """Of the moving picture; at 80 it has a sixth more bytes."""
-STILL_SIZE = (1080, 1056)
+STILL_SIZE = (1080, 996)
 
 Frame = tuple[bytes, int]
 """A screenshot, and for how many milliseconds it is shown."""
@@ -69,11 +68,7 @@ async def chatting(browser: "Browser", recording: Recording) -> AsyncIterator[Ho
         await at.page.evaluate(
             "html => document.body.insertAdjacentHTML('afterbegin', html)", (HERE / "chat.html").read_text()
         )
-        await at.page.locator("#user img").evaluate(
-            "(image, content) => { image.src = `data:image/png;base64,${content}`; return image.decode(); }",
-            base64.b64encode(recording.picture).decode(),
-        )
-        await _say(at, "#user p", f"Make this picture move: {PROMPT[0].lower()}{PROMPT[1:]}")
+        await _say(at, "#user", f"Make {SHOWN_PICTURE} move: {PROMPT[0].lower()}{PROMPT[1:]}")
         await _say(at, "#truth", TRUTH)
         yield at
     await context.close()

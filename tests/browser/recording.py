@@ -21,11 +21,12 @@ SECONDS = 75
 """How long the imitated generation takes."""
 SHOWN_FOLDER = "~/Videos/wan-mcp"
 """Stands for the folder of the recording."""
+SHOWN_PICTURE = "~/Pictures/lake.png"
+"""Stands for the picture: a path, since most clients do not pass on one that is pasted into the chat."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    picture: bytes
     begun: dict[str, Any]
     """The answer of ``generate_video``."""
     reads: list[dict[str, Any]]
@@ -51,7 +52,7 @@ def record(folder: Path) -> Recording:
         for answer in said
     )
     (video,) = videos.glob("*.mp4")
-    return Recording(picture.read_bytes(), begun, reads, poster, video.read_bytes())
+    return Recording(begun, reads, poster, video.read_bytes())
 
 
 async def _converse(folder: Path, picture: Path) -> list[BaseModel]:

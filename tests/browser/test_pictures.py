@@ -44,7 +44,7 @@ def test_the_moving_picture_shows_the_card_from_the_request_to_the_playing_video
     assert (paused, seconds) == (False, pytest.approx(PLAYED, abs=2 / FPS))
     assert len(set(playing)) > len(playing) - 2
     assert "Saved at ~/Videos/wan-mcp/drift-slowly-towards-the-sun.mp4" in card
-    for words in ("Make this picture move", "costs $0.38", "saved in ~/Videos/wan-mcp", TRUTH):
+    for words in ("Make ~/Pictures/lake.png move", "costs $0.38", "saved in ~/Videos/wan-mcp", TRUTH):
         assert words in chat
     moving_picture.write(frames, tmp_path)
     with Image.open(tmp_path / "demo.webp") as film:

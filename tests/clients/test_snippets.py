@@ -92,13 +92,12 @@ async def test_the_command_that_installs_ahead_runs(tmp_path: Path) -> None:
 async def test_a_clone_that_was_updated_starts_its_new_version(tmp_path: Path) -> None:
     """The packages start the server by uv, which keeps what it built: not beyond a change of the program."""
     let_uv_install(tmp_path)
+    command = ("uv", "tool", "run", "--from", str(tmp_path), COMMAND, "--version")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "wan_mcp", tmp_path / "wan_mcp", ignore=shutil.ignore_patterns("__pycache__"))
     version = tmp_path / "wan_mcp" / "__init__.py"
     for expected in (__version__, f"{__version__}.post1"):
         version.write_text(version.read_text().replace(f'"{__version__}"', f'"{expected}"'))
-        ran = await succeed(
-            "uv", "tool", "run", "--from", str(tmp_path), COMMAND, "--version", folder=tmp_path
-        )
+        ran = await succeed(*command, folder=tmp_path)
         assert ran.out.strip().endswith(f" {expected}"), ran.said
