@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from tests.packages.facts import COMMAND, DESCRIPTION, NAME, SERVER, TITLE
+from tests.packages.facts import COMMAND, DESCRIPTION, KEY, NAME, SERVER, TITLE
 from tests.packages.manifests import CALL_SECONDS
 
 ENTRY = {"command": COMMAND}
@@ -83,7 +83,11 @@ CLIENTS = (
         tried="2.1.331",
         command=f"claude mcp add {SERVER} --scope user -- {COMMAND}",
         plugin=f"claude plugin install {NAME} --marketplace {CLONE}",
-        note="The plugin is read from the clone: keep it where it is.",
+        note=(
+            "The plugin is read from the clone: keep it where it is. It takes the key that setup keeps, or "
+            f"the one that you give it in `/plugin configure {NAME}@{NAME}`; it does not take the key of "
+            "your shell."
+        ),
     ),
     Client(
         "Cursor",
@@ -110,6 +114,10 @@ CLIENTS = (
         kind="toml",
         snippet=CODEX_TOML,
         plugin=f"codex plugin marketplace add {CLONE}\ncodex plugin add {NAME}@{NAME}",
+        note=(
+            f"The plugin takes `{KEY.variable}` of the shell in which Codex runs, or the key that setup "
+            "keeps."
+        ),
     ),
     Client(
         "Gemini CLI",
@@ -120,6 +128,8 @@ CLIENTS = (
         package="Or as an extension with the skill, from the clone",
         plugin=f"gemini extensions install {CLONE}",
         note=(
+            "The extension takes the key that setup keeps, or the one that you give it in "
+            f"`gemini extensions config {NAME}`; Gemini CLI does not pass on the key of your shell. "
             "Gemini shows a server as disconnected in a folder that is not trusted, "
             "and while uv still installs it."
         ),

@@ -1,6 +1,7 @@
 """The parts of README and skill that are made from the code: tools, settings, prices, clients."""
 
 import re
+from textwrap import fill
 
 from pydantic.fields import FieldInfo
 
@@ -26,7 +27,7 @@ key, also if another one is kept. Desktop programs often do not see your shell's
 not start, replace the command by the whole path that `which {COMMAND}` prints (`where {COMMAND}` on Windows).
 
 A plugin or an extension, made for one client, holds the server and a skill: how an agent writes prompts,
-makes other versions, plans longer videos, and asks before it spends. It needs
+makes other versions, plans longer videos, and when it asks before it spends. It needs
 [uv](https://docs.astral.sh/uv/) on the `PATH`, and uv downloads about 60 MB at the first start. If that takes
 longer than the client waits, run `uv tool run --from {CLONE} {COMMAND} --version` once and connect again.
 A client may copy the whole clone, also a `.venv` in it, so make a new clone for this. Add the server by its
@@ -81,6 +82,12 @@ def price_table() -> str:
     return table("| quality | 5 seconds | 10 seconds |", rows)
 
 
+def wrapped(text: str) -> str:
+    """Lines of at most 120 characters, which end in no piece of code."""
+    held = re.sub("`.*?`", lambda code: code[0].replace(" ", "\0"), text)
+    return fill(held, 120, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
+
+
 def block(client: Client) -> str:
     """One client, to be unfolded."""
     tried = (
@@ -92,10 +99,10 @@ def block(client: Client) -> str:
     parts = [
         f"[Add it to {client.name}]({client.link})" if client.link else "",
         f"```sh\n{client.command}\n```" if client.command else "",
-        f"By hand, in {client.place}:{'' if client.snippet else ' the JSON above.'}",
+        wrapped(f"By hand, in {client.place}:{'' if client.snippet else ' the JSON above.'}"),
         f"```{client.kind}\n{client.snippet}\n```" if client.snippet else "",
         f"{client.package}:\n\n```sh\n{client.plugin}\n```" if client.plugin else "",
-        " ".join(filter(None, [client.note, log, tried])),
+        wrapped(" ".join(filter(None, [client.note, log, tried]))),
     ]
     body = "\n\n".join(filter(None, parts))
     return f"<details>\n<summary><b>{client.name}</b></summary>\n\n{body}\n\n</details>"
