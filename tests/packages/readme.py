@@ -6,7 +6,7 @@ from textwrap import fill
 from pydantic.fields import FieldInfo
 
 from tests.packages.client_table import CLIENTS, CLONE, SHARED, Client
-from tests.packages.facts import COMMAND, KEY, SETTINGS, default
+from tests.packages.facts import COMMAND, KEY, NAME, SETTINGS, default
 from wan_mcp.evolink import prices
 from wan_mcp.server.tool import Definition
 from wan_mcp.server.tools import TOOLS
@@ -31,7 +31,11 @@ makes other versions, plans longer videos, and when it asks before it spends. It
 [uv](https://docs.astral.sh/uv/) on the `PATH`, and uv downloads about 60 MB at the first start. If that takes
 longer than the client waits, run `uv tool run --from {CLONE} {COMMAND} --version` once and connect again.
 A client may copy the whole clone, also a `.venv` in it, so make a new clone for this. Add the server by its
-plugin or by the configuration, not by both."""
+plugin or by the configuration, not by both.
+
+After `git pull` in the clone, Claude Code's plugin needs only a restart. In Codex, repeat `codex plugin add`;
+in Gemini CLI, uninstall the extension and install it again. `claude plugin uninstall {NAME}@{NAME}`,
+`codex plugin remove {NAME}@{NAME}` and `gemini extensions uninstall {NAME}` remove them."""
 
 
 def replaced(text: str, marks: tuple[str, str], content: str) -> str:
