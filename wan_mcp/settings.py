@@ -224,6 +224,11 @@ class Settings(BaseModel):
         return _spelled_alike(self.base_url)
 
     @property
+    def key_places(self) -> tuple[str, str, Path]:
+        """The addresses that the key is sent to, each in one spelling, and the folder where it is kept."""
+        return _spelled_alike(self.base_url), _spelled_alike(self.files_url), self.data_dir
+
+    @property
     def key_path(self) -> Path:
         """The file in which the key is kept, if any is."""
         return self.data_dir / key_file.FILE_NAME
@@ -234,12 +239,12 @@ class Settings(BaseModel):
             if kept is None:
                 return self
             key = usable_key(kept.key.get_secret_value())
-            addresses = [_spelled_alike(url) for url in (kept.base_url, kept.files_url)]
+            addresses = tuple(_spelled_alike(url) for url in (kept.base_url, kept.files_url))
         except SettingsError as error:
             return self._with_problem(error.message, error.next_step)
         except ValueError as error:
             return self._with_problem(f"it {error}", "Run wan-mcp setup to replace it.")
-        if addresses != [_spelled_alike(url) for url in (self.base_url, self.files_url)]:
+        if addresses != self.key_places[:2]:
             return self._with_problem(
                 f"it is for {kept.base_url} and {kept.files_url}, not for the addresses set here",
                 "Correct EVOLINK_BASE_URL and EVOLINK_FILES_URL, or set EVOLINK_API_KEY with them.",

@@ -512,6 +512,19 @@ def test_a_key_that_does_not_work_is_removed(home: Path, key: str) -> None:
     assert servers(home, "cursor")["wan"] == ENTRY | {"env": {}}
 
 
+@pytest.mark.parametrize(
+    "env", [{"EVOLINK_BASE_URL": "http://127.0.0.1:9"}, {"WAN_MCP_DATA_DIR": "/nowhere/of/its/own"}]
+)
+@pytest.mark.parametrize("kept", ["", KEY])
+def test_a_key_for_other_addresses_stays_there(home: Path, env: dict[str, str], kept: str) -> None:
+    """It is sent to no others, and the kept key would not be used in its place."""
+    path = with_key(home, KEY, **env)
+    result = run("--yes", EVOLINK_API_KEY=kept)
+    assert "has a key in its configuration" not in words(result)
+    assert "the kept key is not used" in words(result)
+    assert json.loads(path.read_text())["mcpServers"]["wan"]["env"] == {"EVOLINK_API_KEY": KEY, **env}
+
+
 def test_a_placeholder_that_the_client_fills_in_stays(home: Path) -> None:
     """It is no key."""
     path = with_key(home, "${EVOLINK_API_KEY}")

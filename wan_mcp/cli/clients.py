@@ -18,11 +18,13 @@ from wan_mcp.cli import jsonc
 from wan_mcp.cli.installation import is_own
 from wan_mcp.errors import ConfigurationError
 from wan_mcp.evolink.redaction import SHORT, tidy
-from wan_mcp.settings import usable_key
+from wan_mcp.settings import Settings, usable_key
 
 NAME = "wan"
 """Of the server in every configuration."""
 KEY = "EVOLINK_API_KEY"
+PLACES = ("EVOLINK_BASE_URL", "EVOLINK_FILES_URL", "WAN_MCP_DATA_DIR")
+"""What decides to whom a key is sent, and where it is kept."""
 REMOVED = "removed-by-wan-mcp-setup"
 """What stands in a copy in the place of the key."""
 COMMAND_SECONDS = 60
@@ -55,6 +57,13 @@ class Entry:
             return key.strip() if isinstance(key, str) and usable_key(key.strip()) else None
         except ValueError:
             return str(key)
+
+    def is_elsewhere(self, settings: Settings) -> bool:
+        """Whether it names other addresses or another data folder, with which the kept key is not used."""
+        env = self.value.get("env")
+        own = {name: str(env[name]) for name in PLACES if env.get(name)} if isinstance(env, dict) else {}
+        usual = zip(PLACES, map(str, settings.key_places), strict=True)
+        return Settings.load(dict(usual) | own).key_places != settings.key_places
 
     @property
     def has_more(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import SecretStr
 
 from wan_mcp.cli import config_files
-from wan_mcp.cli.clients import KEY, Client, all_clients
+from wan_mcp.cli.clients import KEY, PLACES, Client, all_clients
 from wan_mcp.cli.doctor import masked
 from wan_mcp.cli.installation import is_temporary, own_command
 from wan_mcp.cli.screen import Person, tell
@@ -59,11 +59,11 @@ def run(settings: Settings, person: Person, names: Sequence[str], *, undo: bool)
     for problem in settings.problems:
         tell(problem)
     keys = KeyStep(settings, person)
-    key = keys.run(_keys(clients))
+    key = keys.run(_keys(clients, settings))
     if key is not None:
         _say_what_clients_need()
-    command, folder = own_command(), settings.data_dir
-    results = [ClientStep(client, person, folder).add(command, key, keys.rejected) for client in clients]
+    command = own_command()
+    results = [ClientStep(client, person, settings).add(command, key, keys.rejected) for client in clients]
     _say_what_is_next(clients, results, key)
     return key is not None and Result.FAILED not in results
 
@@ -77,20 +77,21 @@ def _chosen(names: Sequence[str]) -> list[Client]:
     return [client for client in known if (client.name in names if names else client.is_installed)]
 
 
-def _keys(clients: Sequence[Client]) -> Iterator[tuple[str, SecretStr]]:
-    """The keys in the configurations of clients, each with the client's name."""
+def _keys(clients: Sequence[Client], settings: Settings) -> Iterator[tuple[str, SecretStr]]:
+    """The keys in the configurations of clients, each with the client's name; none for other addresses."""
     for client in clients:
         try:
             entry = client.entry(config_files.read(client.path))
-            if entry is not None and entry.is_ours and entry.key and usable_key(entry.key):
+            if entry is None or not entry.is_ours or entry.is_elsewhere(settings):
+                continue
+            if entry.key and usable_key(entry.key):
                 yield client.title, SecretStr(entry.key)
         except (ConfigurationError, ValueError):
             continue  # the client's own step says so
 
 
 def _say_what_clients_need() -> None:
-    names = ("EVOLINK_BASE_URL", "EVOLINK_FILES_URL", "WAN_MCP_DATA_DIR")
-    if given := [name for name in names if os.environ.get(name, "").strip()]:
+    if given := [name for name in PLACES if os.environ.get(name, "").strip()]:
         tell(
             f"Set in this terminal: {', '.join(given)}. Clients find the key only if their "
             "configuration sets the same, under env; setup does not write that."
@@ -110,7 +111,7 @@ def _say_what_is_next(clients: Sequence[Client], results: Sequence[Result], key:
 
 
 def _undo(settings: Settings, person: Person, clients: Sequence[Client], *, with_key: bool) -> bool:
-    results = [ClientStep(client, person, settings.data_dir).remove() for client in clients]
+    results = [ClientStep(client, person, settings).remove() for client in clients]
     if not {Result.CHANGED, Result.LEFT, Result.FAILED} & set(results):
         tell("wan-mcp is in the configuration of no client.")
     path = settings.key_path

@@ -7,7 +7,6 @@ import enum
 import os
 import shlex
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 import click
 from pydantic import SecretStr
@@ -17,7 +16,7 @@ from wan_mcp.cli.clients import NAME, Client, run_command
 from wan_mcp.cli.doctor import masked
 from wan_mcp.cli.screen import Person, tell
 from wan_mcp.errors import ConfigurationError
-from wan_mcp.settings import usable_key
+from wan_mcp.settings import Settings, usable_key
 
 
 class Result(enum.Enum):
@@ -37,13 +36,13 @@ class ClientStep:
     Args:
         client: the client.
         person: who is asked before something is written.
-        folder: the data folder, where copies are kept.
+        settings: where the key and the copies are kept, and for which addresses the key is.
     """
 
-    def __init__(self, client: Client, person: Person, folder: Path) -> None:
+    def __init__(self, client: Client, person: Person, settings: Settings) -> None:
         self._client = client
         self._person = person
-        self._folder = folder
+        self._settings = settings
 
     def add(self, command: Sequence[str], key: SecretStr | None, rejected: Collection[str] = ()) -> Result:
         """Make the client start this command as our server, and take the key out of its entry.
@@ -84,7 +83,10 @@ class ClientStep:
                 next_step="Rename that, or add wan-mcp under another name.",
             )
         own_key = entry.key if entry else None
-        stays = own_key is not None and own_key not in rejected and _stays(own_key, key)
+        is_elsewhere = entry is not None and entry.is_elsewhere(self._settings)
+        stays = own_key is not None and (is_elsewhere or (own_key not in rejected and _stays(own_key, key)))
+        if is_elsewhere:
+            self._say("It names other addresses or another data folder under env: the kept key is not used.")
         if stays:
             self._say(f"Its own key {_masked(own_key)} stays there, and is used by this client.")
         changes = []
@@ -166,7 +168,9 @@ class ClientStep:
         text = config_files.read(self._client.path) if own else text
         if text is not None:
             bare = self._client.without_key(text)
-            copy = config_files.back_up(self._folder / config_files.BACKUPS, self._client.name, bare)
+            copy = config_files.back_up(
+                self._settings.data_dir / config_files.BACKUPS, self._client.name, bare
+            )
         if own:
             run_command(own)
         else:
