@@ -15,6 +15,10 @@ AT = ("mcpServers", "wan")
 LAYOUTS = {
     "nothing at all": ("", '{\n  "mcpServers": {\n    "wan": 1\n  }\n}\n'),
     "a comment alone": ("// mine\n", '// mine\n{\n  "mcpServers": {\n    "wan": 1\n  }\n}\n'),
+    "a comment without an end of its line": (
+        "// mine",
+        '// mine\n{\n  "mcpServers": {\n    "wan": 1\n  }\n}\n',
+    ),
     "an empty object": ("{}", '{\n  "mcpServers": {\n    "wan": 1\n  }\n}'),
     "no servers yet": ('{\n\t"a": 1\n}\n', '{\n\t"a": 1,\n\t"mcpServers": {\n\t\t"wan": 1\n\t}\n}\n'),
     "no servers, but braces": (

@@ -43,6 +43,8 @@ def put(text: str, path: Sequence[str], value: Any) -> str:
         ValueError: when that cannot be done, or not without changing anything else.
     """
     if not _plain(text).strip(_WHITE):
+        if text.strip(f"\ufeff{_WHITE}") and text[-1] not in "\r\n":
+            text += _eol(text)  # what is added must not become part of a comment
         text += "{}\n"
     plain, wanted = _plain(text), read(text)
     holder, owner, depth, found = 0, wanted, 0, None
