@@ -3,6 +3,7 @@
 import os
 import sys
 import sysconfig
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 
@@ -31,5 +32,7 @@ def is_own(command: object, args: object) -> bool:
     if program == "wan-mcp":
         return True
     if program in ("uvx", "uv", "pipx"):
-        return "wan-mcp" in words
-    return program.startswith("python") and words[:2] == ["-m", "wan_mcp"]
+        return "wan-mcp" in words or ("-m", "wan_mcp") in pairwise(words)
+    options = list(takewhile(lambda word: word.startswith("-"), words))
+    is_python = program.startswith("python") or program == "py"
+    return is_python and words[len(options) - 1 :][:2] == ["-m", "wan_mcp"]
