@@ -86,11 +86,16 @@ class KeyStep:
             f"{self._path}, which only you can read. Press Enter to go on without a key."
         )
         for _ in range(TRIES):
-            typed = click.prompt("Evolink API key", hide_input=True, default="", show_default=False).strip()
-            if not typed:
-                break
             try:
+                typed = click.prompt(
+                    "Evolink API key", hide_input=True, default="", show_default=False
+                ).strip()
+                if not typed:
+                    break
                 key = usable_key(typed)
+            except UnicodeDecodeError:
+                tell("What was typed has characters that no key has.")
+                continue
             except ValueError as error:
                 tell(f"What was typed {error}.")
                 continue
