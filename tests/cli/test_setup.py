@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import stat
 import sys
 import tomllib
@@ -251,6 +252,15 @@ def test_with_unusable_settings_nothing_is_done(everything: Path) -> None:
     assert snapshot(everything) == before
 
 
+def test_undo_with_an_unusable_data_folder_removes_no_key(home: Path, api: str) -> None:
+    """That of the usual folder is not the one that was meant."""
+    path = write_key(home, KEY, api)
+    result = run("--undo", "--yes", WAN_MCP_DATA_DIR="nonsense")
+    assert result.exit_code == 1
+    assert "WAN_MCP_DATA_DIR must be an absolute path" in words(result)
+    assert path.exists()
+
+
 def write_key(home: Path, key: str, api: str) -> Path:
     content = {"EVOLINK_API_KEY": key, "EVOLINK_BASE_URL": api, "EVOLINK_FILES_URL": api}
     path = write(home / ".local/share/wan-mcp/key.json", content)
@@ -427,6 +437,15 @@ def test_a_link_and_a_read_only_file_are_left_alone(everything: Path) -> None:
     assert "wan" in servers(everything, "windsurf")
 
 
+def test_a_read_only_file_is_not_left_to_a_clients_command(home: Path, tmp_path: Path) -> None:
+    """It would replace the file."""
+    imitate(tmp_path, "codex", ADD_TO_CODEX)
+    write(home / ".codex/config.toml", "").chmod(0o444)
+    result = run("--yes", EVOLINK_API_KEY=KEY)
+    assert "Left alone: the file is read-only." in words(result)
+    assert not (home / "calls").exists()
+
+
 def test_a_file_that_is_changed_during_the_question_is_left_alone(everything: Path) -> None:
     """The other program's change stays."""
     path = everything / FILES["zed"]
@@ -448,6 +467,9 @@ def test_a_file_that_is_changed_during_the_question_is_left_alone(everything: Pa
         {"command": "C:\\old\\wan-mcp.exe", "args": ["serve"]},
         {"command": "uvx", "args": ["--from", "/clone", "wan-mcp"]},
         {"command": "/old/python3", "args": ["-m", "wan_mcp"]},
+        {"command": "python3", "args": ["-I", "-m", "wan_mcp"]},
+        {"command": "py", "args": ["-3.12", "-m", "wan_mcp", "serve"]},
+        {"command": "uv", "args": ["run", "python", "-m", "wan_mcp"]},
     ],
 )
 def test_an_entry_of_another_installation_is_brought_up_to_date(home: Path, old: dict[str, Any]) -> None:
@@ -482,6 +504,23 @@ def test_a_key_in_a_configuration_is_kept_and_removed_there(home: Path) -> None:
     env = json.loads(copy.read_text())["mcpServers"]["wan"]["env"]
     assert env == {"EVOLINK_API_KEY": "removed-by-wan-mcp-setup", "WAN_MCP_AUTOSAVE": "0"}
     assert KEY not in copy.read_text()
+
+
+def test_the_kept_key_is_not_copied_from_other_parts_of_a_file(home: Path) -> None:
+    """It can be in a server of another name, in one for a single project, and in what a server starts."""
+    ours = {"command": "uv", "args": ["run", "--env", f"EVOLINK_API_KEY={KEY}", "wan-mcp"]}
+    other = {"command": OWN, "env": {"EVOLINK_API_KEY": KEY}}
+    projects = {"/p": {"mcpServers": {"wan": other}}}
+    write(home / FILES["claude-code"], {"projects": projects, "mcpServers": {"wan": ours, "video": other}})
+    assert run("--yes", EVOLINK_API_KEY=KEY).exit_code == 0
+    assert run("--undo", "--yes").exit_code == 0
+    assert [KEY in copy.read_text() for copy in backups(home)] == [False, False]
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(home: Path) -> None:
+    """Control characters of an entry are not printed."""
+    write(home / FILES["cursor"], {"mcpServers": {"wan": {"command": "wan-mcp", "args": ["\x1b[2J"]}}})
+    assert "\x1b[2J" not in run("--yes", EVOLINK_API_KEY=KEY).output
 
 
 def test_a_key_that_is_not_kept_stays_where_it_is(home: Path) -> None:
@@ -583,7 +622,7 @@ def test_a_clients_own_command_is_used(home: Path, tmp_path: Path) -> None:
     result = run("--yes", EVOLINK_API_KEY=KEY)
     assert result.exit_code == 0, result.output
     assert f"By the command: codex mcp add wan -- {OWN}" in words(result)
-    assert "Codex writes the file anew then, without its comments." in words(result)
+    assert "Codex may then drop comments of the file." in words(result)
     assert [path.read_text() for path in backups(home)] == ['# mine\nmodel = "x"\n']
     assert run("--yes").output.count("Already set up.") == 1
     assert run("--undo", "--yes").exit_code == 0
@@ -612,9 +651,28 @@ def test_a_command_that_fails_is_told(home: Path, tmp_path: Path, body: str, why
 def test_a_command_that_hangs_is_ended(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a bounded time."""
     imitate(tmp_path, "codex", "import time; time.sleep(600)")
-    monkeypatch.setattr("wan_mcp.cli.clients.COMMAND_SECONDS", 0.5)
+    monkeypatch.setattr("wan_mcp.cli.client_commands.COMMAND_SECONDS", 0.5)
     result = run("--yes", EVOLINK_API_KEY=KEY)
     assert "Left alone: its command did not end within 0.5 seconds." in words(result)
+
+
+def test_what_a_hanging_command_started_is_ended_too(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients are often scripts, and it is the program behind one that writes the file."""
+    os.mkfifo(home / "alive")
+    script = tmp_path / "programs" / "codex"
+    script.write_text('#!/bin/sh\n/bin/sleep 600 > "$HOME/alive"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("wan_mcp.cli.client_commands.COMMAND_SECONDS", 0.5)
+    reader = os.open(home / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        run("--yes", EVOLINK_API_KEY=KEY)
+        os.set_blocking(reader, True)
+        assert select.select([reader], [], [], 10)[0], "it still runs"
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
 
 
 def test_ctrl_c_waits_for_a_clients_command(home: Path, tmp_path: Path) -> None:
@@ -625,6 +683,7 @@ def test_ctrl_c_waits_for_a_clients_command(home: Path, tmp_path: Path) -> None:
     write(home / FILES["zed"], {})
     result = run("--yes", EVOLINK_API_KEY=KEY)
     assert result.exit_code == 130
+    assert "The command had begun and went on to its end. Stopped." in words(result)
     assert tomllib.loads((home / ".codex/config.toml").read_text())["mcp_servers"]["wan"]["command"] == OWN
     assert (home / FILES["zed"]).read_text() == "{}"
 
@@ -763,6 +822,8 @@ def test_without_a_script_the_module_is_started(monkeypatch: pytest.MonkeyPatch,
         ("wan-mcp-other", []),
         ("uvx", ["wan-mcp-other"]),
         ("python", ["wan_mcp"]),
+        ("python", ["other.py", "-m", "wan_mcp"]),
+        ("node", ["-m", "wan_mcp"]),
         (7, []),
         (None, None),
     ],

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import user_config_path
+from pydantic import SecretStr
 
 from wan_mcp.cli import jsonc
 from wan_mcp.cli.installation import is_own
 from wan_mcp.errors import ConfigurationError
-from wan_mcp.evolink.redaction import SHORT, tidy
+from wan_mcp.evolink.redaction import SHORT
 from wan_mcp.settings import Settings, usable_key
 
 NAME = "wan"
@@ -27,8 +26,6 @@ PLACES = ("EVOLINK_BASE_URL", "EVOLINK_FILES_URL", "WAN_MCP_DATA_DIR")
 """What decides to whom a key is sent, and where it is kept."""
 REMOVED = "removed-by-wan-mcp-setup"
 """What stands in a copy in the place of the key."""
-COMMAND_SECONDS = 60
-"""How long a client's own command may take."""
 
 
 @dataclass(frozen=True)
@@ -151,18 +148,20 @@ class Client:
         except ValueError as error:
             raise self._unchangeable(error) from None
 
-    def without_key(self, text: str) -> str:
-        """The configuration for a copy: where the entry of our server has a key, another word stands there.
+    def without_key(self, text: str, kept: SecretStr | None) -> str:
+        """The configuration for a copy, without the key that is kept and without the key of our server.
 
         Raises:
             ConfigurationError: when the key cannot be taken out of it.
         """
         entry = self.entry(text)
         key = entry.key if entry and entry.is_ours else None
+        bare = text
+        # An entry of another name, or one for a single project, can have the same keys.
+        for known in (key, kept.get_secret_value() if kept else None):
+            bare = bare.replace(known, REMOVED) if known and len(known) >= SHORT else bare
         if key is None:
-            return text
-        # Wherever else the same key is, it is not copied either.
-        bare = text.replace(key, REMOVED) if len(key) >= SHORT else text
+            return bare
         try:
             bare = bare if self.is_toml else jsonc.put(bare, (self.servers, NAME, "env", KEY), REMOVED)
         except ValueError as error:
@@ -263,33 +262,3 @@ def all_clients(environ: Mapping[str, str] = os.environ) -> list[Client]:
             "zed", "Zed", zed / "settings.json", "context_servers", signs=(zed,), programs=("zed", "zeditor")
         ),
     ]
-
-
-def run_command(command: Sequence[str]) -> None:
-    """Run a client's own command. A Ctrl-C waits until it ends, so that it leaves a whole file.
-
-    Raises:
-        ConfigurationError: when it fails, with its own message.
-    """
-    pressed: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        ran = subprocess.run(
-            command,
-            env={**{name: value for name, value in os.environ.items() if name != KEY}, "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise ConfigurationError(f"its command did not end within {COMMAND_SECONDS} seconds") from None
-    except OSError as error:
-        raise ConfigurationError(f"its command could not be started ({error.strerror})") from error
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if pressed:
-        raise KeyboardInterrupt
-    if ran.returncode:
-        said = tidy((ran.stderr.strip() or ran.stdout.strip()).decode(errors="replace"))
-        raise ConfigurationError(f"its command failed and said: {said or 'nothing'}")

@@ -36,6 +36,21 @@ def read(path: Path) -> str | None:
         raise ConfigurationError(f"the file cannot be read ({reason_of(error)})") from error
 
 
+def check_writable(path: Path) -> None:
+    """Check that the user has not protected a file, which would not stop a program that replaces it.
+
+    Raises:
+        ConfigurationError: when it is read-only.
+    """
+    try:
+        if not path.stat().st_mode & stat.S_IWUSR:
+            raise ConfigurationError("the file is read-only")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigurationError(f"the file cannot be read ({_reason(error)})") from error
+
+
 def write(path: Path, old: str | None, new: str) -> None:
     """Replace a file atomically, if it is still as it was read.
 
@@ -52,9 +67,8 @@ def write(path: Path, old: str | None, new: str) -> None:
         if old is None:
             path.parent.mkdir(parents=True, exist_ok=True)
         else:
+            check_writable(path)
             mode = stat.S_IMODE(path.stat().st_mode) & 0o777
-            if not mode & stat.S_IWUSR:
-                raise ConfigurationError("the file is read-only")
         if read(path) != old:
             raise ConfigurationError(
                 "another program changed the file meanwhile", next_step="Run wan-mcp setup again."

@@ -37,12 +37,12 @@ def run(settings: Settings, person: Person, names: Sequence[str], *, undo: bool)
         WanError: when nothing can be done.
     """
     clients = _chosen(names)
-    if undo:
-        return _undo(settings, person, clients, with_key=not names)
     if wrong := [problem for problem in settings.problems if not problem.startswith(f"{KEY} ")]:
         raise SettingsError(
-            " ".join(wrong), next_step="Correct it in this terminal, and run wan-mcp setup again."
+            " ".join(wrong), next_step="Correct it in this terminal, and run the command again."
         )
+    if undo:
+        return _undo(settings, person, clients, with_key=not names)
     if is_temporary():
         raise SettingsError(
             "This wan-mcp is in a cache, where uvx and pipx run put it. Once that is emptied, no client can "
@@ -63,7 +63,7 @@ def run(settings: Settings, person: Person, names: Sequence[str], *, undo: bool)
     if key is not None:
         _say_what_clients_need()
     command = own_command()
-    results = [ClientStep(client, person, settings).add(command, key, keys.rejected) for client in clients]
+    results = [ClientStep(client, person, settings, key).add(command, keys.rejected) for client in clients]
     _say_what_is_next(clients, results, key)
     return key is not None and Result.FAILED not in results
 
@@ -111,12 +111,12 @@ def _say_what_is_next(clients: Sequence[Client], results: Sequence[Result], key:
 
 
 def _undo(settings: Settings, person: Person, clients: Sequence[Client], *, with_key: bool) -> bool:
-    results = [ClientStep(client, person, settings).remove() for client in clients]
+    kept = KeyStep(settings, person).kept()
+    results = [ClientStep(client, person, settings, kept).remove() for client in clients]
     if not {Result.CHANGED, Result.LEFT, Result.FAILED} & set(results):
         tell("wan-mcp is in the configuration of no client.")
     path = settings.key_path
     if with_key and os.path.lexists(path):
-        kept = KeyStep(settings, person).kept()
         tell(f"\nThe key{f' {masked(kept)}' if kept else ''} is kept in {path}.")
         if person.agrees("Remove it, too?", usually=False):
             try:

@@ -12,10 +12,12 @@ import click
 from pydantic import SecretStr
 
 from wan_mcp.cli import config_files
-from wan_mcp.cli.clients import NAME, Client, run_command
+from wan_mcp.cli.client_commands import run_command
+from wan_mcp.cli.clients import NAME, Client
 from wan_mcp.cli.doctor import masked
 from wan_mcp.cli.screen import Person, tell
 from wan_mcp.errors import ConfigurationError
+from wan_mcp.evolink.redaction import without_key
 from wan_mcp.settings import Settings, usable_key
 
 
@@ -37,22 +39,23 @@ class ClientStep:
         client: the client.
         person: who is asked before something is written.
         settings: where the key and the copies are kept, and for which addresses the key is.
+        key: the key that is kept; it is in no copy.
     """
 
-    def __init__(self, client: Client, person: Person, settings: Settings) -> None:
+    def __init__(self, client: Client, person: Person, settings: Settings, key: SecretStr | None) -> None:
         self._client = client
         self._person = person
         self._settings = settings
+        self._key = key
 
-    def add(self, command: Sequence[str], key: SecretStr | None, rejected: Collection[str] = ()) -> Result:
+    def add(self, command: Sequence[str], rejected: Collection[str] = ()) -> Result:
         """Make the client start this command as our server, and take the key out of its entry.
 
         Args:
             command: the program and its arguments.
-            key: the key that is kept.
             rejected: keys that the API did not accept.
         """
-        result = self._attempt(lambda text: self._add(text, list(command), key, rejected))
+        result = self._attempt(lambda text: self._add(text, list(command), rejected))
         if result is Result.FAILED:
             self._say("To add it by hand:")
             for line in self._client.by_hand(command).splitlines():
@@ -73,9 +76,7 @@ class ClientStep:
             self._say(f"Left alone: {error.message}. {error.next_step}".rstrip())
             return Result.FAILED
 
-    def _add(
-        self, text: str | None, command: list[str], key: SecretStr | None, rejected: Collection[str]
-    ) -> Result:
+    def _add(self, text: str | None, command: list[str], rejected: Collection[str]) -> Result:
         client, entry = self._client, self._client.entry(text)
         if entry is not None and not entry.is_ours:
             raise ConfigurationError(
@@ -84,7 +85,9 @@ class ClientStep:
             )
         own_key = entry.key if entry else None
         is_elsewhere = entry is not None and entry.is_elsewhere(self._settings)
-        stays = own_key is not None and (is_elsewhere or (own_key not in rejected and _stays(own_key, key)))
+        stays = own_key is not None and (
+            is_elsewhere or (own_key not in rejected and _stays(own_key, self._key))
+        )
         if is_elsewhere:
             self._say("It names other addresses or another data folder under env: the kept key is not used.")
         if stays:
@@ -158,8 +161,9 @@ class ClientStep:
         """
         for change in changes:
             self._say(f"{change}.")
+        config_files.check_writable(self._client.path)
         if own and self._client.is_toml and "#" in (text or ""):
-            self._say(f"{self._client.title} writes the file anew then, without its comments.")
+            self._say(f"{self._client.title} may then drop comments of the file.")
         if own:
             self._say(f"By the command: {shlex.join([self._client.programs[0], *own[1:]])}")
         if not self._person.agrees(f"  {question}"):
@@ -167,19 +171,25 @@ class ClientStep:
             return False
         text = config_files.read(self._client.path) if own else text
         if text is not None:
-            bare = self._client.without_key(text)
+            bare = self._client.without_key(text, self._key)
             copy = config_files.back_up(
                 self._settings.data_dir / config_files.BACKUPS, self._client.name, bare
             )
         if own:
-            run_command(own)
+            try:
+                run_command(own)
+            except KeyboardInterrupt:
+                self._say("The command had begun and went on to its end.")
+                raise
         else:
             config_files.write(self._client.path, text, str(new))
         self._say("Done." if text is None else f"Done. A copy of the file before: {copy}")
         return True
 
     def _say(self, text: str) -> None:
-        tell(f"  {text}", hanging="  ")
+        if self._key is not None:
+            text = without_key(text, self._key.get_secret_value())
+        tell("  " + "".join(char if char.isprintable() else " " for char in text), hanging="  ")
 
 
 def _masked(key: str | None) -> str:
