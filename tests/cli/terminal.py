@@ -64,7 +64,7 @@ class Screen:
             assert monotonic() < deadline, self.lines
             self._read()
 
-    def type(self, text: str | bytes) -> None:
+    def type(self, text: str) -> None:
         """Type it."""
         self._process.send(text)
 

@@ -145,6 +145,18 @@ def test_a_wrong_key_is_asked_for_three_times_and_never_kept(home: Path) -> None
     assert snapshot(home) == {}
 
 
+def test_what_is_no_text_is_no_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a terminal of another encoding sends it; the question is asked again."""
+
+    def prompt(*arguments: object, **options: object) -> str:
+        return b"\xff".decode()
+
+    monkeypatch.setattr("click.prompt", prompt)
+    result = run(typed="")
+    assert result.exit_code == 1
+    assert result.output.count("What was typed has characters that no key has.") == 3
+
+
 def test_enter_alone_goes_on_without_a_key(everything: Path) -> None:
     """The clients are set up all the same, and what is missing is said."""
     result = run("--client", "zed", typed="\ny\n")

@@ -69,16 +69,6 @@ def test_a_person_is_led_from_the_key_to_the_clients(columns: int, home: Path, a
     assert "// mine" in (home / ".config/zed/settings.json").read_text()
 
 
-def test_what_is_no_text_is_no_key(columns: int, home: Path, api: dict[str, str]) -> None:
-    """As a terminal of another encoding sends it; the question is asked again."""
-    terminal = setup(columns, home, api)
-    terminal.until(ASKED)
-    terminal.type(b"\xff\r")
-    terminal.until(f"What was typed has characters that no key has. {ASKED}")
-    terminal.interrupt()
-    assert terminal.end() == 130
-
-
 @pytest.mark.parametrize("moment", [ASKED, "Write this? [Y/n]:"])
 def test_ctrl_c_stops_at_any_question(columns: int, home: Path, api: dict[str, str], moment: str) -> None:
     """Nothing more is written, and that is said."""

@@ -48,7 +48,7 @@ def check_writable(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigurationError(f"the file cannot be read ({_reason(error)})") from error
+        raise ConfigurationError(f"the file cannot be read ({reason_of(error)})") from error
 
 
 def write(path: Path, old: str | None, new: str) -> None:
