@@ -162,7 +162,7 @@ def test_enter_alone_goes_on_without_a_key(everything: Path) -> None:
     result = run("--client", "zed", typed="\ny\n")
     assert result.exit_code == 1
     assert servers(everything, "zed")["wan"] == ENTRY
-    assert "There is no key yet" in result.output
+    assert "No key is kept: until" in result.output
     assert kept() is None
 
 

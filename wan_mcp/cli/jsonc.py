@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -92,11 +93,13 @@ def cut(text: str, path: Sequence[str]) -> str:
         return _checked(head + tail, wanted)
 
 
+@lru_cache(maxsize=2)  # a text of many megabytes is looked at several times for one change
 def _without_comments(text: str) -> str:
     bare = _COMMENT.sub(lambda found: found[0] if found[0][0] == '"' else " " * len(found[0]), text)
     return f" {bare[1:]}" if bare.startswith("\ufeff") else bare
 
 
+@lru_cache(maxsize=2)
 def _plain(text: str) -> str:
     """A document as Python's decoder can read it, of the same length."""
     bare = _without_comments(text)

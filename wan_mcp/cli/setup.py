@@ -105,7 +105,10 @@ def _say_what_is_next(clients: Sequence[Client], results: Sequence[Result], key:
     if changed:
         tell(f"\nNow restart: {', '.join(changed)}.")
     if key is None:
-        tell("\nThere is no key yet: videos cannot be made until wan-mcp setup has one.")
+        tell(
+            "\nNo key is kept: until wan-mcp setup has one, videos can be made only where a client has a key "
+            "of its own."
+        )
     elif changed:
         tell(SAY)
 
