@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_mcp.cli import screen
-from wan_mcp.cli.screen import clock, columns, progress, wrapped
+from wan_mcp.cli.screen import clock, columns, progress, waiting, wrapped
 
 
 @given(st.text("ab -—/.\n", max_size=200), st.integers(1, 90))
@@ -82,6 +82,20 @@ def test_outside_of_a_terminal_only_the_label_is_printed() -> None:
     with progress("Making a video", stream) as bar:
         bar.show(50, "about 12:34 left")
     assert stream.getvalue() == "Making a video\n"
+
+
+def test_a_sign_under_the_label_is_gone_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn at least once, in a line of its own."""
+    monkeypatch.setattr(screen, "columns", lambda stream: 40)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal("utf-8")
+    monkeypatch.setattr("sys.stdout", terminal)
+    with waiting("Starting ..."):
+        pass
+    assert terminal.shown(40) == ["Starting ..."]
+    terminal.seek(0)
+    drawn = terminal.read().partition("\n")[2]
+    assert any(sign in drawn for sign in ("|", "/", "-", "\\"))
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.9, "0:59"), (60, "1:00"), (3700, "61:40")])
