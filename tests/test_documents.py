@@ -35,7 +35,7 @@ def test_a_marked_command_stands_alone(name: str) -> None:
 
 
 def test_an_old_python_is_refused_in_words() -> None:
-    """Before anything is made: what is needed, what is there, and what to write instead."""
+    """Before anything is made: what is needed."""
     check = command("demo").split(" && ")[0].removeprefix("python3 -c ").strip("'")
     imitated = "import sys; sys.version_info = (3, 9, 18); "
     old = subprocess.run(
@@ -65,6 +65,12 @@ def test_the_readme_claims_the_name_of_the_manifest() -> None:
 def test_the_readme_dates_the_prices() -> None:
     """The day of the price list is the one of the prices that the program reckons with."""
     assert f"price list of {prices.AS_OF}" in README
+
+
+def test_the_readme_begins_with_the_prices_of_the_code() -> None:
+    """Two of them stand in its first sentences, outside of the generated table."""
+    usual, dearest = (prices.dollars(prices.estimate(*of)) for of in ((5, "720p"), (10, "1080p")))
+    assert f"about {usual} for five seconds at 720p,\n[{dearest} for ten at 1080p]" in README
 
 
 def test_the_changelog_begins_with_the_version() -> None:
