@@ -56,10 +56,12 @@ def test_the_demo_can_be_read_and_leaves_a_video(columns: int, tmp_path: Path) -
 
 
 def test_an_interrupted_demo_ends_quietly(columns: int, tmp_path: Path) -> None:
-    """While it waits."""
+    """While it waits, which it shows by a sign that turns."""
     terminal = Terminal(columns, "demo", "--seconds", "600", folder=tmp_path)
     terminal.until("Waiting for the video")
     terminal.until("0%")
+    for sign in ("| ━", "\\ ━", "| ━"):
+        terminal.until(sign)
     terminal.interrupt()
     assert terminal.end() == 130
 

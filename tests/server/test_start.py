@@ -26,9 +26,10 @@ async def test_the_ledger_is_opened_a_moment_after_the_start(world: World) -> No
 
 
 @pytest.mark.slow
-async def test_what_pictures_and_videos_need_is_not_loaded_at_the_start() -> None:
-    """That would take longer than the rest of the start; calls that need it load it."""
-    program = "import sys, wan_mcp.server.stdio; print({'av', 'PIL'} & sys.modules.keys())"
+async def test_what_pictures_videos_and_commands_need_is_not_loaded_at_the_start() -> None:
+    """That would take longer than the rest of the start; calls and commands that need it load it."""
+    others = {"av", "PIL", "click", "rich", "wan_mcp.cli"}
+    program = f"import sys, wan_mcp.server.stdio; print({others} & sys.modules.keys())"
     made = await anyio.run_process([sys.executable, "-c", program])
     assert made.stdout == b"set()\n"
 
