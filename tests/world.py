@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from tests.clock import now
 from wan_mcp.evolink import Connections, Evolink
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import Services, VideoService
+from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.services import Services
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Sandbox, create_app
@@ -103,7 +104,7 @@ class World:
         """The service of the key, with these options of the runtime and these settings."""
         settings = Settings.load(self.environ | environ)
         async with self.runtime(settings, **options) as runtime:
-            yield Services(runtime).own()
+            yield Services(runtime).current()
 
     def server(self, **environ: str) -> MCPServer[Services]:
         return create_server(Settings.load(self.environ | environ), make_runtime=self.runtime)

@@ -19,7 +19,7 @@ import anyio
 
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import Services
+from wan_mcp.generation.services import Services
 from wan_mcp.sandbox import Fault, Sandbox, running
 from wan_mcp.settings import Settings
 
@@ -54,7 +54,7 @@ async def calls(url: str, folder: str, begin: float) -> None:
     found: set[str] = set()
 
     async with Runtime(Settings.load(environ)) as runtime:
-        service = Services(runtime).own()
+        service = Services(runtime).current()
 
         async def call() -> None:
             found.add((await service.generate(REQUEST)).task.id)

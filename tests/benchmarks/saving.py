@@ -25,7 +25,7 @@ from tests.videos.real import settings
 from tests.world import KEY, fetch
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.services import Services
 from wan_mcp.sandbox import Sandbox, running
 
 SIZE = 20_000_000
@@ -54,7 +54,7 @@ async def copy(link: str, target: Path) -> None:
 async def measure(url: str, folder: Path) -> None:
     saved, copied = [], []
     async with Runtime(settings(url, folder)) as runtime:
-        service = VideoService(runtime, runtime.settings.require_key())
+        service = Services(runtime).current()
         for number in range(ROUNDS + 1):
             request = GenerationRequest.model_validate(ARGUMENTS | {"prompt": f"Film {number}"})
             task = (await service.generate(request)).task

@@ -18,7 +18,7 @@ from mcp.server.mcpserver import require_client_extension
 from tests.world import KEY, Web, fetch, render, resolve
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import Services
+from wan_mcp.generation.services import Services
 from wan_mcp.sandbox import Sandbox, create_app
 from wan_mcp.server.task_extension import TaskExtension
 
@@ -48,7 +48,7 @@ class Jobs(httpx2.AsyncBaseTransport):
         """Request a video that takes so many seconds; its task id."""
         self.sandbox.seconds = seconds
         request = GenerationRequest(prompt=f"Job {next(self._numbers)}.", image_urls=[PICTURE])
-        task_id = (await services.own().generate(request)).task.id
+        task_id = (await services.current().generate(request)).task.id
         if fails:
             self._failing.add(task_id)
         return task_id

@@ -49,7 +49,7 @@ from wan_mcp.evolink import Task
 from wan_mcp.generation.outcomes import FROM_PICTURE, FROM_TEXT
 from wan_mcp.generation.request import GenerationRequest, TextGenerationRequest
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import Services
+from wan_mcp.generation.services import Services
 from wan_mcp.ledger import Saved
 from wan_mcp.ledger.policy import Delays
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
@@ -370,7 +370,7 @@ async def _generate(account: Account, wanted: Wanted, doom: Doom | None, shift: 
         tool, arguments = account.call(wanted)
         model = TextGenerationRequest if tool == FROM_TEXT else GenerationRequest
         request = model.model_validate(arguments)
-        snapshot = await Services(runtime).own().generate(request, PATIENCE - 5)
+        snapshot = await Services(runtime).current().generate(request, PATIENCE - 5)
         assert snapshot.submitted is not None
         return " ".join((snapshot.task.id, *snapshot.submitted.also_paid))
 

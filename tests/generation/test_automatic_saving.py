@@ -15,7 +15,7 @@ from tests.videos.real import settings
 from tests.world import KEY, World, fetch
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import Services
+from wan_mcp.generation.services import Services
 from wan_mcp.sandbox import Fault, Sandbox, running
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ async def test_a_connection_that_breaks_is_taken_up_again(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     sandbox = Sandbox(seconds=0, key=KEY, fetch=fetch, render=lambda picture, seconds, quality: OTHER)
     async with running(sandbox) as url, Runtime(settings(url, tmp_path)) as runtime:
-        service = Services(runtime).own()
+        service = Services(runtime).current()
         task = (await service.generate(GenerationRequest.model_validate(ARGUMENTS))).task
         sandbox.faults.add(Fault("result", kind))
         snapshot = await service.save(task.id, "film", silent)

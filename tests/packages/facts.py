@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from wan_mcp.settings import KEYS_PAGE, Settings
+from wan_mcp.settings import KEYS_PAGE
+from wan_mcp.settings.fields import Fields
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -34,7 +35,7 @@ EXAMPLES = (
     "Show me the video that I made yesterday.",
 )
 SETTINGS: dict[str, FieldInfo] = {
-    spec.alias: spec for spec in Settings.model_fields.values() if spec.alias is not None
+    spec.alias: spec for spec in Fields.model_fields.values() if spec.alias is not None
 }
 
 

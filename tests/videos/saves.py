@@ -8,15 +8,13 @@ import anyio
 
 from tests.videos.host import silent
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.services import Services
 from wan_mcp.settings import Settings
 
 
 async def save(task_id: str, *names: str) -> None:
     async with Runtime(Settings.load()) as runtime:
-        snapshot = await VideoService(runtime, runtime.settings.require_key()).save(
-            task_id, next(iter(names), None), silent
-        )
+        snapshot = await Services(runtime).current().save(task_id, next(iter(names), None), silent)
     assert snapshot.saved is not None
     print(snapshot.saved.path)
 

@@ -16,7 +16,7 @@ from tests.videos.real import settings
 from tests.world import KEY, fetch, picture
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.services import Services
 from wan_mcp.sandbox import Fault, Sandbox, running
 
 pytestmark = [
@@ -59,7 +59,7 @@ async def programs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     sandbox = Sandbox(seconds=0, key=KEY, fetch=fetch, render=lambda *order: FILM)
     async with running(sandbox) as url:
         async with Runtime(settings(url, folder)) as runtime:
-            service = VideoService(runtime, runtime.settings.require_key())
+            service = Services(runtime).current()
             made = await service.generate(GenerationRequest.model_validate(ARGUMENTS))
         yield Programs(sandbox, url, folder, made.task.id)
 

@@ -17,6 +17,7 @@ from wan_mcp.errors import EvolinkError, NotSent, PictureUnavailable, VideoError
 from wan_mcp.evolink import prices
 from wan_mcp.evolink.values import is_task_id
 from wan_mcp.generation.outcomes import REPEATED, change_first
+from wan_mcp.generation.owners import Owner
 from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
@@ -97,7 +98,7 @@ async def generate(
     snapshot: TaskSnapshot | None = None
     try:
         async with Runtime(settings) as runtime:
-            service = VideoService(runtime, key)
+            service = VideoService(runtime, Owner(key))
             snapshot = await service.generate(request, on_stage=_stage, before_paying=payment.confirm)
             _introduce(snapshot, payment)
             snapshot = await _finished(service, runtime.background, snapshot)

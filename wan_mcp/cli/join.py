@@ -8,6 +8,7 @@ from wan_mcp.cli.advice import TASKS_SHOW, say_to_a_person
 from wan_mcp.cli.folders import place
 from wan_mcp.cli.screen import progress, tell
 from wan_mcp.errors import VideoError
+from wan_mcp.generation.owners import Owner
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
 from wan_mcp.server.arguments import JoinArguments
@@ -26,7 +27,7 @@ async def join(settings: Settings, task_ids: Sequence[str], output: str | None) 
     folder, name = place(output)
     settings = settings.model_copy(update={"output_dir": folder, "autosave": False})
     async with Runtime(settings) as runtime:
-        joiner = VideoService(runtime, key).joiner
+        joiner = VideoService(runtime, Owner(key)).joiner
         with progress("Joining the videos") as bar:
 
             async def show(share: float) -> None:

@@ -104,6 +104,10 @@ class Submitter:
         self._on_task = on_task
         self._jobs: list[Job] = []
 
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._jobs)
+
     async def submit(
         self,
         request: Request,

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+STOPPING = "The server is about to stop."
 HEARTBEAT = 5.0
 """Seconds between two notifications that a wait goes on."""
 
@@ -121,6 +122,18 @@ class Poller:
         self._rate_limit = rate_limit
         self._background = background
         self._polled: dict[str, _Polled] = {}
+        self._is_ending = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any caller waits for a task, or follows one."""
+        return bool(self._polled)
+
+    def end_waits(self) -> None:
+        """End all waits now, and those that begin later at once, as if their time were up."""
+        self._is_ending = True
+        for polled in self._polled.values():
+            polled.notify()
 
     async def wait(self, task_id: str, seconds: float, on_poll: OnPoll) -> Waited:
         """Wait until a task is over or the time is up; with 0 seconds, read it once.
@@ -140,7 +153,8 @@ class Poller:
                 polled.hurry.set()
             await self._until_over(polled, deadline, on_poll)
         if polled.task is None and polled.fatal is None:
-            raise polled.read_error or LostAnswer(NO_ANSWER.format(seconds=seconds))
+            reason = STOPPING if self._is_ending else NO_ANSWER.format(seconds=seconds)
+            raise polled.read_error or LostAnswer(reason)
         return _outcome(polled)
 
     async def follow(self, task_id: str, pause: float) -> Task:
@@ -159,7 +173,7 @@ class Poller:
         return _outcome(polled).task
 
     async def _until_over(self, polled: _Polled, deadline: float, on_poll: OnPoll) -> None:
-        while not polled.is_over and (left := deadline - anyio.current_time()) > 0:
+        while not (polled.is_over or self._is_ending) and (left := deadline - anyio.current_time()) > 0:
             changed = polled.changed
             with anyio.move_on_after(min(HEARTBEAT, left)):
                 await changed.wait()

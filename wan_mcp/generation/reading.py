@@ -15,14 +15,7 @@ from wan_mcp.evolink import Evolink, Task, values
 from wan_mcp.generation.expectation import Expectation
 from wan_mcp.generation.last_reads import Known, LastReads
 from wan_mcp.generation.schedule import MIN_PAUSE
-from wan_mcp.generation.status import (
-    LINK_LIFE,
-    UNREADABLE,
-    TaskChanged,
-    TaskSnapshot,
-    link_expiry,
-    on_this_disk,
-)
+from wan_mcp.generation.status import LINK_LIFE, UNREADABLE, TaskSnapshot, link_expiry, on_this_disk
 from wan_mcp.ledger import Entry, OwnerLedger
 
 logger = logging.getLogger(__name__)
@@ -52,11 +45,15 @@ class TaskReader:
         evolink: the API.
         ledger: the owner's; where it fails, reading goes on without it.
         clock: the time, in Unix seconds.
-        changed: told of each task whose state has changed.
+        changed: told the id of each task whose state has changed.
     """
 
     def __init__(
-        self, evolink: Evolink, ledger: OwnerLedger, clock: Callable[[], float], changed: TaskChanged
+        self,
+        evolink: Evolink,
+        ledger: OwnerLedger,
+        clock: Callable[[], float],
+        changed: Callable[[str], None],
     ) -> None:
         self._evolink = evolink
         self._ledger = ledger

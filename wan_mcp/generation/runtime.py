@@ -17,6 +17,8 @@ from anyio.abc import TaskGroup
 from wan_mcp.errors import LedgerError, Unreachable
 from wan_mcp.evolink import Connections
 from wan_mcp.generation import outcomes
+from wan_mcp.generation.measures import Measures, Uncounted
+from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.polling import RateLimit
 from wan_mcp.generation.posters import Posters
 from wan_mcp.generation.status import TaskChanged
@@ -39,7 +41,7 @@ POSTS_AT_ONCE = 20
 T = TypeVar("T")
 
 
-def _ignored(task_id: str) -> None:
+def _ignored(owner: Owner, task_id: str) -> None:
     """Tell nobody of a change."""
 
 
@@ -48,31 +50,35 @@ class Runtime:
 
     Args:
         settings: as loaded.
-        local: whether this program runs on the user's own machine, so that it may read files there.
+        deployment: where this program runs, and who pays.
         ledger: replaces the ledger in the settings' folder.
         transport: replaces the network, for tests.
         resolve: replaces the look-up of names, for tests.
         clock: the time, in Unix seconds.
-        changed: told the id of each task whose state has changed.
+        changed: told the owner and the id of each task whose state has changed.
         delays: how long a submission waits at each point.
+        measures: told of what happens.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        local: bool = True,
+        deployment: Deployment = LOCAL,
         ledger: Ledger | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         resolve: Resolve | None = None,
         clock: Callable[[], float] = time.time,
         changed: TaskChanged = _ignored,
         delays: Delays = DELAYS,
+        measures: Measures | None = None,
     ) -> None:
         self.settings = settings
+        self.deployment = deployment
         self.clock = clock
         self.changed = changed
         self.delays = delays
+        self.measures = measures or Uncounted()
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
         trust = Trust()
         self.connections = Connections(transport, trust)
@@ -80,7 +86,10 @@ class Runtime:
             allow_private=settings.allow_private_network, resolve=resolve, transport=transport, trust=trust
         )
         self.pictures = PictureLoader(
-            self.fetcher, folders=settings.image_dirs, local=local, check=settings.image_check
+            self.fetcher,
+            folders=settings.image_dirs,
+            local=deployment.local,
+            check=settings.image_check,
         )
         self._ledger = ledger
         self.rate_limit = RateLimit(settings.reads_a_second, settings.reads_at_once)

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-from pydantic import SecretStr
 
 from wan_mcp.errors import (
     AddressRefused,
@@ -29,6 +28,7 @@ from wan_mcp.generation.joining import VideoJoiner
 from wan_mcp.generation.last_reads import AFTER_FAILURE
 from wan_mcp.generation.opening import PictureOpener
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
+from wan_mcp.generation.owners import Owner
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.reading import FRESH, PATIENCE, TaskReader
 from wan_mcp.generation.request import Request
@@ -71,22 +71,23 @@ class VideoService:
 
     Args:
         runtime: what all owners share.
-        key: the Evolink API key, whose tasks these are.
+        owner: whose tasks these are.
     """
 
-    def __init__(self, runtime: Runtime, key: SecretStr) -> None:
+    def __init__(self, runtime: Runtime, owner: Owner) -> None:
         settings = runtime.settings
         self.settings = settings
+        self.deployment = runtime.deployment
         self._runtime = runtime
         self._evolink = Evolink(
-            key,
+            owner.key,
             runtime.connections,
             base_url=settings.base_url,
             files_url=settings.files_url,
             clock=runtime.clock,
         )
-        self._ledger = runtime.ledger.for_owner(settings.gateway, key.get_secret_value())
-        self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, runtime.changed)
+        self._ledger = runtime.ledger.for_owner(settings.gateway, owner.identity)
+        self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, partial(runtime.changed, owner))
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
         self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
         self._saver = VideoSaver(
@@ -236,6 +237,15 @@ class VideoService:
             entries = await self._ledger.entries(status=status, limit=limit)
         return [await on_this_disk(entry) for entry in entries]
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a submission is under way, or a task is waited for or followed."""
+        return self._submitter.is_busy or self._poller.is_busy
+
+    def end_waits(self) -> None:
+        """End all waits now with their normal answer, since the server is about to stop."""
+        self._poller.end_waits()
+
     def now(self) -> float:
         """The time, in Unix seconds."""
         return self._runtime.clock()
@@ -273,25 +283,3 @@ class VideoService:
     async def _refresh(self, task_id: str) -> None:
         with anyio.move_on_after(REFRESH_SECONDS), suppress(EvolinkError):
             await self._tasks.poll(task_id, FRESH)
-
-
-class Services:
-    """The services of the owners that a program serves: for now, the owner whose key the settings hold.
-
-    Args:
-        runtime: what they share.
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._own: VideoService | None = None
-
-    def own(self) -> VideoService:
-        """The service of the key that the settings hold.
-
-        Raises:
-            SettingsError: when there is no key, or the settings cannot be used.
-        """
-        if self._own is None:
-            self._own = VideoService(self._runtime, self._runtime.settings.require_key())
-        return self._own

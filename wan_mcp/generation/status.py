@@ -18,6 +18,7 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink import TEXT_MODEL, Task, values
 from wan_mcp.generation.outcomes import Submitted
+from wan_mcp.generation.owners import Owner
 from wan_mcp.ledger import Entry, Image, Saved
 
 LINK_LIFE = 24 * 3600.0
@@ -30,8 +31,8 @@ PASSING = (Unreachable, LostAnswer, UnreadableAnswer, Busy, ServerFault, NotKnow
 UNREADABLE = (*PASSING, NotFound)
 """Errors of a read after which the ledger's state is used: the API forgets finished tasks after some time."""
 
-TaskChanged = Callable[[str], None]
-"""Told the id of a task whose state has changed."""
+TaskChanged = Callable[[Owner, str], None]
+"""Told the owner and the id of a task whose state has changed."""
 
 
 @dataclass(frozen=True)

@@ -233,12 +233,12 @@ class OwnerLedger(Protocol):
 class Ledger(Protocol):
     """The record that outlives the process. Every method raises ``LedgerError`` if it cannot be used."""
 
-    def for_owner(self, gateway: str, key: str) -> OwnerLedger:
+    def for_owner(self, gateway: str, identity: str) -> OwnerLedger:
         """The ledger bound to one owner.
 
         Args:
             gateway: the API's address.
-            key: the API key. Only a keyed digest of both is stored.
+            identity: what tells owners apart, such as the API key. Only a keyed digest of both is stored.
         """
         ...
 

@@ -1,22 +1,27 @@
 """The MCP server: tools, resources, prompts, and the runtime behind them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import anyio
 from mcp.server import MCPServer
-from mcp.server.subscriptions import InMemorySubscriptionBus
+from mcp.server.auth.provider import TokenVerifier
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.context import ServerMiddleware
 
 from wan_mcp import __version__, logs
 from wan_mcp.errors import SettingsError
+from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.service import Services
+from wan_mcp.generation.services import Services, Whose
 from wan_mcp.generation.status import TaskChanged
 from wan_mcp.server.card import card
+from wan_mcp.server.notifier import OwnersBus, TaskNotifier
 from wan_mcp.server.prompts import add_prompts
-from wan_mcp.server.resources import TaskNotifier, TaskResources, add_resources
+from wan_mcp.server.resources import TaskResources, add_resources
 from wan_mcp.server.task_extension import TaskExtension
 from wan_mcp.server.text import INSTRUCTIONS
 from wan_mcp.server.tool import StrictTool
@@ -32,31 +37,51 @@ TAKE_UP_AFTER = 3.0
 class MakeRuntime(Protocol):
     """Makes the runtime: ``Runtime``, or one with another network or clock."""
 
-    def __call__(self, settings: Settings, *, changed: TaskChanged) -> Runtime: ...
+    def __call__(self, settings: Settings, *, changed: TaskChanged, deployment: Deployment) -> Runtime: ...
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """What differs where a server serves many callers over HTTP."""
+
+    deployment: Deployment
+    whose: Whose
+    """Tells whose call is being served."""
+    auth: AuthSettings
+    verifier: TokenVerifier
+    """Tells who calls."""
+    started: Callable[[Services], None]
+    """Told the services once they can be used."""
+    middleware: Sequence[ServerMiddleware[Services]] = ()
 
 
 def create_server(
-    settings: Settings, *, local: bool = True, make_runtime: MakeRuntime | None = None
+    settings: Settings, *, make_runtime: MakeRuntime = Runtime, hosting: Hosting | None = None
 ) -> MCPServer[Services]:
     """Build a server; nothing is opened before it runs.
 
     Args:
         settings: as loaded. Without a key the server starts, and every call that needs one says so.
-        local: whether it runs on the user's own machine; only then may a call name a local picture.
         make_runtime: replaces ``Runtime``.
+        hosting: what differs where the server serves many callers over HTTP; None on the user's machine.
     """
-    make = make_runtime or partial(Runtime, local=local)
-    bus = InMemorySubscriptionBus()
+    whose = hosting.whose if hosting else lambda: Owner(settings.require_key())
+    deployment = hosting.deployment if hosting else LOCAL
+    bus = OwnersBus(whose)
     notifier, tasks = TaskNotifier(bus), TaskResources()
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Services]) -> AsyncIterator[Services]:
         async with (
             notifier.running(),
-            make(settings, changed=notifier.changed) as runtime,
-            tasks.serving(Services(runtime)) as services,
+            make_runtime(settings, changed=notifier.changed, deployment=deployment) as runtime,
+            tasks.serving(Services(runtime, whose)) as services,
         ):
-            runtime.run_until_exit(partial(_prepare, runtime, services))
+            if hosting is None:
+                runtime.run_until_exit(partial(_prepare, runtime, services))
+            else:
+                hosting.started(services)
+                runtime.run_until_exit(runtime.warm_up)
             yield services
 
     server = MCPServer(
@@ -70,6 +95,9 @@ def create_server(
         log_level=settings.log_level,
         subscriptions=bus,
         extensions=[card(settings), TaskExtension()],
+        auth=hosting.auth if hosting else None,
+        token_verifier=hosting.verifier if hosting else None,
+        middleware=hosting.middleware if hosting else (),
     )
     add_resources(server, tasks, notifier)
     add_prompts(server)
@@ -84,4 +112,4 @@ async def _prepare(runtime: Runtime, services: Services) -> None:
         await anyio.sleep(WARM_UP_AFTER)
         await runtime.warm_up()
         await anyio.sleep(TAKE_UP_AFTER - WARM_UP_AFTER)
-        await services.own().take_up()
+        await services.current().take_up()

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from wan_mcp.evolink import PROMPT_MAX
 from wan_mcp.evolink.prices import FACTORS, TEXT_GUESSED, cost_text, estimate
-from wan_mcp.generation.service import Services
+from wan_mcp.generation.services import Services
 from wan_mcp.images.loader import LONGEST_CHAIN
 from wan_mcp.server.text import NOT_SENT, PRICE
 

@@ -1,4 +1,4 @@
-"""Tasks as resources, and notifications to the clients that subscribed to them."""
+"""Tasks as resources: to read, to find by their ids, and to subscribe to."""
 
 import json
 import logging
@@ -6,19 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
-from anyio.abc import TaskGroup
 from mcp.server import MCPServer
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
-from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 from mcp.types import (
     CompleteRequestParams,
     CompleteResult,
     Completion,
-    EmptyResult,
     ResourceTemplateReference,
     SubscribeRequestParams,
     UnsubscribeRequestParams,
@@ -26,70 +21,15 @@ from mcp.types import (
 
 from wan_mcp.errors import NoPoster, NotFound, WanError
 from wan_mcp.generation.listing import TaskLine
-from wan_mcp.generation.service import Services
+from wan_mcp.generation.services import Services
+from wan_mcp.server.notifier import ALL, ONE, TaskNotifier
 from wan_mcp.server.results import TaskView
 from wan_mcp.server.text import error_text
 
 logger = logging.getLogger(__name__)
 
-ALL = "wan://tasks"
-ONE = "wan://tasks/{task_id}"
 POSTER = "wan://tasks/{task_id}/poster"
 LISTED = 50
-MAX_SUBSCRIPTIONS = 1000
-"""Subscriptions of clients of the older protocol that are kept at most."""
-
-
-class TaskNotifier:
-    """Notifies subscribers of both protocol eras that a task has changed."""
-
-    def __init__(self, bus: InMemorySubscriptionBus) -> None:
-        self._bus = bus
-        self._subscribed: dict[tuple[str, int], ServerSession] = {}
-        self._group: TaskGroup | None = None
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Notify of changes until this block ends."""
-        async with anyio.create_task_group() as group:
-            self._group = group
-            yield
-            group.cancel_scope.cancel()
-
-    def changed(self, task_id: str) -> None:
-        """Notify of a change, without delaying the caller."""
-        assert self._group is not None, "tasks are read while the server runs"
-        self._group.start_soon(self._notify, ONE.format(task_id=task_id))
-        self._group.start_soon(self._notify, ALL)
-
-    async def subscribe(
-        self, context: ServerRequestContext[Any, Any], params: SubscribeRequestParams
-    ) -> EmptyResult:
-        if len(self._subscribed) >= MAX_SUBSCRIPTIONS:
-            self._subscribed.pop(next(iter(self._subscribed)))
-        self._subscribed[str(params.uri), id(context.session)] = context.session
-        return EmptyResult()
-
-    async def unsubscribe(
-        self, context: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams
-    ) -> EmptyResult:
-        for subscription in [key for key in self._subscribed if key[0] == str(params.uri)]:
-            del self._subscribed[subscription]
-        return EmptyResult()
-
-    async def _notify(self, uri: str) -> None:
-        await self._bus.publish(ResourceUpdated(uri=uri))
-        for subscription, session in list(self._subscribed.items()):
-            if subscription[0] == uri:
-                await self._send(subscription, session)
-
-    async def _send(self, subscription: tuple[str, int], session: ServerSession) -> None:
-        try:
-            with anyio.fail_after(5):
-                await session.send_resource_updated(subscription[0])
-        except Exception as error:  # a subscriber that does not answer is no longer notified
-            logger.info("a subscriber is gone: %r", error)
-            self._subscribed.pop(subscription, None)
 
 
 class TaskResources:
@@ -108,7 +48,7 @@ class TaskResources:
     async def all(self) -> str:
         assert self._services is not None, "resources are read while the server runs"
         try:
-            service = self._services.own()
+            service = self._services.current()
             entries = await service.tasks(None, LISTED)
         except WanError as error:
             raise ResourceError(error_text(error)) from error
@@ -117,7 +57,7 @@ class TaskResources:
 
     async def one(self, task_id: str, context: Context[Services]) -> str:
         try:
-            service = context.request_context.lifespan_context.own()
+            service = context.request_context.lifespan_context.current()
             snapshot = await service.get_task(task_id)
         except NotFound as error:
             raise ResourceNotFoundError(error_text(error)) from error
@@ -127,7 +67,7 @@ class TaskResources:
 
     async def poster(self, task_id: str, context: Context[Services]) -> bytes:
         try:
-            return await context.request_context.lifespan_context.own().poster(task_id)
+            return await context.request_context.lifespan_context.current().poster(task_id)
         except NoPoster as error:
             raise ResourceNotFoundError(error_text(error)) from error
         except WanError as error:
@@ -140,7 +80,7 @@ class TaskResources:
         if not isinstance(params.ref, ResourceTemplateReference) or params.argument.name != "task_id":
             return CompleteResult(completion=Completion(values=[]))
         try:
-            entries = await context.lifespan_context.own().tasks(None, LISTED)
+            entries = await context.lifespan_context.current().tasks(None, LISTED)
         except WanError:  # no key, no ledger: nothing to offer
             entries = []
         ids = [entry.task.id for entry in entries if entry.task]

@@ -31,7 +31,8 @@ from wan_mcp.evolink import Task
 from wan_mcp.evolink.values import iso
 from wan_mcp.generation.last_reads import AFTER_FAILURE
 from wan_mcp.generation.reading import PATIENCE
-from wan_mcp.generation.service import Services, VideoService
+from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.services import Services
 from wan_mcp.generation.status import LINK_LIFE, PASSING, TaskSnapshot
 from wan_mcp.server.arguments import TaskArguments, WaitArguments
 from wan_mcp.server.results import task_result
@@ -75,7 +76,7 @@ class TaskExtension(Extension):
             if arguments.timeout_seconds == 0:
                 return await call_next(ctx)
             patience = min(arguments.timeout_seconds or PATIENCE, PATIENCE)
-            snapshot = await ctx.lifespan_context.own().current(arguments.task_id, patience)
+            snapshot = await ctx.lifespan_context.current().current(arguments.task_id, patience)
         except WanError:  # the tool says what is wrong
             return await call_next(ctx)
         if _result(snapshot) is not None:
@@ -122,7 +123,7 @@ class TaskExtension(Extension):
             raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header differs from taskId.")
         try:
             TaskArguments(task_id=params.task_id)
-            return ctx.lifespan_context.own()
+            return ctx.lifespan_context.current()
         except ValidationError as error:
             raise MCPError(INVALID_PARAMS, "taskId is not an Evolink task id.") from error
         except SettingsError as error:

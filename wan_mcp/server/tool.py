@@ -13,7 +13,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, PrivateAttr
 
 from wan_mcp.errors import InternalError, WanError
-from wan_mcp.generation.service import Services
+from wan_mcp.generation.services import Services
 from wan_mcp.server.text import error_text
 from wan_mcp.validation import parse, plain_schema
 
@@ -73,7 +73,7 @@ class StrictTool(Tool):
         try:
             parsed = parse(self.name, self._arguments, self.parameters, arguments_given)
             services: Services = context.request_context.lifespan_context
-            result: CallToolResult = await self.fn(services.own(), parsed, context)
+            result: CallToolResult = await self.fn(services.current(), parsed, context)
             return result
         except WanError as error:
             logger.info("%s: %s", self.name, error)

@@ -43,8 +43,8 @@ class SqliteLedger:
         self._lease = Lease(folder / LOCKS)
         self._cache: Cache = {}
 
-    def for_owner(self, gateway: str, key: str) -> "SqliteOwnerLedger":
-        return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, key)
+    def for_owner(self, gateway: str, identity: str) -> "SqliteOwnerLedger":
+        return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, identity)
 
     async def open(self) -> None:
         await self._database.read(lambda database: None)
@@ -83,15 +83,16 @@ class SqliteOwnerLedger:
         lease: this process's.
         cache: shared by all owners.
         gateway: the API's address.
-        key: the API key. A digest of both, keyed with the file's own salt, is what the rows hold.
+        identity: what tells owners apart, such as the API key. A digest of both, keyed with the file's own
+            salt, is what the rows hold.
     """
 
-    def __init__(self, database: Database, lease: Lease, cache: Cache, gateway: str, key: str) -> None:
+    def __init__(self, database: Database, lease: Lease, cache: Cache, gateway: str, identity: str) -> None:
         self._database = database
         self._lease = lease
         self._cache = cache
         self._gateway = gateway
-        self._identity = f"{gateway}\n{key}"
+        self._identity = f"{gateway}\n{identity}"
         self._owner: str | None = None
 
     async def claim(self, intent: Intent, rules: ClaimRules) -> Claim:

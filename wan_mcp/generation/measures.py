@@ -1,0 +1,34 @@
+"""What is counted of the work of all owners, for whoever runs the server."""
+
+from typing import Literal, Protocol
+
+WaitOutcome = Literal["over", "time_up", "failed", "cancelled"]
+"""How a wait ended: the task is over, the caller's time is up, an error, or the caller is gone."""
+
+
+class Measures(Protocol):
+    """Told of what happens; must not raise, and must return at once."""
+
+    def submitted(self, credits: float) -> None:
+        """A request was accepted by Evolink; ``credits`` are reserved for it."""
+
+    def read(self) -> None:
+        """A task is read from Evolink."""
+
+    def wait_began(self) -> None:
+        """A caller begins to wait for a task."""
+
+    def wait_ended(self, outcome: WaitOutcome) -> None:
+        """A wait has ended."""
+
+
+class Uncounted:
+    """Counts nothing: on one person's machine, nobody asks."""
+
+    def submitted(self, credits: float) -> None: ...
+
+    def read(self) -> None: ...
+
+    def wait_began(self) -> None: ...
+
+    def wait_ended(self, outcome: WaitOutcome) -> None: ...

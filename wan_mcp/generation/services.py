@@ -1,0 +1,67 @@
+"""The services of all owners that a program serves: each is made when its owner first calls."""
+
+from collections.abc import Callable
+
+import anyio
+
+from wan_mcp.generation.owners import Owner
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.service import VideoService
+
+IDLE = 600.0
+"""Seconds without a call after which an owner whose work is done is forgotten."""
+MAX_OWNERS = 10_000
+"""Owners that are remembered at most, apart from those who have work under way."""
+
+Whose = Callable[[], Owner]
+"""Tells whose call is being served. Raises ``SettingsError`` where nobody's can be."""
+
+
+class Services:
+    """The services of the owners that a program serves.
+
+    Args:
+        runtime: what they share.
+        whose: tells whose call it is; by default it is the one owner whose key the settings hold.
+    """
+
+    def __init__(self, runtime: Runtime, whose: Whose | None = None) -> None:
+        self.runtime = runtime
+        self._whose = whose or self._of_the_settings
+        self._known: dict[Owner, VideoService] = {}
+        """The one that was used last comes last."""
+        self._used: dict[Owner, float] = {}
+
+    def current(self) -> VideoService:
+        """The service of the owner whose call is being served.
+
+        Raises:
+            SettingsError: when there is no key, or the settings cannot be used.
+        """
+        return self.of(self._whose())
+
+    def of(self, owner: Owner) -> VideoService:
+        """The service of an owner."""
+        service = self._known.pop(owner, None)
+        if service is None:
+            self._forget_idle()
+            service = VideoService(self.runtime, owner)
+        self._known[owner] = service
+        self._used[owner] = anyio.current_time()
+        return service
+
+    def drain(self) -> None:
+        """End all waits with their normal answer."""
+        for service in self._known.values():
+            service.end_waits()
+
+    def _of_the_settings(self) -> Owner:
+        return Owner(self.runtime.settings.require_key())
+
+    def _forget_idle(self) -> None:
+        since = anyio.current_time() - IDLE
+        for owner, service in list(self._known.items()):
+            if self._used[owner] > since and len(self._known) < MAX_OWNERS:
+                return  # all that follow were used later
+            if not service.is_busy:
+                del self._known[owner], self._used[owner]

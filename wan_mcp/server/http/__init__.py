@@ -1,0 +1,1 @@
+"""The server over Streamable HTTP, for many callers."""

@@ -1,0 +1,62 @@
+"""Checks of single settings: what a key, an address and a folder look like."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
+
+from wan_mcp.net.addresses import is_this_machine
+
+KEYS_PAGE = "https://evolink.ai/dashboard/keys"
+
+_PLACEHOLDER = re.compile(
+    "(your|my|the|insert|enter|put|paste|add|replace|with|this|change|me|here|actual|real|valid|own|evolink"
+    "|api|access|key|keys|token|secret|sk|goes|todo|tbd|none|null|undefined|placeholder|example|dummy|sample|redacted|from|live|x{3,})*"
+)
+"""The words of which the keys in examples are made, once all but letters and digits is taken away."""
+
+
+def usable_key(value: str) -> str | None:
+    """A key; None where nothing, or a placeholder that a client left in place, stands for it.
+
+    Raises:
+        ValueError: when it cannot be one; the text goes on after the name of what holds it.
+    """
+    if not value or value.startswith("${"):
+        return None
+    if _PLACEHOLDER.fullmatch(re.sub(r"[\W_]+", "", value.lower())):
+        raise ValueError(f"holds a placeholder, not a key; put in its place a key from {KEYS_PAGE}")
+    if any(char.isspace() for char in value):
+        raise ValueError("has white space or a line break inside; copy the key again, as one word")
+    if not value.isascii() or not value.isprintable() or value[0] in "\"'":
+        raise ValueError("has characters that no key has, such as quotation marks; copy the key again")
+    return value
+
+
+def _host(value: str) -> str:
+    parts = urlsplit(value)
+    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("is not the address of a server; write it like https://api.evolink.ai")
+    if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname)):
+        return value.rstrip("/")
+    raise ValueError("must begin with https:// (http:// only for this machine, as in http://127.0.0.1:8787)")
+
+
+def _folder(value: str | Path) -> Path:
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path, or begin with ~")
+    return path
+
+
+def _folders(value: str | tuple[Path, ...]) -> tuple[Path, ...]:
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    return tuple(_folder(part) for part in parts if str(part).strip())
+
+
+ServerAddress = Annotated[str, BeforeValidator(_host)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
+Folders = Annotated[tuple[Path, ...], BeforeValidator(_folders)]
