@@ -89,7 +89,7 @@ class VideoService:
         self._ledger = runtime.ledger.for_owner(settings.gateway, owner.identity)
         self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, partial(runtime.changed, owner))
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
-        self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
+        self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
         self._saver = VideoSaver(
             settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
         )
