@@ -6,13 +6,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
@@ -143,6 +145,7 @@ def create_app(
         # The gate checks all paths; the SDK would check after it has asked who calls.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
+    _take_only_posts(app)
     app.router.routes += [Route("/healthz", state.healthz), Route("/readyz", state.readyz)]
     app.add_middleware(
         Gate,
@@ -152,6 +155,22 @@ def create_app(
     )
     app.state.hosted = state
     return app
+
+
+def _take_only_posts(app: Starlette) -> None:
+    """Answer 405 to a caller's GET: without sessions its stream would have nothing to say, and never end."""
+    [mcp] = [route for route in app.routes if isinstance(route, Route) and route.path == PATH]
+    authenticated = mcp.endpoint
+    assert isinstance(authenticated, RequireAuthMiddleware)
+    serve = authenticated.app
+
+    async def only_posts(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            await serve(scope, receive, send)
+        else:
+            await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
+
+    authenticated.app = only_posts
 
 
 def hosted(settings: Settings) -> Settings:
