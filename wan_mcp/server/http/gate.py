@@ -61,7 +61,7 @@ class Gate:
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] != "http" or _path(scope) in PROBES:
             await self._app(scope, receive, send)
             return
         has_begun = False
@@ -106,6 +106,11 @@ class Gate:
         if keys and self._takes_keys:
             return [*others, (b"authorization", f"Bearer {keys[0]}".encode("latin-1"))]
         return others
+
+
+def _path(scope: Scope) -> str:
+    """The path of a request, without that at which another application has mounted this one."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 def _paced(receive: Receive) -> Receive:
