@@ -1,6 +1,6 @@
 """The server over Streamable HTTP, as one ASGI application: ``create_app``."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +37,7 @@ READY_SECONDS = 1.0
 LAST_WORK = 2.0
 """Seconds that submissions have to end when the server stops; otherwise they stay open in the ledger."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+MakeTokens = Callable[[Settings], Tokens]
 EVOLINK = "https://evolink.ai"
 
 
@@ -109,6 +110,7 @@ def create_app(
     host: str = "127.0.0.1",
     port: int = 8000,
     make_runtime: MakeRuntime = Runtime,
+    make_tokens: MakeTokens = Tokens,
 ) -> Starlette:
     """The whole server; it runs with its lifespan, also when another application mounts it.
 
@@ -117,6 +119,7 @@ def create_app(
         host: the address of this machine at which it will serve.
         port: and the port.
         make_runtime: replaces ``Runtime``.
+        make_tokens: replaces ``Tokens``.
 
     Raises:
         SettingsError: when a server with these settings must not start.
@@ -125,7 +128,7 @@ def create_app(
     settings = hosted(settings)
     url = settings.public_url or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
     by_key = settings.auth == "key"
-    callers = KeyCallers() if by_key else TokenCallers(Tokens(settings))
+    callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
     state = Hosted(callers)
     server = create_server(
         settings,
