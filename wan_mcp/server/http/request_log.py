@@ -7,10 +7,10 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp_types.methods import SPEC_CLIENT_METHODS, SPEC_CLIENT_NOTIFICATION_METHODS
@@ -110,7 +110,7 @@ class NoteCall:
         tools: the names of the server's tools. No other name is logged: a caller can choose any text.
     """
 
-    def __init__(self, tools: Collection[str]) -> None:
+    def __init__(self, tools: Iterable[str]) -> None:
         self._tools = frozenset(tools)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -173,9 +173,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(line | getattr(record, "fields", {}))
 
 
-def configure(level: str) -> None:
-    """Log in JSON to stderr: the requests, and whatever else from ``level`` on."""
-    handler = logging.StreamHandler()
+def configure(level: str, stream: TextIO | None = None) -> None:
+    """Log in JSON, by default to stderr: the requests, and whatever else from ``level`` on."""
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     logs.configure(level, handler)
     logging.captureWarnings(True)
