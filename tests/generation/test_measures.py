@@ -72,6 +72,7 @@ async def test_a_request_whose_answer_was_lost_is_counted_once(tmp_path: Path, t
         await generate(service)
     assert paid_for(world, PROMPT)
     assert len(told.credits) == 1
+    assert told.reads == sum(call.at == "task" for call in world.records.calls)
 
 
 async def test_another_process_that_finds_the_task_counts_the_request(tmp_path: Path, told: Told) -> None:

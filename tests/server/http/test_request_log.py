@@ -111,7 +111,7 @@ async def test_a_call_is_one_line(world: World, lines: Lines, mode: str) -> None
 
 @ERAS
 async def test_nothing_that_a_caller_sends_is_logged(world: World, log: io.StringIO, mode: str) -> None:
-    """Neither key, prompt nor query, although everything is logged; also of calls that are refused."""
+    """Neither key, prompt, query nor answer, although everything is logged; also of refused calls."""
     logging.root.setLevel("DEBUG")
     async with (
         served(world, authorization=f"Bearer {CALLERS_KEY}", **{"x-api-key": CALLERS_KEY}) as http,
@@ -123,7 +123,7 @@ async def test_nothing_that_a_caller_sends_is_logged(world: World, log: io.Strin
         await http.get(f"/{PROMPT}?{QUERY}")
     logged = log.getvalue()
     assert "generate_video" in logged
-    for canary in (CALLERS_KEY, PROMPT, QUERY, ADDRESS):
+    for canary in (CALLERS_KEY, PROMPT, QUERY, ADDRESS, "jsonrpc"):
         assert canary not in logged
 
 
