@@ -32,6 +32,16 @@ with exporting():
     with get_tracer("test").start_as_current_span("a span"):
         pass
 """
+OTHERS = """
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+reader = InMemoryMetricReader()
+set_meter_provider(MeterProvider([reader]))
+"""
+FOUND = """
+print(len(reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics))
+"""
 UNHURRIED = """
 from wan_mcp.server.http import metrics
 metrics.LAST_EXPORT = 30
@@ -111,6 +121,24 @@ def test_without_an_sdk_a_warning_says_why_nothing_is_exported() -> None:
     hidden = "import sys; sys.modules['opentelemetry.sdk.metrics'] = None\n"
     ended = run(hidden + COUNTS, {"OTEL_METRICS_EXPORTER": "otlp"})
     assert "opentelemetry-sdk is not installed" in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_setting_out_of_range_is_refused_in_words() -> None:
+    """The SDK's own error would be a traceback."""
+    program = (
+        "from wan_mcp.errors import SettingsError\nfrom wan_mcp.server.http.metrics import exporting\n"
+        "try:\n    exporting().__enter__()\nexcept SettingsError as error:\n    print(error)\n"
+    )
+    ended = run(program, {"OTEL_METRICS_EXPORTER": "console", "OTEL_METRIC_EXPORT_INTERVAL": "0"})
+    assert ended.stdout.startswith("A setting of OpenTelemetry cannot be used")
+
+
+@pytest.mark.slow
+def test_a_program_that_exports_already_keeps_its_own_export() -> None:
+    """As one that opentelemetry-instrument started with the same variables."""
+    ended = run(OTHERS + COUNTS + FOUND, {"OTEL_METRICS_EXPORTER": "console"})
+    assert ended.stdout == "4\n"
 
 
 @pytest.mark.slow

@@ -71,13 +71,19 @@ def exporting(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
         environ: names the exporters. These read their own settings from the process's environment.
 
     Raises:
-        SettingsError: when an exporter is unknown, or cannot be loaded or made.
+        SettingsError: when an exporter is unknown or cannot be made, or a setting of the SDK cannot be used.
     """
     shut_down: list[Callable[[], object]] = []
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
         named = {signal: _exporters(signal, environ) for signal in ("metrics", "traces")}
-        if any(named.values()):
-            shut_down = _start(named["metrics"], named["traces"], environ)
+        try:
+            if any(named.values()):
+                shut_down = _start(named["metrics"], named["traces"], environ)
+        except ValueError as error:  # a number that is out of range
+            raise SettingsError(
+                f"A setting of OpenTelemetry cannot be used: {' '.join(str(error).split())}.",
+                next_step="Check the settings whose names begin with OTEL_.",
+            ) from error
     try:
         yield
     finally:
@@ -100,9 +106,8 @@ def _start(
     except ImportError:
         logger.warning(NO_SDK)
         return []
-    is_named = "OTEL_SERVICE_NAME" in environ or "service.name=" in environ.get(
-        "OTEL_RESOURCE_ATTRIBUTES", ""
-    )
+    attributes = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    is_named = "OTEL_SERVICE_NAME" in environ or "service.name=" in attributes
     resource = Resource.create({} if is_named else {"service.name": "wan-mcp"})
     shut_down: list[Callable[[], object]] = []
     if to_metrics and not isinstance(metrics.get_meter_provider(), MeterProvider):
