@@ -87,6 +87,15 @@ async def test_another_process_that_finds_the_task_counts_the_request(tmp_path: 
     assert (before.credits, len(told.credits)) == ([], 1)
 
 
+async def test_a_request_that_gets_another_ones_task_is_not_counted(world: World, told: Told) -> None:
+    """As of a gateway that makes no second task where nothing differs for it."""
+    async with world.service({"measures": told}) as service:
+        task_id = (await generate(service)).task.id
+        world.sandbox.faults.add(Fault("submit", "patch", body={"id": task_id}))
+        assert (await generate(service, take=2)).task.id == task_id
+    assert len(told.credits) == 1
+
+
 async def test_a_refused_request_is_not_counted(world: World, told: Told) -> None:
     """Nothing was reserved for it."""
     world.sandbox.faults.add(Fault("submit", "status", status=402))
