@@ -42,6 +42,23 @@ def serve() -> None:
 
 
 @commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+def http(host: str, port: int) -> None:
+    """Serve MCP over HTTP to many callers: a team, or programs.
+
+    Each caller sends an Evolink key, or with WAN_MCP_AUTH=oauth a token of your own issuer. README says
+    what to set.
+    """
+    from wan_mcp.server.http.serving import serve as run
+
+    try:
+        run(Settings.load(), host, port)
+    except SettingsError as error:
+        raise Failure(f"{error.message} {error.next_step}".strip()) from error
+
+
+@commands.command()
 @click.argument("image", required=False)
 @click.option("--story", is_flag=True, help="Make a film of three parts; each continues the one before.")
 @click.option("--prompt", default=None, help="What should happen in the video, or in each part of a story.")

@@ -91,11 +91,11 @@ class VideoService:
         changed, measures = partial(runtime.changed, owner), runtime.measures
         self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, changed, measures)
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays, measures)
-        self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
+        self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
         self._saver = VideoSaver(
             settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
         )
-        self.frames = FrameReader(self._saver, self._ledger)
+        self.frames = FrameReader(self._saver, self._ledger, runtime.decoding)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
         self._pictures = PictureOpener(runtime.pictures, self.frames, self._ledger)
         self._follower = Follower(

@@ -242,6 +242,18 @@ class Ledger(Protocol):
         """
         ...
 
+    async def digest(self, gateway: str, identity: str) -> str:
+        """The digest that stands for an owner in the rows."""
+        ...
+
+    async def check(self) -> None:
+        """Make sure that requests can be recorded.
+
+        Raises:
+            LedgerError: when they cannot.
+        """
+        ...
+
     async def open(self) -> None:
         """Prepare for the first calls, which then take less time."""
         ...

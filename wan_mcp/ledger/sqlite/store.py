@@ -46,6 +46,13 @@ class SqliteLedger:
     def for_owner(self, gateway: str, identity: str) -> "SqliteOwnerLedger":
         return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, identity)
 
+    async def digest(self, gateway: str, identity: str) -> str:
+        owned = self.for_owner(gateway, identity)
+        return await self._database.read(owned._digest)
+
+    async def check(self) -> None:
+        await self._database.write(lambda database: self._database.check_file(), durable=False)
+
     async def open(self) -> None:
         await self._database.read(lambda database: None)
 
