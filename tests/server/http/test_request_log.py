@@ -271,7 +271,7 @@ async def test_the_spans_of_a_request_have_the_trace_of_its_line(
 
 def test_other_lines_are_json_as_well(lines: Lines) -> None:
     """Of any library, with their own level; warnings of Python too."""
-    logging.getLogger("uvicorn.error").warning("a %s", "line\r\nof \u2028two\x1b \udc80")
+    logging.getLogger("uvicorn.error").warning("a %s", "line")
     logging.getLogger("other").info("not logged")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -279,8 +279,17 @@ def test_other_lines_are_json_as_well(lines: Lines) -> None:
         logging.captureWarnings(True)
         warnings.warn("old", UserWarning, stacklevel=1)
     one, two = lines()
-    assert (one["message"], one["logger"]) == ("a line\r\nof \u2028two\x1b \udc80", "uvicorn.error")
+    assert (one["message"], one["logger"]) == ("a line", "uvicorn.error")
     assert (two["logger"], two["level"]) == ("py.warnings", "WARNING")
+
+
+def test_no_text_can_begin_another_line_or_control_a_terminal() -> None:
+    """Whatever is no printable ASCII is escaped, also half of a surrogate pair."""
+    text = "a\r\nb\u2028c\x1b[2J\x7f\x9b\udc80"
+    line = JsonLines().format(logging.LogRecord("other", logging.ERROR, "", 1, text, None, None))
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["message"] == text
 
 
 def test_a_wrong_call_of_the_log_is_a_line_without_its_arguments() -> None:
