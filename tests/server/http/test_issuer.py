@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from tests.clock import now
+from tests.clock import JumpingLoop, now
 from tests.server.http.issuer import KEYS, Issuer, LiveIssuer, SigningKey, live_issuer
 from tests.server.http.test_oauth import settings_for
 from wan_mcp.server.http.access import Unavailable
@@ -255,6 +255,17 @@ async def at_once(tokens: Tokens, checked: list[str]) -> list[bool | float]:
             for token in checked:
                 group.start_soon(check, token)
     return answers
+
+
+def test_it_can_be_made_before_there_is_an_event_loop(issuer: Issuer) -> None:
+    """As the application is; it can be closed without having been used."""
+    tokens = checker(issuer)
+
+    async def use() -> bool | float:
+        return await accepted(tokens, issuer.token())
+
+    assert anyio.run(use, backend_options={"loop_factory": JumpingLoop}) is True
+    anyio.run(checker(issuer).aclose)
 
 
 async def test_callers_at_once_share_one_reading(issuer: Issuer, tokens: Tokens) -> None:

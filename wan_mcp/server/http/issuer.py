@@ -76,7 +76,7 @@ class Issuer:
         self._client: httpx2.AsyncClient | None = None
         self._keys: tuple[Key, ...] = ()
         self._one_reads = anyio.Lock()
-        self._reading = anyio.CancelScope()
+        self._reading: anyio.CancelScope | None = None
         self._expire_at = -math.inf
         self._refresh_at = -math.inf
         self._search_at = -math.inf
@@ -84,7 +84,8 @@ class Issuer:
 
     async def aclose(self) -> None:
         """Close the connections, and end a reading that is under way."""
-        self._reading.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
