@@ -102,10 +102,10 @@ class Issuer:
                     await self._read()
         elif anyio.current_time() >= self._refresh_at and not self._one_reads.locked():
             async with self._one_reads:
-                self._refresh_at = anyio.current_time() + REFRESH_PAUSE
                 try:
                     await self._read()
                 except Unavailable:
+                    self._refresh_at = anyio.current_time() + REFRESH_PAUSE
                     logger.warning("Tokens are checked with the keys that were read before.")
         return self._keys
 
