@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import jwt
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import AllowedPrivateKeys
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from jwt.algorithms import AllowedPrivateKeys
 
 AUDIENCE = "https://wan.example.com/mcp"
 HOST = "127.0.0.1"
@@ -28,7 +30,7 @@ LIFE = 3600
 
 
 @cache
-def private_key(algorithm: str, number: int) -> AllowedPrivateKeys:
+def private_key(algorithm: str, number: int) -> "AllowedPrivateKeys":
     """The first, second and so on key for an algorithm: to make an RSA key takes a while."""
     curves = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
     if algorithm in curves:
@@ -50,7 +52,7 @@ class SigningKey:
         return f"{self.algorithm}-{self.number}"
 
     @property
-    def private(self) -> AllowedPrivateKeys:
+    def private(self) -> "AllowedPrivateKeys":
         return private_key(self.algorithm, self.number)
 
     @property

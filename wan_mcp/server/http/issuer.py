@@ -4,20 +4,22 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
 import httpx2
 from cryptography.exceptions import UnsupportedAlgorithm
 from jwt import PyJWK, PyJWTError
-from jwt.algorithms import AllowedPublicKeys
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wan_mcp import __version__
 from wan_mcp.net.addresses import is_this_machine, shown, split
 from wan_mcp.net.trust import CHECK_THEM, UNUSABLE, Trust
 from wan_mcp.server.http.access import Unavailable
+
+if TYPE_CHECKING:  # older versions of the library have the name for type checks only
+    from jwt.algorithms import AllowedPublicKeys
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Key:
     kid: str | None
     algorithms: tuple[str, ...]
     """What it may sign with."""
-    public: AllowedPublicKeys
+    public: "AllowedPublicKeys"
 
 
 class Issuer:
@@ -100,10 +102,10 @@ class Issuer:
                     await self._read()
         elif anyio.current_time() >= self._refresh_at and not self._one_reads.locked():
             async with self._one_reads:
-                self._refresh_at = anyio.current_time() + REFRESH_PAUSE
                 try:
                     await self._read()
                 except Unavailable:
+                    self._refresh_at = anyio.current_time() + REFRESH_PAUSE
                     logger.warning("Tokens are checked with the keys that were read before.")
         return self._keys
 
