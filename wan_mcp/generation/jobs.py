@@ -260,6 +260,7 @@ class Submitter:
             now=self._means.clock(),
             repeat_seconds=self._settings.repeat_minutes * 60,
             daily_credits=self._settings.daily_credits,
+            total_daily_credits=self._settings.total_daily_credits,
             request_credits=self._settings.request_credits,
         )
 
