@@ -25,9 +25,11 @@ from wan_mcp.server.arguments import (
 from wan_mcp.server.card import SHOWN_BY_THE_PLAYER
 from wan_mcp.server.films import FilmView, join_videos, preview_video
 from wan_mcp.server.results import (
+    AllowanceView,
     BalanceView,
     ListView,
     TaskView,
+    allowance_result,
     credits_result,
     list_result,
     task_result,
@@ -89,6 +91,12 @@ async def list_tasks(
 
 async def get_credits(service: VideoService, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
     return credits_result(await service.credits())
+
+
+async def get_allowance(
+    service: VideoService, arguments: NoArguments, context: Context[Any]
+) -> CallToolResult:
+    return allowance_result(await service.allowance())
 
 
 _READS = ToolAnnotations(
@@ -219,3 +227,17 @@ TOOLS = (
     ),
 )
 """In the order in which a conversation uses them."""
+
+ALLOWANCE = Definition(
+    name="get_credits",
+    title="Show what you may spend",
+    description=(
+        "Show how many credits you spent on this server in the last 24 hours, and your caps. The server's "
+        "account pays. Free."
+    ),
+    arguments=NoArguments,
+    answer=AllowanceView,
+    annotations=_READS.model_copy(update={"open_world_hint": False}),
+    handler=get_allowance,
+)
+"""Replaces the tool of the same name where the operator's account pays for all callers."""
