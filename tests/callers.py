@@ -1,7 +1,7 @@
 """Several callers of one hosted server, without HTTP: a test says whose call is being served."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Callers:
             self.whose,
             AuthSettings(issuer_url=AnyHttpUrl("https://issuer.example.com"), resource_server_url=None),
             Nobody(),
-            started=lambda services: None,
+            serving=lambda services: nullcontext(),
         )
         settings = Settings.load(self.world.environ | environ)
         server = create_server(settings, make_runtime=self.world.runtime, hosting=hosting)

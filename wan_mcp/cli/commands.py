@@ -42,6 +42,23 @@ def serve() -> None:
 
 
 @commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+def http(host: str, port: int) -> None:
+    """Serve MCP over HTTP to many callers: a team, or programs.
+
+    Each caller sends an Evolink key, or with WAN_MCP_AUTH=oauth a token of your own issuer. README says
+    what to set.
+    """
+    from wan_mcp.server.http.serving import serve as run
+
+    try:
+        run(Settings.load(), host, port)
+    except SettingsError as error:
+        raise Failure(f"{error.message} {error.next_step}".strip()) from error
+
+
+@commands.command()
 @click.argument("image", required=False)
 @click.option("--story", is_flag=True, help="Make a film of three parts; each continues the one before.")
 @click.option("--prompt", default=None, help="What should happen in the video, or in each part of a story.")
@@ -227,13 +244,7 @@ def tasks(as_json: bool, limit: int, forget: str | None) -> None:
     multiple=True,
     help="Script a fault; see below.",
 )
-@click.option(
-    "--accounts",
-    type=click.IntRange(1, 1000),
-    default=1,
-    show_default=True,
-    help="How many accounts it has, each with its own key, credits and tasks; the keys are printed.",
-)
+@click.option("--accounts", type=click.IntRange(1, 1000), default=1, help="How many, each with its own key.")
 @click.option("--quiet", is_flag=True, help="Print no line for each request.")
 def sandbox(port: int, seconds: float, faults: tuple[str, ...], accounts: int, quiet: bool) -> None:
     """Run an imitation of the Evolink API: no key, no cost.

@@ -1,6 +1,7 @@
 """What all owners share: connections, pictures, the ledger, the rate limit, and work in the background."""
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -37,6 +38,8 @@ GRACE = 0.8
 DELAYS = Delays()
 POSTS_AT_ONCE = 20
 """Paid POSTs of a process that are under way at most."""
+DECODED_AT_ONCE = 2
+"""Videos whose frames a process decodes at the same time at most: each takes a processor."""
 
 T = TypeVar("T")
 
@@ -80,6 +83,7 @@ class Runtime:
         self.delays = delays
         self.measures = measures or Uncounted()
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
+        self.decoding = anyio.Semaphore(DECODED_AT_ONCE)
         trust = Trust()
         self.connections = Connections(transport, trust)
         self.fetcher = PublicFetcher(
@@ -92,7 +96,7 @@ class Runtime:
             check=settings.image_check,
         )
         self._ledger = ledger
-        self.rate_limit = RateLimit(settings.reads_a_second, settings.reads_at_once)
+        self._rate_limit = self._new_rate_limit()
         self._background: TaskGroup | None = None
         self._cancelled_at_exit: set[anyio.CancelScope] = set()
 
@@ -104,17 +108,22 @@ class Runtime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for scope in self._cancelled_at_exit:
-            scope.cancel()
         background = self.background
-        background.cancel_scope.deadline = anyio.current_time() + GRACE
-        background.cancel_scope.shield = True
+        if background.cancel_scope.deadline == math.inf:
+            self.stop_within(GRACE)
         await background.__aexit__(None, None, None)  # the error is not the group's
         with anyio.move_on_after(GRACE, shield=True):
             await self.connections.aclose()
             await self.fetcher.aclose()
             if self._ledger is not None:
                 await self._ledger.aclose()
+
+    def stop_within(self, seconds: float) -> None:
+        """Let the work in the background go on for so long at most; what is followed ends at once."""
+        for scope in self._cancelled_at_exit:
+            scope.cancel()
+        self.background.cancel_scope.deadline = anyio.current_time() + seconds
+        self.background.cancel_scope.shield = True
 
     @property
     def ledger(self) -> Ledger:
@@ -124,6 +133,14 @@ class Runtime:
 
             self._ledger = SqliteLedger(self.settings.data_dir)
         return self._ledger
+
+    def rate_limit(self) -> RateLimit:
+        """The bound on the reads of one more owner: those who share a key share it, as at the API."""
+        is_shared = self.deployment.local or self.deployment.operator_pays
+        return self._rate_limit if is_shared else self._new_rate_limit()
+
+    def _new_rate_limit(self) -> RateLimit:
+        return RateLimit(self.settings.reads_a_second, self.settings.reads_at_once)
 
     @cached_property
     def posters(self) -> Posters:

@@ -88,10 +88,10 @@ class VideoService:
         self._tasks = TaskReader(self._source, self._ledger, runtime.clock, partial(runtime.changed, owner))
         shared = self.deployment.operator_pays
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays, shared)
-        self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
+        self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
         locks = settings.data_dir / "saving" if self.deployment.local else None
         self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks, locks)
-        self.frames = FrameReader(self._saver, self._ledger)
+        self.frames = FrameReader(self._saver, self._ledger, runtime.decoding)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
         self._pictures = PictureOpener(runtime.pictures, self.frames, self._ledger)
         self._follower = Follower(

@@ -32,6 +32,11 @@ class Services:
         """The one that was used last comes last."""
         self._used: dict[Owner, float] = {}
 
+    @property
+    def owners(self) -> int:
+        """How many owners are remembered."""
+        return len(self._known)
+
     def current(self) -> VideoService:
         """The service of the owner whose call is being served.
 
@@ -50,8 +55,8 @@ class Services:
         self._used[owner] = anyio.current_time()
         return service
 
-    def drain(self) -> None:
-        """End all waits with their normal answer."""
+    def end_waits(self) -> None:
+        """End all waits now with their normal answer, since the server is about to stop."""
         for service in self._known.values():
             service.end_waits()
 

@@ -253,6 +253,14 @@ class Ledger(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Make sure that requests can be recorded.
+
+        Raises:
+            LedgerError: when they cannot.
+        """
+        ...
+
     async def open(self) -> None:
         """Prepare for the first calls, which then take less time."""
         ...

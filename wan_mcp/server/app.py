@@ -1,7 +1,7 @@
 """The MCP server: tools, resources, prompts, and the runtime behind them."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -50,8 +50,8 @@ class Hosting:
     auth: AuthSettings
     verifier: TokenVerifier
     """Tells who calls."""
-    started: Callable[[Services], None]
-    """Told the services once they can be used."""
+    serving: Callable[[Services], AbstractAsyncContextManager[None]]
+    """Entered with the services while they can be used."""
     middleware: Sequence[ServerMiddleware[Services]] = ()
 
 
@@ -79,10 +79,11 @@ def create_server(
         ):
             if hosting is None:
                 runtime.run_until_exit(partial(_prepare, runtime, services))
+                yield services
             else:
-                hosting.started(services)
                 runtime.run_until_exit(runtime.warm_up)
-            yield services
+                async with hosting.serving(services):
+                    yield services
 
     server = MCPServer(
         "wan-mcp",

@@ -90,13 +90,9 @@ async def list_tasks(
 
 
 async def get_credits(service: VideoService, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
+    if service.deployment.operator_pays:  # the balance is the operator's
+        return allowance_result(await service.allowance())
     return credits_result(await service.credits())
-
-
-async def get_allowance(
-    service: VideoService, arguments: NoArguments, context: Context[Any]
-) -> CallToolResult:
-    return allowance_result(await service.allowance())
 
 
 _READS = ToolAnnotations(
@@ -238,6 +234,6 @@ ALLOWANCE = Definition(
     arguments=NoArguments,
     answer=AllowanceView,
     annotations=_READS.model_copy(update={"open_world_hint": False}),
-    handler=get_allowance,
+    handler=get_credits,
 )
 """Replaces the tool of the same name where the operator's account pays for all callers."""

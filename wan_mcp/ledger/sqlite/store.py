@@ -52,6 +52,9 @@ class SqliteLedger:
             self._salt = await self._database.read(_salt)
         return _digest(self._salt, gateway, identity)
 
+    async def check(self) -> None:
+        await self._database.write(lambda database: self._database.check_file(), durable=False)
+
     async def open(self) -> None:
         await self._database.read(lambda database: None)
 

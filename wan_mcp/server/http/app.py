@@ -1,0 +1,179 @@
+"""The server over Streamable HTTP, as one ASGI application: ``create_app``."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from wan_mcp.errors import LedgerError
+from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.services import Services
+from wan_mcp.server.app import Hosting, MakeRuntime, create_server
+from wan_mcp.server.http import startup
+from wan_mcp.server.http.access import current_owner
+from wan_mcp.server.http.callers import Callers, KeyCallers, TokenCallers
+from wan_mcp.server.http.gate import Gate
+from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
+from wan_mcp.server.http.oauth import Tokens
+from wan_mcp.settings import Settings
+
+PATH = "/mcp"
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of a request: a picture of 10 MB as a data: URI, and a little more."""
+READY_SECONDS = 1.0
+"""Within which the ledger has to answer for the server to be ready."""
+LAST_WORK = 2.0
+"""Seconds that submissions have to end when the server stops; otherwise they stay open in the ledger."""
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+EVOLINK = "https://evolink.ai"
+
+
+class Hosted:
+    """A hosted server's state, from its start to its end: ``app.state.hosted``."""
+
+    def __init__(self, callers: Callers) -> None:
+        self.callers = callers
+        self.services: Services | None = None
+        self._is_draining = False
+        self._probing: anyio.Event | None = None
+
+    def drain(self) -> None:
+        """Prepare to stop: all waits end with their answer, and submissions have two more seconds."""
+        self._is_draining = True
+        if self.services is not None:
+            self.services.end_waits()
+            self.services.runtime.stop_within(LAST_WORK)
+
+    @asynccontextmanager
+    async def serving(self, services: Services) -> AsyncIterator[None]:
+        """Until this block ends, callers can be told apart and served."""
+        self.services = self.callers.services = services
+        try:
+            yield
+        finally:
+            self.services = None
+            with anyio.move_on_after(1, shield=True):
+                await self.callers.aclose()
+
+    async def healthz(self, request: Request) -> JSONResponse:
+        """Whether the process is alive."""
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, request: Request) -> JSONResponse:
+        """Whether new callers should be sent here."""
+        if self._is_draining or self.services is None:
+            return JSONResponse({"status": "stopping"}, 503)
+        if not await self._ledger_answers(self.services.runtime):
+            return JSONResponse({"status": "the ledger does not answer"}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def _ledger_answers(self, runtime: Runtime) -> bool:
+        """Whether the ledger can be written soon. One check at a time: a thread cannot be stopped."""
+        answered = False
+
+        async def ask(done: anyio.Event) -> None:
+            nonlocal answered
+            try:
+                await runtime.ledger.check()
+                answered = True
+            except LedgerError:
+                answered = False
+            finally:
+                self._probing = None
+                done.set()
+
+        if self._probing is not None:  # an earlier question has no answer yet
+            return False
+        done = self._probing = anyio.Event()
+        runtime.background.start_soon(ask, done)
+        with anyio.move_on_after(READY_SECONDS):
+            await done.wait()
+        return answered
+
+
+def create_app(
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    make_runtime: MakeRuntime = Runtime,
+) -> Starlette:
+    """The whole server; it runs with its lifespan, also when another application mounts it.
+
+    Args:
+        settings: as loaded.
+        host: the address of this machine at which it will serve.
+        port: and the port.
+        make_runtime: replaces ``Runtime``.
+
+    Raises:
+        SettingsError: when a server with these settings must not start.
+    """
+    startup.check(settings, host)
+    settings = hosted(settings)
+    url = settings.public_url or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
+    by_key = settings.auth == "key"
+    callers = KeyCallers() if by_key else TokenCallers(Tokens(settings))
+    state = Hosted(callers)
+    server = create_server(
+        settings,
+        make_runtime=make_runtime,
+        hosting=Hosting(
+            deployment=OWN_KEYS if by_key else ONE_ACCOUNT,
+            whose=current_owner,
+            auth=_auth(settings, url),
+            verifier=callers,
+            serving=state.serving,
+        ),
+    )
+    app = server.streamable_http_app(
+        streamable_http_path=PATH,
+        stateless_http=True,
+        max_request_body_size=MAX_BODY,
+        # The gate checks all paths; the SDK would check after it has asked who calls.
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    )
+    app.router.routes += [Route("/healthz", state.healthz), Route("/readyz", state.readyz)]
+    app.add_middleware(
+        Gate,
+        hosts=(*LOOPBACK, _name(url)),
+        takes_keys=by_key,
+        limits=RateLimits(OF_AN_ADDRESS),
+    )
+    app.state.hosted = state
+    return app
+
+
+def hosted(settings: Settings) -> Settings:
+    """The settings as a hosted server uses them: no folder of this machine is a caller's."""
+    changes: Mapping[str, Any] = {"image_dirs": (), "autosave": False}
+    if settings.auth == "key":
+        changes = {**changes, "api_key": None, "key_is_kept": False}
+    return settings.model_copy(update=changes)
+
+
+def _auth(settings: Settings, url: str) -> AuthSettings:
+    if settings.auth == "key":
+        # No metadata: some clients stop sending their key once they see that there is OAuth.
+        return AuthSettings(issuer_url=AnyHttpUrl(EVOLINK), resource_server_url=None)
+    return AuthSettings(
+        issuer_url=AnyHttpUrl(str(settings.oauth_issuer)),
+        resource_server_url=AnyHttpUrl(f"{url}{PATH}"),
+        required_scopes=(settings.oauth_scope or "").split(),
+        validate_token_resource=False,  # the audience that the settings name is checked
+    )
+
+
+def _name(url: str) -> str:
+    host = urlsplit(url).hostname or ""
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,83 @@
+"""Turns the credentials of a request into its caller, in each of the two modes."""
+
+import hashlib
+import json
+import secrets
+
+from mcp.server.auth.provider import TokenVerifier
+
+from wan_mcp.errors import LedgerError
+from wan_mcp.generation.owners import Owner
+from wan_mcp.generation.services import Services
+from wan_mcp.server.http.access import Caller
+from wan_mcp.server.http.keys import Keys
+from wan_mcp.server.http.limits import OF_AN_OWNER, RateLimits
+from wan_mcp.server.http.oauth import Tokens
+
+
+class Callers(TokenVerifier):
+    """Knows the callers of one server. What the modes share; ``services`` is set when the server starts."""
+
+    services: Services
+
+    def __init__(self) -> None:
+        self._limits = RateLimits(OF_AN_OWNER)
+        self._salt = secrets.token_bytes(32)
+
+    async def admitted(
+        self, owner: Owner, scopes: tuple[str, ...] = (), expires_at: int | None = None
+    ) -> Caller:
+        """The caller, if it has not made too many requests.
+
+        Raises:
+            TooManyRequests: when it has.
+        """
+        digest = await self._digest(owner)
+        self._limits.take(digest)
+        return Caller.of(owner, digest, scopes, expires_at)
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+
+    async def _digest(self, owner: Owner) -> str:
+        """What stands for an owner in logs: as in the ledger, unless that cannot be read."""
+        runtime = self.services.runtime
+        try:
+            return await runtime.ledger.digest(runtime.settings.gateway, owner.identity)
+        except LedgerError:
+            return hashlib.blake2b(owner.identity.encode(), key=self._salt, digest_size=16).hexdigest()
+
+
+class KeyCallers(Callers):
+    """Callers who bring an Evolink key of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys = Keys()
+
+    async def verify_token(self, token: str) -> Caller | None:
+        key = await self.keys.accepts(token, self.services.runtime)
+        return None if key is None else await self.admitted(Owner(key))
+
+
+class TokenCallers(Callers):
+    """Callers who bring a token of the operator's issuer; the operator's key pays for them.
+
+    Args:
+        tokens: checks the tokens.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        super().__init__()
+        self._tokens = tokens
+
+    async def verify_token(self, token: str) -> Caller | None:
+        claims = await self._tokens.claims(token)
+        if claims is None:
+            return None
+        key = self.services.runtime.settings.require_key()
+        owner = Owner(key, subject=json.dumps([claims.issuer, claims.subject]))
+        return await self.admitted(owner, claims.scopes, claims.expires_at)
+
+    async def aclose(self) -> None:
+        await self._tokens.aclose()

@@ -1,0 +1,157 @@
+"""What every request must pass before it is served: host, origin, rate limit, credentials, pace."""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wan_mcp.server.http.access import TooManyRequests, Unavailable
+from wan_mcp.server.http.limits import RateLimits, subject_of
+
+PROBES = ("/healthz", "/readyz")
+"""Open to any host name, since probes use addresses; they tell nothing."""
+BODY_PAUSE = 20.0
+"""Seconds without any data after which a request's body is given up."""
+BODY_SECONDS = 120.0
+"""Seconds that a request's body may take in all."""
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.IGNORECASE)
+_BEARER = re.compile(rb"bearer +(\S+) *", re.IGNORECASE)
+TOKEN_HEADER, KEY_HEADER = b"authorization", b"x-api-key"
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+class _Refusal(Exception):
+    """Why a request is refused before it is read."""
+
+    def __init__(self, status: int, error: str, description: str, *headers: tuple[str, str]) -> None:
+        super().__init__(description)
+        self.status = status
+        self.error = error
+        self.description = description
+        self.headers = headers
+
+
+class Gate:
+    """ASGI middleware: refuses a request, or passes it on with its credentials in one form.
+
+    Args:
+        app: what follows.
+        hosts: the names by which callers may know this server, in lower case.
+        origins: the web pages that may call; any other page is refused.
+        takes_keys: whether a key may also be in ``X-API-Key``.
+        limits: how many requests an address may make.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str],
+        origins: Iterable[str] = (),
+        takes_keys: bool,
+        limits: RateLimits,
+    ) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+        self._origins = frozenset(origins)
+        self._takes_keys = takes_keys
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if _path(scope) in PROBES:
+            scope["headers"] = _without_credentials(scope["headers"])
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            self._limits.take(subject_of((scope.get("client") or ("unknown", 0))[0]))
+            self._check(Headers(scope=scope))
+            scope["headers"] = self._credentials(scope["headers"])
+            await self._app(scope, _paced(receive), noting)
+        except _Refusal as refusal:
+            if has_begun:
+                raise
+            await _refuse(refusal, send)
+        except TooManyRequests as error:
+            await _refuse(_later(429, "too_many_requests", str(error), error.retry_after), send)
+        except Unavailable as error:
+            await _refuse(_later(503, "temporarily_unavailable", error.reason, error.retry_after), send)
+
+    def _check(self, headers: Headers) -> None:
+        """Refuse what a web page could do to a server that its user can reach (DNS rebinding)."""
+        match = _HOST.fullmatch(headers.get("host", ""))
+        if match is None or len(headers.getlist("host")) > 1 or match[1].lower() not in self._hosts:
+            raise _Refusal(421, "invalid_host", "This server is not known by that name.")
+        if any(origin not in self._origins for origin in headers.getlist("origin")):
+            raise _Refusal(403, "invalid_origin", "Web pages of that origin may not call this server.")
+
+    def _credentials(self, headers: RawHeaders) -> RawHeaders:
+        """The headers with at most one credential, in ``Authorization``."""
+        tokens = [_token(value) for name, value in headers if name == TOKEN_HEADER]
+        keys = [value.strip() for name, value in headers if name == KEY_HEADER]
+        if len({*tokens, *keys}) > 1:
+            raise _Refusal(400, "invalid_request", "There are two different credentials; send one.")
+        accepted = [*tokens, *(keys if self._takes_keys else [])]
+        sent = [(TOKEN_HEADER, b"Bearer " + accepted[0])] if accepted and accepted[0] else []
+        return [*_without_credentials(headers), *sent]
+
+
+def _token(authorization: bytes) -> bytes:
+    """What follows the word Bearer; empty for any other scheme."""
+    match = _BEARER.fullmatch(authorization)
+    return match[1] if match else b""
+
+
+def _without_credentials(headers: RawHeaders) -> RawHeaders:
+    return [(name, value) for name, value in headers if name not in (TOKEN_HEADER, KEY_HEADER)]
+
+
+def _path(scope: Scope) -> str:
+    """The path of a request, without that at which another application has mounted this one."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _paced(receive: Receive) -> Receive:
+    """Receive a request's body, which has to arrive at some pace; what comes after it may take any time."""
+    deadline = anyio.current_time() + BODY_SECONDS
+    is_complete = False
+
+    async def paced() -> Message:
+        nonlocal is_complete
+        if is_complete:
+            return await receive()
+        left = min(BODY_PAUSE, deadline - anyio.current_time())
+        with anyio.move_on_after(left):
+            message = await receive()
+            is_complete = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+        text = "The request did not arrive in time."
+        raise _Refusal(408, "request_timeout", text, ("connection", "close"))
+
+    return paced
+
+
+def _later(status: int, error: str, description: str, seconds: float) -> _Refusal:
+    return _Refusal(status, error, description, ("retry-after", str(max(math.ceil(seconds), 1))))
+
+
+async def _refuse(refusal: _Refusal, send: Send) -> None:
+    body = json.dumps({"error": refusal.error, "error_description": refusal.description}).encode()
+    headers = [("content-type", "application/json"), ("content-length", str(len(body))), *refusal.headers]
+    encoded = [(name.encode(), value.encode()) for name, value in headers]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,59 @@
+"""How many requests a caller may make."""
+
+import ipaddress
+
+import anyio
+
+from wan_mcp.server.http.access import TooManyRequests
+
+MINUTE = 60.0
+OF_AN_OWNER = 120
+"""Requests of one owner in a minute."""
+OF_AN_ADDRESS = 600
+"""Requests from one address in a minute; an office may share it."""
+MAX_KNOWN = 10_000
+"""Callers that are remembered at most."""
+
+
+class RateLimits:
+    """Lets each caller make so many requests in a minute, at once or spread; each then makes room again.
+
+    Args:
+        per_minute: the number.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._each = MINUTE / per_minute
+        self._free_at: dict[str, float] = {}
+        """When all that a caller has used is free again: at most a minute from now."""
+
+    def take(self, caller: str) -> None:
+        """Count a request.
+
+        Raises:
+            TooManyRequests: when it is one too many; it does not count.
+        """
+        now = anyio.current_time()
+        free_at = max(self._free_at.get(caller, now), now) + self._each
+        if free_at - now > MINUTE + 1e-6:
+            raise TooManyRequests(free_at - now - MINUTE)
+        if caller not in self._free_at and len(self._free_at) >= MAX_KNOWN:
+            self._forget(now)
+        self._free_at[caller] = free_at
+
+    def _forget(self, now: float) -> None:
+        """Forget those who have made no request for a minute; if that is nobody, who has used least."""
+        self._free_at = {caller: at for caller, at in self._free_at.items() if at > now}
+        if len(self._free_at) >= MAX_KNOWN:
+            del self._free_at[min(self._free_at, key=self._free_at.__getitem__)]
+
+
+def subject_of(address: str) -> str:
+    """What is counted for an address: all of an IPv6 network that one customer gets count together."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 6 and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,86 @@
+"""``wan-mcp http``: the application under uvicorn, from its start to the end of the last answer."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from types import FrameType
+
+import uvicorn
+from sse_starlette.sse import AppStatus
+from starlette.applications import Starlette
+
+from wan_mcp.errors import SettingsError, reason_of
+from wan_mcp.server.http.app import LAST_WORK, PATH, create_app
+from wan_mcp.settings import Settings
+
+LAST_ANSWERS = LAST_WORK + 0.4
+"""Seconds after which a connection whose answer is not complete is cut, when the server is about to stop."""
+END = 2.9
+"""Seconds after which the process ends, whatever still holds it, such as a thread that decodes a picture."""
+KEEP_ALIVE = 75
+"""Seconds for which an idle connection stays open: longer than the proxies in front of it keep theirs."""
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; then end all waits with their answer, and stop within three seconds.
+
+    Raises:
+        SettingsError: when a server with these settings must not start, or the address cannot be used.
+    """
+    app = create_app(settings, host=host, port=port)
+    listener = _listener(host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # it would show the queries of addresses
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=LAST_ANSWERS,  # type: ignore[arg-type] # passed on to a function that takes it
+    )
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call] # it would cut the waits before they have answered
+    _Server(config, app).run([listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends the waits first when it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:  # the second signal ends it at once
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._app.state.hosted.drain)
+        last = threading.Timer(END, os._exit, [0])  # the ledger takes no harm from it
+        last.daemon = True
+        last.start()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise SettingsError(
+            f"The server cannot listen at {host}, port {port}: {reason}.",
+            next_step="Choose another one with --host and --port.",
+        ) from error
+
+
+def address(host: str, port: int) -> str:
+    """The address of the server for MCP clients on this machine."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"

@@ -1,0 +1,63 @@
+"""When a hosted server must not start: where a stranger could spend the operator's money, or read a key."""
+
+from urllib.parse import urlsplit
+
+from wan_mcp.errors import SettingsError
+from wan_mcp.net.addresses import is_this_machine
+from wan_mcp.settings import KEY_NOT_SET, Settings
+
+_OAUTH = {
+    "oauth_issuer": "WAN_MCP_OAUTH_ISSUER, the issuer of the tokens",
+    "oauth_audience": "WAN_MCP_OAUTH_AUDIENCE, for whom they are",
+    "oauth_scope": "WAN_MCP_OAUTH_SCOPE, what they must allow",
+    "api_key": "EVOLINK_API_KEY, which pays for all callers",
+    "total_daily_credits": "WAN_MCP_TOTAL_DAILY_CREDITS, what all callers together may spend in a day",
+}
+
+
+def check(settings: Settings, host: str) -> None:
+    """Make sure that a server with these settings may serve at this address of the machine.
+
+    Raises:
+        SettingsError: when it may not, with each reason.
+    """
+    problems = _of_keys(settings) if settings.auth == "key" else _of_oauth(settings)
+    if not is_this_machine(host):
+        problems += _of_the_open(settings, host)
+    if problems:
+        raise SettingsError("The server does not start. " + " ".join(problems))
+
+
+def _of_keys(settings: Settings) -> list[str]:
+    # A key that setup keeps, or what is wrong with it, does not matter: no key of this machine is used.
+    problems = [problem for problem in settings.problems if not problem.startswith(KEY_NOT_SET)]
+    if settings.api_key is None or settings.key_is_kept:
+        return problems
+    return [
+        *problems,
+        "EVOLINK_API_KEY is set, but with WAN_MCP_AUTH=key each caller sends a key, and yours must not be "
+        "spent by a stranger: unset it, or use WAN_MCP_AUTH=oauth.",
+    ]
+
+
+def _of_oauth(settings: Settings) -> list[str]:
+    missing = [text for name, text in _OAUTH.items() if getattr(settings, name) is None]
+    return [
+        *settings.problems,
+        *([f"WAN_MCP_AUTH=oauth also needs {'; '.join(missing)}."] if missing else []),
+    ]
+
+
+def _of_the_open(settings: Settings, host: str) -> list[str]:
+    problems = []
+    if settings.public_url is None or urlsplit(settings.public_url).scheme != "https":
+        problems.append(
+            f"At {host}, other machines can reach it, and keys must travel encrypted: set WAN_MCP_PUBLIC_URL "
+            "to the https:// address of the proxy in front of it, or serve at 127.0.0.1."
+        )
+    if settings.allow_private_network:
+        problems.append(
+            "WAN_MCP_ALLOW_PRIVATE_NETWORK=1 would let callers read this network: unset it, or serve at "
+            "127.0.0.1."
+        )
+    return problems
