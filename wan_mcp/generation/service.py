@@ -28,6 +28,7 @@ from wan_mcp.generation.frames import FrameReader
 from wan_mcp.generation.jobs import Source, Submitter
 from wan_mcp.generation.joining import VideoJoiner
 from wan_mcp.generation.last_reads import AFTER_FAILURE
+from wan_mcp.generation.measures import counted
 from wan_mcp.generation.opening import PictureOpener
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
 from wan_mcp.generation.owners import Owner
@@ -84,10 +85,10 @@ class VideoService:
         self._runtime = runtime
         self._evolink = runtime.evolink(owner)
         self._ledger = runtime.ledger.for_owner(settings.gateway, owner.identity)
-        self._source = TaskSource(self._evolink, self._ledger, runtime.clock, self.deployment)
-        self._tasks = TaskReader(self._source, self._ledger, runtime.clock, partial(runtime.changed, owner))
-        shared = self.deployment.operator_pays
-        means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays, shared)
+        clock, measures, shared = runtime.clock, runtime.measures, self.deployment.operator_pays
+        self._source = TaskSource(self._evolink, self._ledger, clock, measures, self.deployment)
+        self._tasks = TaskReader(self._source, self._ledger, clock, partial(runtime.changed, owner))
+        means = Means(self._evolink, self._ledger, clock, runtime.slots, runtime.delays, measures, shared)
         self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
         locks = settings.data_dir / "saving" if self.deployment.local else None
         self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks, locks)
@@ -175,7 +176,9 @@ class VideoService:
         Raises:
             EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
+        return await counted(self._runtime.measures, self._waited(task_id, seconds, on_progress))
 
+    async def _waited(self, task_id: str, seconds: float, on_progress: OnProgress) -> TaskSnapshot:
         async def on_poll(task: Task | None) -> None:
             await on_progress(self._tasks.snapshot(task) if task else None)
 

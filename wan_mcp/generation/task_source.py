@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from wan_mcp.errors import LedgerError, NotFound, NotKnownYet
 from wan_mcp.evolink import Evolink, Task, values
+from wan_mcp.generation.measures import Measures
 from wan_mcp.generation.owners import LOCAL, Deployment
 from wan_mcp.ledger import Entry, OwnerLedger
 
@@ -28,6 +29,7 @@ class TaskSource:
         evolink: the API.
         ledger: the owner's.
         clock: the time, in Unix seconds.
+        measures: told of each read.
         deployment: who pays, and where.
     """
 
@@ -36,11 +38,13 @@ class TaskSource:
         evolink: Evolink,
         ledger: OwnerLedger,
         clock: Callable[[], float],
+        measures: Measures,
         deployment: Deployment = LOCAL,
     ) -> None:
         self._evolink = evolink
         self._ledger = ledger
         self._clock = clock
+        self._measures = measures
         self._deployment = deployment
         self._own: set[str] = set()
         """Tasks of the owner, for when the ledger cannot be read. Used only where owners share an account."""
@@ -55,6 +59,7 @@ class TaskSource:
             LedgerError: when only the ledger can tell whose task it is, and it cannot be read.
         """
         await self.check(task_id)
+        self._measures.read()
         try:
             return await self._evolink.task(task_id)
         except NotFound as error:
