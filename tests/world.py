@@ -114,10 +114,10 @@ class World:
         async with Client(self.server(**environ), mode=mode) as client:
             yield client
 
-    async def rows(self) -> list[Entry]:
+    async def rows(self, limit: int = 1000) -> list[Entry]:
         """All rows of the ledger, newest first."""
         async with self._ledger() as ledger:
-            return await ledger.entries()
+            return await ledger.entries(limit=limit)
 
     async def forget(self, number: str) -> bool:
         """Remove a row of the ledger, as another program does."""
