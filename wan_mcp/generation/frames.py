@@ -34,11 +34,13 @@ class FrameReader:
     Args:
         saver: has the videos.
         ledger: has the rows of their tasks.
+        has_files: whether videos are saved as files for the owner.
     """
 
-    def __init__(self, saver: VideoSaver, ledger: OwnerLedger) -> None:
+    def __init__(self, saver: VideoSaver, ledger: OwnerLedger, *, has_files: bool) -> None:
         self._saver = saver
         self._ledger = ledger
+        self._has_files = has_files
 
     async def last_frame(self, task_id: str) -> bytes:
         """The last good frame of a task's video, as a PNG file of the video's size.
@@ -72,9 +74,10 @@ class FrameReader:
             with suppress(LedgerError):  # the frames matter more
                 entry = await self._ledger.find(task_id)
             return Preview(sheet, entry, saved)
+        first = f"Call save_video with task_id {task_id}, then preview_video" if self._has_files else "Try"
         raise StillUnderWay(
             f"The video could not be fetched and decoded within {patience:g} seconds.",
-            next_step=f"Call save_video with task_id {task_id}, then preview_video again.",
+            next_step=f"{first} again.",
         )
 
     async def _of_video(self, task_id: str, work: Callable[[Path], T]) -> tuple[T, Path | None]:

@@ -14,6 +14,7 @@ from wan_mcp.errors import EvolinkError, LedgerError, LostAnswer, NotFound, NotK
 from wan_mcp.evolink import Evolink, Task, values
 from wan_mcp.generation.expectation import Expectation
 from wan_mcp.generation.last_reads import Known, LastReads
+from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.schedule import MIN_PAUSE
 from wan_mcp.generation.status import LINK_LIFE, UNREADABLE, TaskSnapshot, link_expiry, on_this_disk
 from wan_mcp.ledger import Entry, OwnerLedger
@@ -46,6 +47,7 @@ class TaskReader:
         ledger: the owner's; where it fails, reading goes on without it.
         clock: the time, in Unix seconds.
         changed: told the id of each task whose state has changed.
+        deployment: whether files of this machine are shown.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class TaskReader:
         ledger: OwnerLedger,
         clock: Callable[[], float],
         changed: Callable[[str], None],
+        deployment: Deployment,
     ) -> None:
         self._evolink = evolink
         self._ledger = ledger
         self._clock = clock
         self._changed = changed
+        self._deployment = deployment
         self._expected: dict[str, Expectation] = {}
         self._reads = LastReads(clock)
         self._reading: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
@@ -88,7 +92,7 @@ class TaskReader:
             task = entry.task if is_undone else task.completed_by(entry.task)
         self._reads.ended(task_id, task)
         self.take_in(task)
-        return self.snapshot(task, await on_this_disk(entry) if entry else None)
+        return self.snapshot(task, await on_this_disk(entry, self._deployment) if entry else None)
 
     async def poll(
         self,
@@ -183,7 +187,7 @@ class TaskReader:
         """The ledger's row of a task, if it has one and can be read."""
         with suppress(LedgerError):
             entry = await self._ledger.find(task_id)
-            return entry and await on_this_disk(entry)
+            return entry and await on_this_disk(entry, self._deployment)
         return None
 
     async def learn(self, task_id: str) -> None:

@@ -33,16 +33,25 @@ class VideoSaver:
         ledger: the owner's; remembers where the videos are.
         tasks: reads the owner's tasks.
         locks: the folder of the locks that let only one process save a task's video.
+        has_files: whether saved files may be read for the owner: not those of a hosted server's machine.
     """
 
     def __init__(
-        self, folder: Path, fetcher: PublicFetcher, ledger: OwnerLedger, tasks: TaskReader, locks: Path
+        self,
+        folder: Path,
+        fetcher: PublicFetcher,
+        ledger: OwnerLedger,
+        tasks: TaskReader,
+        locks: Path,
+        *,
+        has_files: bool = True,
     ) -> None:
         self._folder = folder
         self._fetcher = fetcher
         self._ledger = ledger
         self._tasks = tasks
         self._locks = locks
+        self._has_files = has_files
         self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._failures: dict[str, tuple[float, VideoError]] = {}
 
@@ -91,7 +100,7 @@ class VideoSaver:
         async with lock, task_lock(self._locks, task_id):
             with suppress(LedgerError):
                 entry = await self._ledger.find(task_id)
-                if entry is not None and entry.saved is not None:
+                if self._has_files and entry is not None and entry.saved is not None:
                     path = Path(entry.saved.path)
                     if await anyio.to_thread.run_sync(files.is_there, entry.saved, path):
                         return path

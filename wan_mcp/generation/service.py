@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import anyio
 
@@ -35,9 +34,16 @@ from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
-from wan_mcp.generation.status import UNREADABLE, TaskSnapshot, on_this_disk
+from wan_mcp.generation.status import (
+    NOT_KEPT,
+    UNREADABLE,
+    WHEN_ASKED,
+    Keeping,
+    TaskSnapshot,
+    on_this_disk,
+)
 from wan_mcp.images import Picture
-from wan_mcp.images.loader import SIGNED
+from wan_mcp.images.loader import ON_SIGNED
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
 
@@ -87,13 +93,19 @@ class VideoService:
             clock=runtime.clock,
         )
         self._ledger = runtime.ledger.for_owner(settings.gateway, owner.identity)
-        self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, partial(runtime.changed, owner))
+        changed = partial(runtime.changed, owner)
+        self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, changed, self.deployment)
         means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
         self._poller = Poller(self._tasks, runtime.rate_limit, runtime.background)
         self._saver = VideoSaver(
-            settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
+            settings.output_dir,
+            runtime.fetcher,
+            self._ledger,
+            self._tasks,
+            settings.data_dir / "saving",
+            has_files=self.deployment.local,
         )
-        self.frames = FrameReader(self._saver, self._ledger)
+        self.frames = FrameReader(self._saver, self._ledger, has_files=self.deployment.local)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
         self._pictures = PictureOpener(runtime.pictures, self.frames, self._ledger)
         self._follower = Follower(
@@ -139,7 +151,7 @@ class VideoService:
         snapshot = await self._present(submitted, deadline)
         if isinstance(picture, Picture):
             is_made = snapshot.task.status == "completed"  # so Evolink has fetched the picture
-            notes = tuple(note for note in picture.notes if not (is_made and note == SIGNED))
+            notes = tuple(note for note in picture.notes if not (is_made and note in ON_SIGNED.values()))
         return replace(snapshot, image=submitted.entry.image, notes=notes, submitted=submitted)
 
     async def _present(self, submitted: Submitted, deadline: float) -> TaskSnapshot:
@@ -151,7 +163,7 @@ class VideoService:
         if submitted.repeated and not entry.task.is_over and age > FRESH:
             with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
                 return await self.get_task(entry.task.id)
-        return self._tasks.snapshot(entry.task, await on_this_disk(entry))
+        return self._tasks.snapshot(entry.task, await on_this_disk(entry, self.deployment))
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
         """Read a task, unless it is running and was just read; if the read fails, use the ledger's state.
@@ -193,7 +205,7 @@ class VideoService:
 
     async def saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Save the video of a completed task if the settings say so; a failure is noted in the snapshot."""
-        if not self.settings.autosave or snapshot.task.status != "completed":
+        if self.keeping.folder is None or snapshot.task.status != "completed":
             return snapshot
         with anyio.move_on_after(SAVING_SECONDS):
             try:
@@ -235,7 +247,7 @@ class VideoService:
                 group.start_soon(self._refresh, task_id)
         if running:
             entries = await self._ledger.entries(status=status, limit=limit)
-        return [await on_this_disk(entry) for entry in entries]
+        return [await on_this_disk(entry, self.deployment) for entry in entries]
 
     @property
     def is_busy(self) -> bool:
@@ -251,16 +263,18 @@ class VideoService:
         return self._runtime.clock()
 
     @property
-    def saves_to(self) -> Path | None:
-        """The folder where requested videos are saved automatically; None where they are not."""
-        return self.settings.output_dir if self.settings.autosave else None
+    def keeping(self) -> Keeping:
+        """How this server keeps videos."""
+        if not self.deployment.local:
+            return NOT_KEPT
+        return Keeping(folder=self.settings.output_dir) if self.settings.autosave else WHEN_ASKED
 
     async def take_up(self) -> None:
         """Again and again, follow what other programs left unfinished or unsaved, if the settings say so.
 
         Once is not enough: another program may end later than this one began, and the ledger may be locked.
         """
-        while self.settings.autosave:
+        while self.keeping.folder is not None:
             await self._follower.take_up()
             await anyio.sleep(TAKE_UP_EVERY)
 
@@ -270,7 +284,7 @@ class VideoService:
 
     def _on_task(self, submitted: Submitted, sent: Picture | None) -> None:
         self._runtime.keep_poster(submitted.entry, sent)
-        if self.settings.autosave:
+        if self.keeping.folder is not None:
             self._follower.follow(submitted.entry)
             if submitted.also_paid:  # the ledger has those tasks as unsaved
                 self._runtime.run_until_exit(self._follower.take_up)

@@ -63,7 +63,7 @@ class TaskResources:
             raise ResourceNotFoundError(error_text(error)) from error
         except WanError as error:
             raise ResourceError(error_text(error)) from error
-        return TaskView.of(snapshot, service.saves_to).model_dump_json(exclude_none=True)
+        return TaskView.of(snapshot, service.keeping).model_dump_json(exclude_none=True)
 
     async def poster(self, task_id: str, context: Context[Services]) -> bytes:
         try:

@@ -6,7 +6,6 @@ for it too. ``generate_video`` stays an ordinary call: its task id has to reach 
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mcp import MCPError
@@ -33,7 +32,7 @@ from wan_mcp.generation.last_reads import AFTER_FAILURE
 from wan_mcp.generation.reading import PATIENCE
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.services import Services
-from wan_mcp.generation.status import LINK_LIFE, PASSING, TaskSnapshot
+from wan_mcp.generation.status import LINK_LIFE, PASSING, WHEN_ASKED, Keeping, TaskSnapshot
 from wan_mcp.server.arguments import TaskArguments, WaitArguments
 from wan_mcp.server.results import task_result
 from wan_mcp.server.text import error_text, last_read, progress_text
@@ -95,7 +94,7 @@ class TaskExtension(Extension):
         snapshot = await self._current(service, params.task_id)
         if snapshot.saved is None:
             snapshot = await service.saved_automatically(snapshot)
-        return _state(snapshot, _result(snapshot, service.saves_to))
+        return _state(snapshot, _result(snapshot, service.keeping))
 
     async def _accept(self, ctx: Context, params: TaskParams) -> HandlerResult:
         """Do nothing, for a task that exists: no task asks for input, and none can be cancelled."""
@@ -130,10 +129,10 @@ class TaskExtension(Extension):
             raise MCPError(INTERNAL_ERROR, error_text(error)) from error
 
 
-def _result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToolResult | None:
+def _result(snapshot: TaskSnapshot, keeping: Keeping = WHEN_ASKED) -> CallToolResult | None:
     """The answer of ``wait_for_task``; None while the task may be running."""
     if snapshot.task.is_over or snapshot.is_forgotten:
-        return task_result(snapshot, saves_to)
+        return task_result(snapshot, keeping)
     error = snapshot.read_error
     return None if error is None or isinstance(error, PASSING) else failure(error)
 
