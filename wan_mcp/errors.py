@@ -16,6 +16,7 @@ WanError
 ├── NoPoster                 no poster of a task's picture is kept
 ├── InternalError            wan-mcp itself failed
 ├── VideoError               a result cannot be fetched, is not a video, or cannot be stored
+│   ├── DiskError            a folder cannot be written, or its disk is full
 │   └── LinkFailed           the result's link does not deliver a whole video
 │       └── LinkDead         the result's link no longer works
 └── EvolinkError             the API refused, failed, or could not be reached
@@ -140,6 +141,10 @@ class InternalError(WanError):
 
 class VideoError(WanError):
     """Raised when a result cannot be fetched, is not a video, or cannot be written to the disk."""
+
+
+class DiskError(VideoError):
+    """Raised when a folder for videos cannot be written, or its disk is full."""
 
 
 class LinkFailed(VideoError):

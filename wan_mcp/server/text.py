@@ -15,21 +15,37 @@ from wan_mcp.generation.outcomes import (
     change_first,
     tool_for,
 )
+from wan_mcp.generation.owners import LOCAL, Deployment
 from wan_mcp.generation.status import NO_LINK_YET, WHEN_ASKED, Keeping, TaskSnapshot, link_state
+from wan_mcp.server.told import told
 
 PRICE = f"about {cost_text(estimate(5, '720p'))} for 5 s at 720p"
 TEXT_PRICE = f"{PRICE} ({TEXT_GUESSED})"
-INSTRUCTIONS = (
+_BEGINNING = (
     "Makes 5 or 10 second videos with Evolink's Wan 2.5: generate_video from one picture and a prompt, "
     f"generate_video_from_text from a prompt alone. Both cost credits, {PRICE} (for a video from text, "
     f"{TEXT_GUESSED}), and answer at once with a task id. Then call wait_for_task with that id, again when "
     "it says so, until the task is completed or failed. Waiting never loses the task, and equal requests are "
-    "paid once. Longer videos: a completed task's id in image_urls continues it, and join_videos makes one "
-    "film. Links expire after 24 hours; a saved video stays. list_tasks finds earlier videos; get_credits "
-    "shows the balance."
+    "paid once. Longer videos: a completed task's id in image_urls continues it"
 )
-
+INSTRUCTIONS = (
+    f"{_BEGINNING}, and join_videos makes one film. Links expire after 24 hours; a saved video stays. "
+    "list_tasks finds earlier videos; get_credits shows the balance."
+)
 DOWNLOAD = "This server keeps no videos: to keep one, download it while its link works."
+
+
+def instructions_for(deployment: Deployment) -> str:
+    """What a model is told when a client connects."""
+    if deployment.local:
+        return INSTRUCTIONS
+    left = "what you may still spend" if deployment.operator_pays else "the balance"
+    return (
+        f"{_BEGINNING}. Links expire after 24 hours. {DOWNLOAD} It reads no files: give a picture by its "
+        f"https address. list_tasks finds earlier videos; get_credits shows {left}."
+    )
+
+
 NOT_CHARGED = "Nothing was charged."
 NOT_SENT = "Nothing was sent or charged."
 _CHARGED: dict[Charged, str] = {
@@ -39,11 +55,12 @@ _CHARGED: dict[Charged, str] = {
 }
 
 
-def error_text(error: WanError) -> str:
+def error_text(error: WanError, deployment: Deployment = LOCAL) -> str:
     """The whole text of a failed call."""
+    message, next_step = told(error, deployment)
     charged = NOT_SENT if isinstance(error, NotSent) else _CHARGED[error.charged]
     request = f" (request id {error.request_id})" if error.request_id else ""
-    return " ".join(part for part in (error.message + request, error.next_step, charged) if part)
+    return " ".join(part for part in (message + request, next_step, charged) if part)
 
 
 def next_step(snapshot: TaskSnapshot, keeping: Keeping = WHEN_ASKED) -> str:
@@ -159,13 +176,13 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
     return " ".join(said)
 
 
-def last_read(snapshot: TaskSnapshot) -> list[str]:
+def last_read(snapshot: TaskSnapshot, deployment: Deployment = LOCAL) -> list[str]:
     """Why the shown state of a running task may be out of date, and when it was read."""
     said = []
     if snapshot.asked_to_wait is not None:
         said.append(f"{snapshot.asked_to_wait:g} s is more than one call may wait.")
     if snapshot.read_error is not None and not snapshot.is_forgotten:
-        said.append(f"The last read failed: {snapshot.read_error.message}")
+        said.append(f"The last read failed: {told(snapshot.read_error, deployment)[0]}")
     if moment := spoken(snapshot.known_at, snapshot.now):
         said.append(f"This is how the task was {moment}.")
     return said

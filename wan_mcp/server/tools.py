@@ -9,7 +9,13 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 
 from wan_mcp.generation.outcomes import FROM_PICTURE, FROM_TEXT
-from wan_mcp.generation.request import GenerationRequest, Request, TextGenerationRequest
+from wan_mcp.generation.owners import Deployment
+from wan_mcp.generation.request import (
+    GenerationRequest,
+    HostedGenerationRequest,
+    Request,
+    TextGenerationRequest,
+)
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.server import timeouts
@@ -219,3 +225,41 @@ TOOLS = (
     ),
 )
 """In the order in which a conversation uses them."""
+
+_NEED_SAVED_VIDEOS = ("save_video", "join_videos")
+_OF_SAVED_VIDEOS = frozenset(("saved_to", "file", "missing"))
+_HOSTED: dict[str, dict[str, Any]] = {
+    FROM_PICTURE: {"arguments": HostedGenerationRequest},
+    "list_tasks": {
+        "description": (
+            "List your tasks that this server knows, newest first, also from earlier conversations: to find "
+            "a video's link, or a request whose answer was lost. Free."
+        )
+    },
+    "preview_video": {
+        "description": (
+            "See frames of a completed task's video, with their times, in one picture: to judge your own "
+            "work before you show or continue it. Free."
+        )
+    },
+}
+"""What differs in tools of a hosted server."""
+_OF_ONE_ACCOUNT: dict[str, dict[str, Any]] = {
+    "get_credits": {
+        "title": "Show what you may spend",
+        "description": "Show the credits that you have spent here, and those that you may still spend. Free.",
+    },
+}
+"""What differs in addition where the operator pays."""
+
+
+def tools_for(deployment: Deployment) -> tuple[Definition, ...]:
+    """The tools that a server offers."""
+    if deployment.local:
+        return TOOLS
+    changes = _HOSTED | (_OF_ONE_ACCOUNT if deployment.operator_pays else {})
+    return tuple(
+        replace(tool, hidden=_OF_SAVED_VIDEOS, **changes.get(tool.name, {}))
+        for tool in TOOLS
+        if tool.name not in _NEED_SAVED_VIDEOS
+    )
