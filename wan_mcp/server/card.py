@@ -32,13 +32,13 @@ def card(settings: Settings, deployment: Deployment) -> Apps:
             description="Follows a video while it is made, and plays it.",
             mime_type=APP_MIME_TYPE,
             meta={"ui": {"csp": csp.model_dump(by_alias=True, exclude_none=True), "prefersBorder": True}},
-            fn=partial(_page, deployment),
+            fn=partial(page_for, deployment),
         )
     )
     return apps
 
 
-def _page(deployment: Deployment) -> str:
-    """The page. That of a hosted server offers nothing that needs saved videos."""
+def page_for(deployment: Deployment) -> str:
+    """The page for this deployment. That of a hosted server offers nothing that needs saved videos."""
     page = Path(__file__).with_name("player.html").read_text("utf-8")
     return page if deployment.local else page.replace("<html ", "<html data-hosted ", 1)
