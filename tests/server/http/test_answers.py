@@ -14,7 +14,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import TextContent, TextResourceContents
 
-from tests.calls import ADDRESS, ERAS, PROMPT, answer, call, text
+from tests.calls import ADDRESS, ERAS, PROMPT, answer, call, made, text
 from tests.server.http.hosted import DEPLOYMENTS, hosted_client, hosted_server, owner
 from tests.server.tasks_client import TasksClient, ask
 from tests.world import KEY, World, render_one_second
@@ -34,8 +34,10 @@ from wan_mcp.errors import (
 from wan_mcp.evolink.http_errors import CHECK_KEY
 from wan_mcp.generation.owners import LOCAL, ONE_ACCOUNT, OWN_KEYS, Deployment
 from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.services import Services
+from wan_mcp.images import PictureLoader
 from wan_mcp.sandbox import Fault
 from wan_mcp.server import card
 from wan_mcp.server.told import told
@@ -170,6 +172,32 @@ async def test_a_finished_video_is_given_by_its_link_alone(world: World) -> None
     assert listed["next"] == f"Tell the user the link of a video. {keep}"
     assert "and this server keeps no videos. generate_video with another take" in gone["next"]
     assert not await anyio.Path(world.environ["WAN_MCP_OUTPUT_DIR"]).exists()
+
+
+async def test_what_takes_too_long_is_to_be_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saving the video first, or a copy of the picture on the server's machine, is not possible."""
+
+    async def stall(*arguments: Any) -> Any:
+        await anyio.sleep_forever()
+
+    world = World(tmp_path, seconds=60)
+    async with hosted_client(world, OWN_KEYS) as client:
+        task_id = await made(client)
+        monkeypatch.setattr(VideoSaver, "local_file", stall)
+        preview = await call(client, "preview_video", task_id=task_id)
+        continued = await call(client, "generate_video", prompt="It sleeps.", image_urls=[task_id])
+        monkeypatch.setattr(PictureLoader, "open", stall)
+        elsewhere = await call(client, "generate_video", prompt="It sleeps.", image_urls=[ADDRESS])
+    assert text(preview) == (
+        "The video could not be fetched and decoded within 45 seconds. Try again. Nothing was charged."
+    )
+    slow = "image_urls: the picture could not be read within 45 seconds."
+    assert text(continued) == f"{slow} Make the same request again. Nothing was sent or charged."
+    assert text(elsewhere) == (
+        f"{slow} Give a smaller picture, or its address at a faster host. Nothing was sent or charged."
+    )
 
 
 @DEPLOYMENTS
