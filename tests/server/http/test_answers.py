@@ -15,7 +15,7 @@ from mcp import Client, MCPError
 from mcp.types import TextContent, TextResourceContents
 
 from tests.calls import ADDRESS, ERAS, PROMPT, answer, call, made, text
-from tests.server.http.hosted import DEPLOYMENTS, hosted_client, hosted_server, owner
+from tests.server.http.in_process import DEPLOYMENTS, hosted_client, hosted_server, owner
 from tests.server.tasks_client import TasksClient, ask
 from tests.world import KEY, World, render_one_second
 from wan_mcp.errors import (

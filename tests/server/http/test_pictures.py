@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.calls import PROMPT, call, text
-from tests.server.http.hosted import DEPLOYMENTS, hosted_client
+from tests.server.http.in_process import DEPLOYMENTS, hosted_client
 from tests.world import World
 from wan_mcp.generation.owners import OWN_KEYS, Deployment
 from wan_mcp.images import files, sources
