@@ -11,9 +11,10 @@ from pydantic import Field
 
 from wan_mcp.evolink import PROMPT_MAX
 from wan_mcp.evolink.prices import FACTORS, TEXT_GUESSED, cost_text, estimate
+from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
 from wan_mcp.images.loader import LONGEST_CHAIN
-from wan_mcp.server.text import NOT_SENT, PRICE
+from wan_mcp.server.text import DOWNLOAD, NOT_SENT, PRICE
 
 SHORTEST, USUAL, LONGEST = 10, 15, 120
 """Seconds of a video of several parts."""
@@ -45,8 +46,10 @@ First write the prompt for generate_video. {writing}
 
 Then show the user the prompt and what it costs: {price}; 10 seconds cost
 double; {other_qualities}. Call generate_video once, wait with wait_for_task until
-the task is over, and tell the user where the video is. If it is not saved yet, save_video saves it.
+the task is over, and {ending}
 """
+SAVE = "tell the user where the video is. If it is not saved yet, save_video saves it."
+GIVE_LINK = f"give the user the video's link. {DOWNLOAD}"
 
 STORYBOARD = """\
 Make a video of {seconds} seconds in {count} parts.{changed}
@@ -108,22 +111,34 @@ NO_PICTURE = "none (the first part is made from text alone)"
 Idea = Annotated[str, Field(description="What the video should show, in a few words")]
 
 
-def add_prompts(server: MCPServer[Services]) -> None:
-    """Offer the prompts."""
+def add_prompts(server: MCPServer[Services], deployment: Deployment) -> None:
+    """Offer the prompts; a video of several parts only where they can be joined."""
+    image_is = "Address or path of the picture" if deployment.local else "Address of the picture"
+    then = "make, wait for and save the video" if deployment.local else "make and wait for the video"
 
     @server.prompt(
         name="animate_image",
         title="Animate a picture",
-        description="Write a good motion prompt for a picture, then make, wait for and save the video.",
+        description=f"Write a good motion prompt for a picture, then {then}.",
     )
     def animate_image(
-        image: Annotated[str, Field(description="Address or path of the picture")],
+        image: Annotated[str, Field(description=image_is)],
         idea: Idea,
     ) -> str:
         return GUIDE.format(
-            image=image, idea=idea, writing=WRITING, price=PRICE, other_qualities=OTHER_QUALITIES
+            image=image,
+            idea=idea,
+            writing=WRITING,
+            price=PRICE,
+            other_qualities=OTHER_QUALITIES,
+            ending=SAVE if deployment.local else GIVE_LINK,
         )
 
+    if deployment.local:
+        _add_storyboard(server)
+
+
+def _add_storyboard(server: MCPServer[Services]) -> None:
     @server.prompt(
         name="storyboard",
         title="Plan a longer video",
