@@ -34,11 +34,13 @@ class FrameReader:
     Args:
         saver: has the videos.
         ledger: has the rows of their tasks.
+        decoding: bounds the videos that the whole process decodes at the same time.
     """
 
-    def __init__(self, saver: VideoSaver, ledger: OwnerLedger) -> None:
+    def __init__(self, saver: VideoSaver, ledger: OwnerLedger, decoding: anyio.Semaphore) -> None:
         self._saver = saver
         self._ledger = ledger
+        self._decoding = decoding
 
     async def last_frame(self, task_id: str) -> bytes:
         """The last good frame of a task's video, as a PNG file of the video's size.
@@ -81,5 +83,6 @@ class FrameReader:
         """What ``work`` makes of a task's video, and the saved file, unless it had to be downloaded."""
         with files.temporary_folder() as folder:
             path = await self._saver.local_file(task_id, folder)
-            made = await anyio.to_thread.run_sync(work, path, abandon_on_cancel=True)
+            async with self._decoding:
+                made = await anyio.to_thread.run_sync(work, path, abandon_on_cancel=True)
             return made, None if path.parent == folder else path

@@ -38,6 +38,8 @@ GRACE = 0.8
 DELAYS = Delays()
 POSTS_AT_ONCE = 20
 """Paid POSTs of a process that are under way at most."""
+DECODED_AT_ONCE = 2
+"""Videos whose frames a process decodes at the same time at most: each takes a processor."""
 
 T = TypeVar("T")
 
@@ -81,6 +83,7 @@ class Runtime:
         self.delays = delays
         self.measures = measures or Uncounted()
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
+        self.decoding = anyio.Semaphore(DECODED_AT_ONCE)
         trust = Trust()
         self.connections = Connections(transport, trust)
         self.fetcher = PublicFetcher(

@@ -93,7 +93,7 @@ class VideoService:
         self._saver = VideoSaver(
             settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
         )
-        self.frames = FrameReader(self._saver, self._ledger)
+        self.frames = FrameReader(self._saver, self._ledger, runtime.decoding)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
         self._pictures = PictureOpener(runtime.pictures, self.frames, self._ledger)
         self._follower = Follower(

@@ -246,6 +246,14 @@ class Ledger(Protocol):
         """The digest that stands for an owner in the rows."""
         ...
 
+    async def check(self) -> None:
+        """Make sure that requests can be recorded.
+
+        Raises:
+            LedgerError: when they cannot.
+        """
+        ...
+
     async def open(self) -> None:
         """Prepare for the first calls, which then take less time."""
         ...

@@ -50,6 +50,9 @@ class SqliteLedger:
         owned = self.for_owner(gateway, identity)
         return await self._database.read(owned._digest)
 
+    async def check(self) -> None:
+        await self._database.write(lambda database: self._database.check_file(), durable=False)
+
     async def open(self) -> None:
         await self._database.read(lambda database: None)
 

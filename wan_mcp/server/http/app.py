@@ -79,13 +79,13 @@ class Hosted:
         return JSONResponse({"status": "ok"})
 
     async def _ledger_answers(self, runtime: Runtime) -> bool:
-        """Whether the ledger answers soon. One question at a time: a thread cannot be stopped."""
+        """Whether the ledger can be written soon. One check at a time: a thread cannot be stopped."""
         answered = False
 
         async def ask(done: anyio.Event) -> None:
             nonlocal answered
             try:
-                await runtime.ledger.count()
+                await runtime.ledger.check()
                 answered = True
             except LedgerError:
                 answered = False

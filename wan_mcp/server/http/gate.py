@@ -19,8 +19,10 @@ BODY_PAUSE = 20.0
 BODY_SECONDS = 120.0
 """Seconds that a request's body may take in all."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.IGNORECASE)
-_BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
-KEY_HEADER = b"x-api-key"
+_BEARER = re.compile(rb"bearer +(\S+) *", re.IGNORECASE)
+TOKEN_HEADER, KEY_HEADER = b"authorization", b"x-api-key"
+
+RawHeaders = list[tuple[bytes, bytes]]
 
 
 class _Refusal(Exception):
@@ -61,7 +63,11 @@ class Gate:
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if _path(scope) in PROBES:
+            scope["headers"] = _without_credentials(scope["headers"])
             await self._app(scope, receive, send)
             return
         has_begun = False
@@ -72,8 +78,8 @@ class Gate:
             await send(message)
 
         try:
-            self._check(Headers(scope=scope))
             self._limits.take(subject_of((scope.get("client") or ("unknown", 0))[0]))
+            self._check(Headers(scope=scope))
             scope["headers"] = self._credentials(scope["headers"])
             await self._app(scope, _paced(receive), noting)
         except _Refusal as refusal:
@@ -94,19 +100,30 @@ class Gate:
         if any(origin.lower() != own for origin in headers.getlist("origin")):
             raise _Refusal(403, "invalid_origin", "Web pages of that origin may not call this server.")
 
-    def _credentials(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _credentials(self, headers: RawHeaders) -> RawHeaders:
         """The headers with at most one credential, in ``Authorization``."""
-        authorizations = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
-        keys = [value.decode("latin-1").strip() for name, value in headers if name == KEY_HEADER]
-        bearers = [match[1] if (match := _BEARER.fullmatch(value)) else value for value in authorizations]
-        if len({*bearers, *keys}) > 1:
+        tokens = [_token(value) for name, value in headers if name == TOKEN_HEADER]
+        keys = [value.strip() for name, value in headers if name == KEY_HEADER]
+        if len({*tokens, *keys}) > 1:
             raise _Refusal(400, "invalid_request", "There are two different credentials; send one.")
-        others = [(name, value) for name, value in headers if name not in (b"authorization", KEY_HEADER)]
-        if authorizations:
-            return [*others, (b"authorization", authorizations[0].encode("latin-1"))]
-        if keys and self._takes_keys:
-            return [*others, (b"authorization", f"Bearer {keys[0]}".encode("latin-1"))]
-        return others
+        accepted = [*tokens, *(keys if self._takes_keys else [])]
+        sent = [(TOKEN_HEADER, b"Bearer " + accepted[0])] if accepted and accepted[0] else []
+        return [*_without_credentials(headers), *sent]
+
+
+def _token(authorization: bytes) -> bytes:
+    """What follows the word Bearer; empty for any other scheme."""
+    match = _BEARER.fullmatch(authorization)
+    return match[1] if match else b""
+
+
+def _without_credentials(headers: RawHeaders) -> RawHeaders:
+    return [(name, value) for name, value in headers if name not in (TOKEN_HEADER, KEY_HEADER)]
+
+
+def _path(scope: Scope) -> str:
+    """The path of a request, without that at which another application has mounted this one."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 def _paced(receive: Receive) -> Receive:

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from wan_mcp.errors import SettingsError
 from wan_mcp.net.addresses import is_this_machine
-from wan_mcp.settings import Settings
+from wan_mcp.settings import KEY_NOT_SET, Settings
 
 _OAUTH = {
     "oauth_issuer": "WAN_MCP_OAUTH_ISSUER, the issuer of the tokens",
@@ -21,7 +21,7 @@ def check(settings: Settings, host: str) -> None:
     Raises:
         SettingsError: when it may not, with each reason.
     """
-    problems = [*settings.problems, *(_of_keys(settings) if settings.auth == "key" else _of_oauth(settings))]
+    problems = _of_keys(settings) if settings.auth == "key" else _of_oauth(settings)
     if not is_this_machine(host):
         problems += _of_the_open(settings, host)
     if problems:
@@ -29,17 +29,23 @@ def check(settings: Settings, host: str) -> None:
 
 
 def _of_keys(settings: Settings) -> list[str]:
+    # A key that setup keeps, or what is wrong with it, does not matter: no key of this machine is used.
+    problems = [problem for problem in settings.problems if not problem.startswith(KEY_NOT_SET)]
     if settings.api_key is None or settings.key_is_kept:
-        return []
+        return problems
     return [
+        *problems,
         "EVOLINK_API_KEY is set, but with WAN_MCP_AUTH=key each caller sends a key, and yours must not be "
-        "spent by a stranger: unset it, or use WAN_MCP_AUTH=oauth."
+        "spent by a stranger: unset it, or use WAN_MCP_AUTH=oauth.",
     ]
 
 
 def _of_oauth(settings: Settings) -> list[str]:
     missing = [text for name, text in _OAUTH.items() if getattr(settings, name) is None]
-    return [f"WAN_MCP_AUTH=oauth also needs {'; '.join(missing)}."] if missing else []
+    return [
+        *settings.problems,
+        *([f"WAN_MCP_AUTH=oauth also needs {'; '.join(missing)}."] if missing else []),
+    ]
 
 
 def _of_the_open(settings: Settings, host: str) -> list[str]:

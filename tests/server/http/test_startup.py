@@ -1,0 +1,89 @@
+"""When a hosted server does not start: each reason, in words, and none besides."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.world import KEY
+from wan_mcp.errors import SettingsError
+from wan_mcp.server.http.app import create_app
+from wan_mcp.server.http.startup import check
+from wan_mcp.settings import Settings
+
+OAUTH = {
+    "WAN_MCP_AUTH": "oauth",
+    "WAN_MCP_OAUTH_ISSUER": "https://login.example.com/",
+    "WAN_MCP_OAUTH_AUDIENCE": "https://wan.example.com/mcp",
+    "WAN_MCP_OAUTH_SCOPE": "videos",
+    "WAN_MCP_TOTAL_DAILY_CREDITS": "1000",
+    "EVOLINK_API_KEY": KEY,
+}
+PUBLIC = {"WAN_MCP_PUBLIC_URL": "https://wan.example.com"}
+LOCAL, OPEN = "127.0.0.1", "0.0.0.0"
+
+
+def without(name: str) -> dict[str, str]:
+    return {key: value for key, value in OAUTH.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("host", "environ"),
+    [
+        (LOCAL, {}),
+        ("::1", {}),
+        ("localhost", {}),
+        (LOCAL, {"WAN_MCP_ALLOW_PRIVATE_NETWORK": "1"}),
+        (LOCAL, PUBLIC),
+        (OPEN, PUBLIC),
+        ("::", PUBLIC),
+        (LOCAL, OAUTH),
+        (OPEN, OAUTH | PUBLIC),
+    ],
+)
+def test_a_safe_server_starts(host: str, environ: Mapping[str, str], tmp_path: Path) -> None:
+    """On loopback without more, elsewhere with the https address of its proxy."""
+    create_app(Settings.load({"WAN_MCP_DATA_DIR": str(tmp_path), **environ}), host=host)
+
+
+@pytest.mark.parametrize(
+    ("host", "environ", "reasons"),
+    [
+        (LOCAL, {"EVOLINK_API_KEY": KEY}, ["EVOLINK_API_KEY is set"]),
+        (OPEN, {}, ["WAN_MCP_PUBLIC_URL"]),
+        ("192.0.2.7", {}, ["At 192.0.2.7", "WAN_MCP_PUBLIC_URL"]),
+        ("::", {}, ["WAN_MCP_PUBLIC_URL"]),
+        ("example.com", {}, ["WAN_MCP_PUBLIC_URL"]),
+        (OPEN, {"WAN_MCP_PUBLIC_URL": "http://127.0.0.1:9"}, ["https://"]),
+        (LOCAL, {"WAN_MCP_PUBLIC_URL": "http://wan.example.com"}, ["WAN_MCP_PUBLIC_URL must begin with"]),
+        (OPEN, {**PUBLIC, "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1"}, ["WAN_MCP_ALLOW_PRIVATE_NETWORK"]),
+        (LOCAL, without("WAN_MCP_OAUTH_ISSUER"), ["WAN_MCP_OAUTH_ISSUER"]),
+        (LOCAL, without("WAN_MCP_OAUTH_AUDIENCE"), ["WAN_MCP_OAUTH_AUDIENCE"]),
+        (LOCAL, without("WAN_MCP_OAUTH_SCOPE"), ["WAN_MCP_OAUTH_SCOPE"]),
+        (LOCAL, without("WAN_MCP_TOTAL_DAILY_CREDITS"), ["WAN_MCP_TOTAL_DAILY_CREDITS"]),
+        (LOCAL, without("EVOLINK_API_KEY"), ["EVOLINK_API_KEY"]),
+        (LOCAL, {"WAN_MCP_AUTH": "oauth"}, ["ISSUER", "AUDIENCE", "SCOPE", "EVOLINK_API_KEY", "TOTAL"]),
+        (LOCAL, {"WAN_MCP_AUTH": "basic"}, ["WAN_MCP_AUTH"]),
+        (LOCAL, {"WAN_MCP_TOTAL_DAILY_CREDITS": "many"}, ["WAN_MCP_TOTAL_DAILY_CREDITS"]),
+        (OPEN, {**OAUTH, "WAN_MCP_OAUTH_ISSUER": "http://login.example.com"}, ["OAUTH_ISSUER", "PUBLIC_URL"]),
+    ],
+)
+def test_an_unsafe_server_does_not_start(
+    host: str, environ: Mapping[str, str], reasons: list[str], tmp_path: Path
+) -> None:
+    """The operator reads every reason at once, and no key."""
+    settings = Settings.load({"WAN_MCP_DATA_DIR": str(tmp_path), **environ})
+    with pytest.raises(SettingsError) as refusal:
+        check(settings, host)
+    told = f"{refusal.value.message} {refusal.value.next_step}"
+    assert [reason for reason in reasons if reason not in told] == []
+    assert KEY not in told
+
+
+@pytest.mark.parametrize(
+    "written", ["{", '{"key": "sk-kept-0123456789", "base_url": "https://other.example"}']
+)
+def test_a_kept_key_does_not_matter_where_callers_bring_theirs(written: str, tmp_path: Path) -> None:
+    """Not even a damaged one, or one for another address."""
+    (tmp_path / "key.json").write_text(written)
+    check(Settings.load({"WAN_MCP_DATA_DIR": str(tmp_path)}), LOCAL)
