@@ -1,4 +1,4 @@
-"""Real clients over HTTP: the command ``wan-mcp http`` as a process, the sandbox, and the caller's own key."""
+"""Real clients over HTTP: the command ``wan-mcp http`` as a process, the sandbox, and a caller's own key."""
 
 import base64
 import json
