@@ -127,6 +127,33 @@ def test_https_and_loopback_are_taken(value: str) -> None:
     assert Settings.load({"EVOLINK_BASE_URL": value}).base_url == value.rstrip("/")
 
 
+@pytest.mark.parametrize(
+    "value", ["https://login.example.com/", "https://login.example.com/team", "http://[::1]:8080/"]
+)
+def test_an_issuer_is_taken_exactly_as_written(value: str) -> None:
+    """Tokens name their issuer exactly: with a slash at its end it is another one."""
+    settings = Settings.load({"WAN_MCP_OAUTH_ISSUER": value})
+
+    assert (settings.oauth_issuer, settings.problems) == (value, ())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://login.example.com",
+        "login.example.com",
+        "https://login.example.com/?a=1",
+        "https://a@b.example.com",
+    ],
+)
+def test_an_issuer_without_https_is_refused(value: str) -> None:
+    """Its keys could be replaced on their way."""
+    settings = Settings.load({"WAN_MCP_OAUTH_ISSUER": value})
+
+    assert settings.oauth_issuer is None
+    assert settings.problems[0].startswith("WAN_MCP_OAUTH_ISSUER")
+
+
 def test_all_problems_are_named_at_once() -> None:
     """One answer lists everything that has to be corrected."""
     settings = Settings.load(

@@ -2,7 +2,7 @@
 
 import logging
 
-TALKATIVE = ("httpx2", "httpcore2", "mcp", "PIL")
+TALKATIVE = ("httpx2", "httpcore2", "mcp", "PIL", "sse_starlette")
 """Libraries that log whole addresses, headers or messages below WARNING."""
 
 

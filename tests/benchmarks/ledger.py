@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 from wan_mcp.evolink import Connections, Evolink, Task
 from wan_mcp.generation.jobs import Submitter
+from wan_mcp.generation.measures import Uncounted
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.runtime import DELAYS, POSTS_AT_ONCE
 from wan_mcp.generation.sending import Means
@@ -110,7 +111,7 @@ async def compare_submissions(folder: Path) -> None:
 
     async with api() as evolink, anyio.create_task_group() as background:
         slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
-        means = Means(evolink, ledger.for_owner(API, KEY), time, slots, DELAYS)
+        means = Means(evolink, ledger.for_owner(API, KEY), time, slots, DELAYS, Uncounted())
         submitter = Submitter(means, Settings.load({}), background, lambda submitted, sent: None)
 
         async def bare() -> None:

@@ -17,6 +17,7 @@ from tests.generation.gateway import API
 from tests.world import KEY, World
 from wan_mcp.evolink import Task
 from wan_mcp.generation.expectation import Expectation
+from wan_mcp.generation.measures import Uncounted
 from wan_mcp.generation.reading import TaskReader
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.ledger.sqlite.store import SqliteLedger
@@ -170,7 +171,7 @@ async def test_what_another_program_has_read_counts_from_when_it_read_it(world: 
     folder = Path(world.environ["WAN_MCP_DATA_DIR"])
     one, other = SqliteLedger(folder), SqliteLedger(folder)
     first, second = (
-        TaskReader(world.evolink(), ledger.for_owner(API, KEY), now, changed=lambda task_id: None)
+        TaskReader(world.evolink(), ledger.for_owner(API, KEY), now, lambda task_id: None, Uncounted())
         for ledger in (one, other)
     )
     async with world.service() as service:

@@ -1,6 +1,11 @@
 """What is counted of the work of all owners, for whoever runs the server."""
 
+from collections.abc import Awaitable
 from typing import Literal, Protocol
+
+import anyio
+
+from wan_mcp.generation.status import TaskSnapshot
 
 WaitOutcome = Literal["over", "time_up", "failed", "cancelled"]
 """How a wait ended: the task is over, the caller's time is up, an error, or the caller is gone."""
@@ -32,3 +37,21 @@ class Uncounted:
     def wait_began(self) -> None: ...
 
     def wait_ended(self, outcome: WaitOutcome) -> None: ...
+
+
+UNCOUNTED = Uncounted()
+
+
+async def counted(measures: Measures, wait: Awaitable[TaskSnapshot]) -> TaskSnapshot:
+    """Await a caller's wait, and tell ``measures`` how it ended."""
+    measures.wait_began()
+    outcome: WaitOutcome = "failed"
+    try:
+        snapshot = await wait
+        outcome = "over" if snapshot.task.is_over else "time_up"
+        return snapshot
+    except anyio.get_cancelled_exc_class():
+        outcome = "cancelled"
+        raise
+    finally:
+        measures.wait_ended(outcome)

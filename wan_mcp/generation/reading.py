@@ -14,6 +14,7 @@ from wan_mcp.errors import EvolinkError, LedgerError, LostAnswer, NotFound, NotK
 from wan_mcp.evolink import Evolink, Task, values
 from wan_mcp.generation.expectation import Expectation
 from wan_mcp.generation.last_reads import Known, LastReads
+from wan_mcp.generation.measures import Measures
 from wan_mcp.generation.schedule import MIN_PAUSE
 from wan_mcp.generation.status import LINK_LIFE, UNREADABLE, TaskSnapshot, link_expiry, on_this_disk
 from wan_mcp.ledger import Entry, OwnerLedger
@@ -42,10 +43,10 @@ class TaskReader:
     """Reads the tasks of one owner, and keeps the ledger current.
 
     Args:
-        evolink: the API.
         ledger: the owner's; where it fails, reading goes on without it.
         clock: the time, in Unix seconds.
         changed: told the id of each task whose state has changed.
+        measures: told of each read.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class TaskReader:
         ledger: OwnerLedger,
         clock: Callable[[], float],
         changed: Callable[[str], None],
+        measures: Measures,
     ) -> None:
         self._evolink = evolink
         self._ledger = ledger
         self._clock = clock
         self._changed = changed
+        self._measures = measures
         self._expected: dict[str, Expectation] = {}
         self._reads = LastReads(clock)
         self._reading: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
@@ -230,6 +233,7 @@ class TaskReader:
         )
 
     async def _answered(self, task_id: str) -> Task:
+        self._measures.read()
         try:
             return await self._evolink.task(task_id)
         except NotFound as error:

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from wan_mcp.errors import LedgerError, Unreachable
 from wan_mcp.evolink import Connections
 from wan_mcp.generation import outcomes
-from wan_mcp.generation.measures import Measures, Uncounted
+from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.polling import RateLimit
 from wan_mcp.generation.posters import Posters
@@ -74,14 +74,14 @@ class Runtime:
         clock: Callable[[], float] = time.time,
         changed: TaskChanged = _ignored,
         delays: Delays = DELAYS,
-        measures: Measures | None = None,
+        measures: Measures = UNCOUNTED,
     ) -> None:
         self.settings = settings
         self.deployment = deployment
         self.clock = clock
         self.changed = changed
         self.delays = delays
-        self.measures = measures or Uncounted()
+        self.measures = measures
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
         self.decoding = anyio.Semaphore(DECODED_AT_ONCE)
         trust = Trust()

@@ -12,6 +12,7 @@ from wan_mcp.evolink.connection import MAX_CONNECTING
 from wan_mcp.evolink.http_errors import HONOURED
 from wan_mcp.evolink.retries import persist
 from wan_mcp.generation.account_list import AccountList
+from wan_mcp.generation.measures import Measures
 from wan_mcp.generation.outcomes import Progress
 from wan_mcp.ledger import Entry, KeyUse, OwnerLedger, Post
 from wan_mcp.ledger.policy import REPEATED_FOR, Delays, age, since_last_post
@@ -43,6 +44,7 @@ class Means:
     slots: anyio.CapacityLimiter
     """Bounds the POSTs of the whole process. The time of a POST begins when its turn has come."""
     delays: Delays
+    measures: Measures
 
 
 class Sender:

@@ -26,6 +26,7 @@ from wan_mcp.generation.frames import FrameReader
 from wan_mcp.generation.jobs import Source, Submitter
 from wan_mcp.generation.joining import VideoJoiner
 from wan_mcp.generation.last_reads import AFTER_FAILURE
+from wan_mcp.generation.measures import counted
 from wan_mcp.generation.opening import PictureOpener
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, Submitted, unasked
 from wan_mcp.generation.owners import Owner
@@ -87,8 +88,9 @@ class VideoService:
             clock=runtime.clock,
         )
         self._ledger = runtime.ledger.for_owner(settings.gateway, owner.identity)
-        self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, partial(runtime.changed, owner))
-        means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays)
+        changed, measures = partial(runtime.changed, owner), runtime.measures
+        self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, changed, measures)
+        means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays, measures)
         self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
         self._saver = VideoSaver(
             settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
@@ -177,7 +179,9 @@ class VideoService:
         Raises:
             EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
+        return await counted(self._runtime.measures, self._waited(task_id, seconds, on_progress))
 
+    async def _waited(self, task_id: str, seconds: float, on_progress: OnProgress) -> TaskSnapshot:
         async def on_poll(task: Task | None) -> None:
             await on_progress(self._tasks.snapshot(task) if task else None)
 

@@ -47,6 +47,7 @@ class Submission:
         found: Callable[[Submitted], None],
     ) -> None:
         self._ledger, self._clock, self._delays = means.ledger, means.clock, means.delays
+        self._measures = means.measures
         self._list = AccountList(means.evolink)
         self._sender = Sender(means, entry, request, progress)
         self._progress = progress
@@ -134,6 +135,7 @@ class Submission:
                 continue
             if step == "found":
                 logger.warning("task %s was found in the account's list", verdict.candidates[0].id)
+                self._measures.read()
                 return await self._finish(await self._list.whole(verdict.candidates[0]), recovered=True)
             if step == "stop":
                 raise self._undecided(use, verdict)
@@ -203,6 +205,9 @@ class Submission:
                 self._found(Submitted(replace(ours, task=task, recovered=recovered)))
                 told = told or self._progress.waiting > 0
                 await anyio.sleep(self._delays.rewriting)
+        shared = entry.number < ours.number
+        if not shared:
+            self._measures.submitted(task.credits_reserved or ours.estimate)
         also_paid: tuple[str, ...] = ()
         try:
             with anyio.move_on_after(LEARNING):  # the caller should soon be told of the task
@@ -214,7 +219,7 @@ class Submission:
                 await self._ledger.mark_told(entry.number)
         except LedgerError as error:  # it can be learned later
             logger.warning("what a repeat shows could not be learned: %s", error)
-        self._found(Submitted(entry, shared=entry.number < ours.number, also_paid=also_paid))
+        self._found(Submitted(entry, shared=shared, also_paid=also_paid))
         return True
 
     async def _learn_from(self, entry: Entry, rivals: list[Entry], listed: Listed) -> tuple[str, ...]:

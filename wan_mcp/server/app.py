@@ -14,6 +14,7 @@ from mcp.server.context import ServerMiddleware
 
 from wan_mcp import __version__, logs
 from wan_mcp.errors import SettingsError
+from wan_mcp.generation.measures import Measures, Uncounted
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.services import Services, Whose
@@ -37,7 +38,9 @@ TAKE_UP_AFTER = 3.0
 class MakeRuntime(Protocol):
     """Makes the runtime: ``Runtime``, or one with another network or clock."""
 
-    def __call__(self, settings: Settings, *, changed: TaskChanged, deployment: Deployment) -> Runtime: ...
+    def __call__(
+        self, settings: Settings, *, changed: TaskChanged, deployment: Deployment, measures: Measures
+    ) -> Runtime: ...
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Hosting:
     auth: AuthSettings
     verifier: TokenVerifier
     """Tells who calls."""
+    measures: Measures
     serving: Callable[[Services], AbstractAsyncContextManager[None]]
     """Entered with the services while they can be used."""
     middleware: Sequence[ServerMiddleware[Services]] = ()
@@ -67,14 +71,16 @@ def create_server(
     """
     whose = hosting.whose if hosting else lambda: Owner(settings.require_key())
     deployment = hosting.deployment if hosting else LOCAL
+    measures = hosting.measures if hosting else Uncounted()
     bus = OwnersBus(whose)
     notifier, tasks = TaskNotifier(bus), TaskResources()
+    make = partial(make_runtime, settings, deployment=deployment, measures=measures)
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Services]) -> AsyncIterator[Services]:
         async with (
             notifier.running(),
-            make_runtime(settings, changed=notifier.changed, deployment=deployment) as runtime,
+            make(changed=notifier.changed) as runtime,
             tasks.serving(Services(runtime, whose)) as services,
         ):
             if hosting is None:

@@ -36,13 +36,22 @@ def usable_key(value: str) -> str | None:
     return value
 
 
-def _host(value: str) -> str:
+def _address(value: str, example: str) -> str:
     parts = urlsplit(value)
     if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
-        raise ValueError("is not the address of a server; write it like https://api.evolink.ai")
+        raise ValueError(f"is not the address of a server; write it like {example}")
     if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname)):
-        return value.rstrip("/")
+        return value
     raise ValueError("must begin with https:// (http:// only for this machine, as in http://127.0.0.1:8787)")
+
+
+def _host(value: str) -> str:
+    return _address(value, "https://api.evolink.ai").rstrip("/")
+
+
+def _issuer(value: str) -> str:
+    # Compared with the tokens' iss exactly: a slash at its end counts.
+    return _address(value, "https://login.example.com")
 
 
 def _folder(value: str | Path) -> Path:
@@ -58,5 +67,6 @@ def _folders(value: str | tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 ServerAddress = Annotated[str, BeforeValidator(_host)]
+IssuerAddress = Annotated[str, BeforeValidator(_issuer)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Folders = Annotated[tuple[Path, ...], BeforeValidator(_folders)]

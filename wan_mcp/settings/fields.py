@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from wan_mcp.settings.checks import KEYS_PAGE, Folder, Folders, ServerAddress, usable_key
+from wan_mcp.settings.checks import KEYS_PAGE, Folder, Folders, IssuerAddress, ServerAddress, usable_key
 
 
 def _default_data_dir() -> Path:
@@ -150,7 +150,7 @@ class HostingFields(BaseModel):
         alias="WAN_MCP_AUTH",
         description="key: each caller sends an Evolink key; oauth: a token of your issuer.",
     )
-    oauth_issuer: ServerAddress | None = Field(
+    oauth_issuer: IssuerAddress | None = Field(
         None,
         alias="WAN_MCP_OAUTH_ISSUER",
         description="With oauth: the address of who issues the tokens, as in their iss.",

@@ -25,7 +25,10 @@ from wan_mcp.server.http.access import current_owner
 from wan_mcp.server.http.callers import Callers, KeyCallers, TokenCallers
 from wan_mcp.server.http.gate import Gate
 from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
+from wan_mcp.server.http.metrics import Metrics
 from wan_mcp.server.http.oauth import Tokens
+from wan_mcp.server.http.request_log import NoteCall, RequestLog
+from wan_mcp.server.tools import TOOLS
 from wan_mcp.settings import Settings
 
 PATH = "/mcp"
@@ -134,7 +137,9 @@ def create_app(
             whose=current_owner,
             auth=_auth(settings, url),
             verifier=callers,
+            measures=Metrics(),
             serving=state.serving,
+            middleware=[NoteCall(definition.name for definition in TOOLS)],
         ),
     )
     app = server.streamable_http_app(
@@ -153,6 +158,7 @@ def create_app(
         takes_keys=by_key,
         limits=RateLimits(OF_AN_ADDRESS),
     )
+    app.add_middleware(RequestLog)  # the outermost one
     app.state.hosted = state
     return app
 

@@ -1,6 +1,7 @@
 """``wan-mcp http``: the application under uvicorn, from its start to the end of the last answer."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -12,8 +13,12 @@ from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 
 from wan_mcp.errors import SettingsError, reason_of
+from wan_mcp.server.http import request_log
 from wan_mcp.server.http.app import LAST_WORK, PATH, create_app
+from wan_mcp.server.http.metrics import exporting
 from wan_mcp.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 LAST_ANSWERS = LAST_WORK + 0.4
 """Seconds after which a connection whose answer is not complete is cut, when the server is about to stop."""
@@ -31,6 +36,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """
     app = create_app(settings, host=host, port=port)
     listener = _listener(host, port)
+    request_log.configure(settings.log_level)
+    logger.setLevel(logging.INFO)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -41,8 +48,12 @@ def serve(settings: Settings, host: str, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_ANSWERS,  # type: ignore[arg-type] # passed on to a function that takes it
     )
-    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call] # it would cut the waits before they have answered
-    _Server(config, app).run([listener])
+    # It would cut the waits before they have answered.
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+    with exporting():
+        logger.info("serving at %s, WAN_MCP_AUTH=%s", address(*listener.getsockname()[:2]), settings.auth)
+        _Server(config, app).run([listener])
+        logger.info("stopped")
 
 
 class _Server(uvicorn.Server):
