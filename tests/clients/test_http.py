@@ -1,4 +1,4 @@
-"""Real clients over HTTP: the command ``wan-mcp http`` as a process, the sandbox, and a caller's own key."""
+"""Real clients over HTTP: the command ``wan-mcp http`` as a process, in both modes, and the sandbox."""
 
 import base64
 import json
@@ -17,6 +17,7 @@ from tests.clients.model import requesting, scripted
 from tests.clients.programs import Finished, program, run
 from tests.clients.scene import Scene, assert_begun, assert_refused, scene, ways_of_seeing
 from tests.clients.test_clients import ERAS, TOOL_ERROR
+from tests.server.http.issuer import AUDIENCE, LiveIssuer, live_issuer
 from tests.world import KEY, picture
 from wan_mcp.server.tools import TOOLS
 
@@ -48,9 +49,25 @@ class Remote(Scene):
 
 
 @asynccontextmanager
-async def remote(folder: Path) -> AsyncIterator[Remote]:
-    async with scene(folder) as at, hosted(folder, at.url) as address:
+async def remote(folder: Path, **settings: str) -> AsyncIterator[Remote]:
+    async with scene(folder) as at, hosted(folder, at.url, **settings) as address:
         yield Remote(at.sandbox, at.url, folder, {}, address)
+
+
+@asynccontextmanager
+async def shared(folder: Path) -> AsyncIterator[tuple[Remote, LiveIssuer]]:
+    """The same, but a token of the issuer tells who calls, and one account pays."""
+    with live_issuer() as issuer:
+        settings = {
+            "EVOLINK_API_KEY": KEY,
+            "WAN_MCP_AUTH": "oauth",
+            "WAN_MCP_OAUTH_ISSUER": issuer.address,
+            "WAN_MCP_OAUTH_AUDIENCE": AUDIENCE,
+            "WAN_MCP_OAUTH_SCOPE": "videos",
+            "WAN_MCP_TOTAL_DAILY_CREDITS": "100",
+        }
+        async with remote(folder, **settings) as at:
+            yield at, issuer
 
 
 def assert_done_there(seen: str, at: Remote) -> None:
@@ -70,9 +87,11 @@ async def inspect(at: Remote, era: str, *arguments: str, key: str = KEY) -> Fini
     return await run(*command, *arguments, folder=at.folder)
 
 
-async def inspect_call(at: Remote, era: str, tool: str, arguments: dict[str, Any]) -> Finished:
+async def inspect_call(
+    at: Remote, era: str, tool: str, arguments: dict[str, Any], key: str = KEY
+) -> Finished:
     named = ("--tool-name", tool, "--tool-args-json", json.dumps(arguments))
-    return await inspect(at, era, "--method", "tools/call", *named)
+    return await inspect(at, era, "--method", "tools/call", *named, key=key)
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -154,3 +173,42 @@ async def test_claude_code_shows_a_model_all_it_needs_over_http(tmp_path: Path) 
         assert_done_there(done, at)
         assert at.link in ended.out
     assert len(at.sandbox.records.paid) == 1
+
+
+# One account for all callers
+
+
+async def test_two_callers_in_two_clients_cannot_see_each_other_s_tasks(tmp_path: Path) -> None:
+    """Alice makes one with the Inspector. For Bob, in fastmcp, her task looks like one that nobody has."""
+    async with shared(tmp_path) as (at, issuer):
+        alice, bob = issuer.token(sub="alice"), issuer.token(sub="bob")
+        begun = await inspect_call(at, "modern", "generate_video", at.request, key=alice)
+        invented = at.task_id[:-4] + "none"
+        done = await inspect_call(at, "modern", "wait_for_task", {"task_id": at.task_id}, key=alice)
+        seen = await fastmcp(at, "call", "list_tasks", key=bob)
+        reads = at.sandbox.records.reads
+        hers = await fastmcp(at, "call", "get_task", f"task_id={at.task_id}", key=bob)
+        nobodys = await fastmcp(at, "call", "get_task", f"task_id={invented}", key=bob)
+        assert at.sandbox.records.reads == reads
+    assert (begun.code, done.code, seen.code) == (0, 0, 0), begun.said + done.said + seen.said
+    assert json.loads(done.out)["result"]["structuredContent"]["status"] == "completed"
+    assert json.loads(seen.out)["structured_content"]["tasks"] == []
+    assert (hers.code, nobodys.code) == (1, 1)
+    assert hers.out.replace(at.task_id, invented) == nobodys.out
+    assert len(at.sandbox.records.paid) == 1
+
+
+async def test_claude_code_signs_in_where_the_server_says_who_issues_tokens(tmp_path: Path) -> None:
+    """With a token it is connected; without one it finds the issuer, and asks the user to sign in there."""
+    claude = program("claude")
+    async with shared(tmp_path) as (at, issuer):
+        token = ("--header", f"Authorization: Bearer {issuer.token()}")
+        for name, header in (("wan", token), ("stranger", ())):
+            place = ("--transport", "http", name, at.address, "--scope", "user")
+            added = await run(claude, "mcp", "add", *place, *header, folder=tmp_path)
+            assert added.code == 0, added.said
+        listed = await run(claude, "mcp", "list", folder=tmp_path)
+        assert any("/.well-known/" in path for path in issuer.asked)
+    found = dict(re.findall(r"^(wan|stranger): .*? - (.*)$", listed.out, re.M))
+    assert found["wan"].endswith("Connected"), listed.said
+    assert "Needs authentication" in found["stranger"], listed.said
