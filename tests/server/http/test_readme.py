@@ -65,3 +65,9 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert "the ledger answers within a second" in PROSE
     assert 2 < serving.END <= 3
     assert "ends within three seconds" in PROSE
+
+
+def test_the_statuses_are_those_of_the_gate_and_of_the_library() -> None:
+    """Each has a row. The library answers with 401 and 413, and 403 where a scope is missing."""
+    refusals = re.findall(r"\b_(?:Refusal|later)\(\s*(\d{3})", Path(gate.__file__).read_text("utf-8"))
+    assert re.findall(r"^\| (\d{3}) \|", SECTION, re.M) == sorted({*refusals, "401", "413"})
