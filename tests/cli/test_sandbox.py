@@ -127,3 +127,26 @@ def test_it_prints_its_address_and_a_line_for_each_request(quiet: bool) -> None:
         ]
     )
     assert re.sub(r"\d+ ms", "N ms", err).split("\n") == [*lines, "", "Stopped.", ""]
+
+
+@pytest.mark.slow
+def test_each_of_its_accounts_has_a_key_that_it_prints() -> None:
+    """They are all accepted, and a task of one is unknown to the others."""
+    with serving("--accounts", "3", "--quiet") as (process, first):
+        url = first.split()[-1]
+        assert process.stdout is not None
+        printed = [process.stdout.readline().rstrip("\n") for _ in range(10)]
+        keys = [line.strip() for line in printed[-4:-1]]
+        order = {"model": "wan2.5-text-to-video", "prompt": "A cat yawns"}
+        with httpx2.Client(base_url=url, trust_env=False) as client:
+            headers = [{"Authorization": f"Bearer {key}"} for key in keys]
+            made = client.post("/v1/videos/generations", json=order, headers=headers[1]).json()["id"]
+            found = [client.get(f"/v1/tasks/{made}", headers=sent).status_code for sent in headers]
+    assert printed[5:] == [
+        "The keys of its 3 accounts:",
+        f"  {KEY}",
+        f"  {KEY}-2",
+        f"  {KEY}-3",
+        "Ctrl-C ends it.",
+    ]
+    assert found == [404, 200, 404]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import anyio
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from tests.clock import now
 from tests.evolink.gateway import ARGUMENTS, ONCE, PICTURE, REQUEST, account, answering, reply, saying
@@ -15,7 +16,9 @@ from wan_mcp.errors import (
 from wan_mcp.evolink import (
     IMAGE_MODEL,
     Accepted,
+    Connections,
     Credits,
+    Evolink,
     ImageToVideoRequest,
     Listing,
     Task,
@@ -250,3 +253,17 @@ async def test_an_id_cannot_leave_its_place_in_the_path() -> None:
         b"/v1/tasks/a%23b",
         b"/v1/tasks/a%20b",
     ]
+
+
+async def test_a_cookie_that_came_with_one_key_is_not_sent_with_another() -> None:
+    """The keys share the connections; a session or an account in a cookie would cross over."""
+    sent: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request.headers.get("cookie"))
+        return reply({"data": []}, 200, **{"set-cookie": "session=of-one; Path=/"})
+
+    async with Connections(httpx2.MockTransport(answer)) as connections:
+        for key in ("sk-one", "sk-two"):
+            await Evolink(SecretStr(key), connections).tasks()
+    assert sent == [None, None]

@@ -16,7 +16,8 @@ from tests.world import World, picture
 from wan_mcp.errors import LedgerError, OutcomeUnknown, OutOfCredits, StillUnderWay, WanError
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.sandbox import Fault
+from wan_mcp.sandbox import Account, Fault
+from wan_mcp.sandbox.tasks import Task
 
 pytestmark = pytest.mark.anyio
 
@@ -259,7 +260,11 @@ async def test_a_list_that_is_not_newest_first_is_not_believed(tmp_path: Path) -
     for number in range(60):
         world.sandbox.add_foreign(created=now() - 5000 + number)
     newest_first = world.sandbox.tasks
-    world.sandbox.tasks = lambda: newest_first()[::-1]  # type: ignore[method-assign]  # oldest first
+
+    def oldest_first(account: Account | None = None) -> list[Task]:
+        return newest_first(account)[::-1]
+
+    world.sandbox.tasks = oldest_first  # type: ignore[method-assign]
     outcomes: Outcomes = {}
     async with world.service() as service:
         await ask(service, "R", outcomes)

@@ -17,9 +17,9 @@ from tests.generation.gateway import API
 from tests.world import KEY, World
 from wan_mcp.evolink import Task
 from wan_mcp.generation.expectation import Expectation
-from wan_mcp.generation.measures import Uncounted
 from wan_mcp.generation.reading import TaskReader
 from wan_mcp.generation.request import GenerationRequest
+from wan_mcp.generation.task_source import TaskSource
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault
 
@@ -171,8 +171,8 @@ async def test_what_another_program_has_read_counts_from_when_it_read_it(world: 
     folder = Path(world.environ["WAN_MCP_DATA_DIR"])
     one, other = SqliteLedger(folder), SqliteLedger(folder)
     first, second = (
-        TaskReader(world.evolink(), ledger.for_owner(API, KEY), now, lambda task_id: None, Uncounted())
-        for ledger in (one, other)
+        TaskReader(TaskSource(world.evolink(), ledger, now), ledger, now, changed=lambda task_id: None)
+        for ledger in (one.for_owner(API, KEY), other.for_owner(API, KEY))
     )
     async with world.service() as service:
         task_id = (await service.generate(GenerationRequest.model_validate(ARGUMENTS))).task.id

@@ -15,19 +15,25 @@ from pathlib import Path
 
 import anyio
 
+from wan_mcp.errors import CapReached
 from wan_mcp.ledger import ClaimRules, Fingerprints, Image, Intent, Post
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 
 
 async def main():
-    do, name, now, *folders = sys.argv[1:]
+    do, name, now, owner, total, *folders = sys.argv[1:]
+    rules = ClaimRules(float(now), 3600, total_daily_credits=float(total))
     prints = Fingerprints(f"name of {{name}}", f"content of {{name}}")
     intent = Intent(prints, name, 5, "720p", 25.5, image=Image())
     print("ready", flush=True)
     sys.stdin.readline()
     for folder in folders:
-        ledger = SqliteLedger(Path(folder)).for_owner("{API}", "me")
-        claim = await ledger.claim(intent, ClaimRules(float(now), 3600))
+        ledger = SqliteLedger(Path(folder)).for_owner("{API}", owner)
+        try:
+            claim = await ledger.claim(intent, rules)
+        except CapReached:
+            print("refused", flush=True)
+            return
         if do == "post":
             await ledger.mark_posted(claim.entry.number, Post(float(now), 0.0), {{"prompt": "a"}})
     print(claim.kind, flush=True)
@@ -40,10 +46,20 @@ anyio.run(main)
 
 
 @contextmanager
-def other_process(do: str, name: str, *folders: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that is ready to claim a request when it gets a line, and ends with the next one."""
+def other_process(
+    do: str, name: str, *folders: Path, owner: str = "me", total: float = float("inf")
+) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is ready to claim a request when it gets a line, and ends with the next one.
+
+    Args:
+        do: ``claim``, or ``post`` to record a POST as well.
+        name: the request's.
+        folders: those of the ledgers.
+        owner: whose request it is.
+        total: the cap over 24 hours for all owners together.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, do, name, str(EPOCH), *map(str, folders)],
+        [sys.executable, "-c", PROGRAM, do, name, str(EPOCH), owner, str(total), *map(str, folders)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

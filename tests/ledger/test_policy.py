@@ -291,16 +291,16 @@ def test_delays_are_scaled_together() -> None:
 @pytest.mark.parametrize(
     ("cap", "estimate", "says"),
     [
-        (25.49, 25.5, "5 s at 480p would cost 12.75 credits ($0.19). Or the user can raise the cap"),
-        (25.5, 51, "5 s at 720p would cost 25.5 credits ($0.38). Or the user can raise the cap"),
-        (60, 85.17, "10 s at 720p would cost 51 credits ($0.75). Or the user can raise the cap"),
-        (0, 0.1, "No video costs so little; the user can raise the cap and restart the server."),
+        (25.49, 25.5, "5 s at 480p would cost 12.75 credits ($0.19). Or whoever runs this server can raise "),
+        (25.5, 51, "5 s at 720p would cost 25.5 credits ($0.38). Or whoever runs this server can raise the"),
+        (60, 85.17, "10 s at 720p would cost 51 credits ($0.75). Or whoever runs this server can raise the"),
+        (0, 0.1, "No video costs so little; whoever runs this server can raise the cap and restart it."),
     ],
 )
 def test_one_request_has_a_cap_of_its_own(cap: float, estimate: float, says: str) -> None:
     """Whatever was spent before; the refusal names the setting, both numbers, and what fits."""
     with pytest.raises(CapReached, match="WAN_MCP_REQUEST_CREDITS") as raised:
-        check_caps([], intent(estimate=estimate), rules(request_credits=cap))
+        check_caps([], [], intent(estimate=estimate), rules(request_credits=cap))
     assert f"estimated at {estimate:g} credits (" in raised.value.message
     assert f"{cap:g} credits ($" in raised.value.message
     assert says in raised.value.next_step
@@ -309,7 +309,7 @@ def test_one_request_has_a_cap_of_its_own(cap: float, estimate: float, says: str
 @pytest.mark.parametrize(("cap", "estimate"), [(None, 85.17), (25.5, 25.5), (0.3, 0.1 + 0.2)])
 def test_one_request_may_cost_as_much_as_its_cap(cap: float | None, estimate: float) -> None:
     """And any sum where there is none; what decimals are in a computer does not matter."""
-    check_caps([], intent(estimate=estimate), rules(request_credits=cap))
+    check_caps([], [], intent(estimate=estimate), rules(request_credits=cap))
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_one_request_may_cost_as_much_as_its_cap(cap: float | None, estimate: fl
         ([(DAY - 1, 4.5)], None),
         ([(DAY - 1, 4.6)], "from today 14:14 UTC on"),
         ([(DAY - 1, 1.0), (DAY - 9, 9.0)], "from today 14:14 UTC on"),
-        ([(60.0, 30.0)], "from tomorrow 14:13 UTC on, or the user can raise the cap"),
+        ([(60.0, 30.0)], "from tomorrow 14:13 UTC on, or whoever runs this server can raise the cap"),
     ],
 )
 @pytest.mark.usefixtures("in_utc")
@@ -328,11 +328,11 @@ def test_the_day_has_a_cap(spent: list[tuple[float, float]], says: str | None) -
     """What was spent in the last 24 hours and this one; the refusal names the minute from which it fits."""
     spendings = [Spending(EPOCH - ago, credits) for ago, credits in spent]
     if says is None:
-        check_caps(spendings, intent(), rules(daily_credits=30))
+        check_caps(spendings, [], intent(), rules(daily_credits=30))
         return
     with pytest.raises(CapReached, match="WAN_MCP_DAILY_CREDITS") as raised:
-        check_caps(spendings, intent(), rules(daily_credits=30))
+        check_caps(spendings, [], intent(), rules(daily_credits=30))
     assert says in raised.value.next_step
     with pytest.raises(CapReached) as alone:
-        check_caps(spendings, intent(estimate=31), rules(daily_credits=30))
+        check_caps(spendings, [], intent(estimate=31), rules(daily_credits=30))
     assert "5 s at 720p would cost 25.5 credits" in alone.value.next_step

@@ -239,6 +239,7 @@ async def test_the_books_can_be_read_over_http(
             "prompt": "The cat yawns",
             "credits": 25.5,
             "time": 1_800_000_000.0,
+            "sent_by": "main/1",
         }
     ]
 

@@ -142,7 +142,7 @@ async def test_a_cap_says_both_numbers_and_what_fits(world: World, setting: str,
     async with world.client(**{setting: "20"}) as client:
         refused = text(await call(client, "generate_video", **ARGUMENTS))
     assert refused == (
-        f"{said} 5 s at 480p would cost 12.75 credits ($0.19). Or the user can raise the cap and restart the "
-        "server. Nothing was sent or charged."
+        f"{said} 5 s at 480p would cost 12.75 credits ($0.19). Or whoever runs this server can raise the cap "
+        "and restart it. Nothing was sent or charged."
     )
     assert world.records.posts == 0

@@ -244,8 +244,9 @@ def tasks(as_json: bool, limit: int, forget: str | None) -> None:
     multiple=True,
     help="Script a fault; see below.",
 )
+@click.option("--accounts", type=click.IntRange(1, 1000), default=1, help="How many, each with its own key.")
 @click.option("--quiet", is_flag=True, help="Print no line for each request.")
-def sandbox(port: int, seconds: float, faults: tuple[str, ...], quiet: bool) -> None:
+def sandbox(port: int, seconds: float, faults: tuple[str, ...], accounts: int, quiet: bool) -> None:
     """Run an imitation of the Evolink API: no key, no cost.
 
     Prints its address on stdout once it listens, and on stderr a line for each request.
@@ -260,7 +261,8 @@ def sandbox(port: int, seconds: float, faults: tuple[str, ...], quiet: bool) -> 
         raise SystemExit(2) from error
     try:
         command.check_video_library()
-        imitation = Sandbox(seconds=seconds, key=command.KEY, faults=scripted)
+        further = command.further_accounts(accounts - 1)
+        imitation = Sandbox(seconds=seconds, key=command.KEY, faults=scripted, accounts=further)
         command.serve(imitation, port, quiet=quiet)
     except SettingsError as error:
         raise Failure(f"{error.message} {error.next_step}") from error

@@ -13,10 +13,17 @@ from wan_mcp.settings import Settings
 from wan_mcp.videos.pyav import check_installed
 
 if TYPE_CHECKING:
-    from wan_mcp.sandbox import Sandbox
+    from wan_mcp.sandbox import Account, Sandbox
     from wan_mcp.sandbox.serving import Answered
 
 KEY = "sk-sandbox"
+
+
+def further_accounts(number: int) -> "list[Account]":
+    """So many accounts besides the first one, each with a key of its own."""
+    from wan_mcp.sandbox import Account
+
+    return [Account(f"account-{place}", f"{KEY}-{place}") for place in range(2, number + 2)]
 
 
 def environment(url: str) -> dict[str, str]:
@@ -61,7 +68,12 @@ def serve(sandbox: "Sandbox", port: int, *, quiet: bool) -> None:
     def listening(url: str) -> None:
         shown = "\n".join(f"  {name}={value}" for name, value in environment(url).items())
         tell(f"The sandbox, an imitation of the Evolink API, is at {url}")
-        tell(f"To use it, set for the server:\n{shown}\nCtrl-C ends it.")
+        tell(f"To use it, set for the server:\n{shown}")
+        if len(sandbox.accounts) > 1:
+            tell(f"The keys of its {len(sandbox.accounts)} accounts:")
+            for account in sandbox.accounts:
+                tell(f"  {account.key}")
+        tell("Ctrl-C ends it.")
 
     serve(sandbox, port=port, listening=listening, answered=None if quiet else _log)
     click.echo("\nStopped.", err=True)

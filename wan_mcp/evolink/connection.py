@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
 
@@ -194,6 +195,8 @@ class Connections:
                     "Accept": "application/json",
                     "Accept-Encoding": "identity",
                 },
+                # A cookie that came with one key's answer must not be sent with another key.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 timeout=httpx2.Timeout(MAX_PAID_CALL if paid else 20, connect=MAX_CONNECTING),
                 limits=limits,
                 follow_redirects=False,

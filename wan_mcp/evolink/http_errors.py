@@ -155,8 +155,8 @@ def _retry_after(value: str, now: datetime) -> float | None:
 _DASHBOARD = "in the Evolink dashboard, https://evolink.ai/dashboard"
 _TOP_UP = f"the user can add credits {_DASHBOARD}; then make the same request again."
 RAISE_KEY_LIMIT = f"This key's own limit is used up: the user can raise it {_DASHBOARD}, or set another key."
-_KEYS = "https://evolink.ai/dashboard/keys"
-_CHECK_KEY = f"Check EVOLINK_API_KEY, or the key that wan-mcp setup keeps; keys are at {_KEYS}."
+KEYS = "https://evolink.ai/dashboard/keys"
+CHECK_KEY = f"Check EVOLINK_API_KEY, or the key that wan-mcp setup keeps; keys are at {KEYS}."
 _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
     (BALANCE, OutOfCredits, f"The account's balance is too low: {_TOP_UP}"),
     (KEY_LIMIT, OutOfCredits, RAISE_KEY_LIMIT),
@@ -165,11 +165,11 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
         OutOfCredits,
         f"This key's daily limit is used up: wait until tomorrow, or ask the user to raise it {_DASHBOARD}.",
     ),
-    (frozenset(("key_disabled", "key_expired")), Unauthorized, _CHECK_KEY),
+    (frozenset(("key_disabled", "key_expired")), Unauthorized, CHECK_KEY),
     (
         frozenset(("key_model_not_allowed", "model_access_denied", "permission_denied")),
         Unauthorized,
-        f"Allow this model for the key, or use another key: {_KEYS}.",
+        f"Allow this model for the key, or use another key: {KEYS}.",
     ),
     (
         MODERATION,
@@ -179,9 +179,9 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
     (CAPACITY, Busy, "Evolink has no capacity for this model right now: try again in a minute."),
 ]
 _BY_STATUS: dict[int, tuple[type[EvolinkError], str]] = {
-    401: (Unauthorized, _CHECK_KEY),
+    401: (Unauthorized, CHECK_KEY),
     402: (OutOfCredits, f"There are too few credits: {_TOP_UP}"),
-    403: (Unauthorized, _CHECK_KEY),
+    403: (Unauthorized, CHECK_KEY),
     404: (NotFound, "Check the id with list_tasks; Evolink forgets finished tasks after some time."),
     429: (Busy, ASK_LATER),
     502: (LostAnswer, ASK_LATER),

@@ -260,6 +260,7 @@ class Submitter:
             now=self._means.clock(),
             repeat_seconds=self._settings.repeat_minutes * 60,
             daily_credits=self._settings.daily_credits,
+            total_daily_credits=self._settings.total_daily_credits,
             request_credits=self._settings.request_credits,
         )
 
@@ -275,16 +276,12 @@ def _recorded(entry: Entry) -> VideoRequest | None:
 
 def _intent(request: Request, picture: Source) -> Intent:
     meaning = request.body() | {"take": request.take}
-
-    def of_picture(identity: str | None) -> str | None:
-        return None if identity is None else fingerprint(meaning, identity)
-
     read = picture if isinstance(picture, Picture) else Picture()
     return Intent(
         Fingerprints(
             reference=fingerprint(meaning, None if request.picture is None else place_of(request.picture)),
-            content=of_picture(read.digest),
-            address=of_picture(read.place),
+            content=None if read.digest is None else fingerprint(meaning, read.digest),
+            address=None if read.place is None else fingerprint(meaning, read.place),
         ),
         prompt=request.prompt,
         duration=request.duration or DEFAULTS["duration"],

@@ -151,12 +151,14 @@ def unknown(reason: str) -> OutcomeUnknown:
     return OutcomeUnknown(f"{NOT_KNOWN} {reason}".strip(), next_step=advice, charged="unknown")
 
 
-def undecided(reason: str, candidates: Sequence[Task], *, take: int | None, old: bool) -> OutcomeUnknown:
+def undecided(
+    reason: str, candidates: Sequence[Task] | None, *, take: int | None, old: bool
+) -> OutcomeUnknown:
     """The request is not sent again, because it could be paid twice.
 
     Args:
         reason: why the answer is missing.
-        candidates: tasks that may be the request's.
+        candidates: tasks that may be the request's; None where they may be other callers'.
         take: a take that makes another video; None where the caller must not be told to pay for one.
         old: whether the request is too old to be sent again.
     """
@@ -170,8 +172,8 @@ def undecided(reason: str, candidates: Sequence[Task], *, take: int | None, old:
         said.append(f"Its task may be one of these: {ids}.")
     advice = ["Check them with get_task." if candidates else "", ASK_AGAIN]
     if take is not None and take <= MAX_TAKE:
-        advice.append(
-            f"If none of the account's tasks is this request's, take: {take} makes another video, "
-            "which costs as much again."
-        )
+        condition = "If none of the account's tasks is this request's"
+        if candidates is None:
+            condition = "If whoever runs this server finds no task of it in the account"
+        advice.append(f"{condition}, take: {take} makes another video, which costs as much again.")
     return OutcomeUnknown(" ".join(said), next_step=" ".join(filter(None, advice)), charged="unknown")

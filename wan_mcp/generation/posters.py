@@ -66,7 +66,7 @@ class Posters:
             NoPoster: when there is no row, none is kept, or its file is damaged.
         """
         if entry is None:
-            raise NoPoster("The ledger has no task of this id for this key, and therefore no poster.")
+            raise NoPoster("You have no task of this id here, and therefore no poster.")
         name = _name(entry.number, entry.idempotency_key)
         if name in self._making:
             with anyio.move_on_after(MAKING_SECONDS):

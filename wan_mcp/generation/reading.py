@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -10,13 +9,13 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from wan_mcp.errors import EvolinkError, LedgerError, LostAnswer, NotFound, NotKnownYet
-from wan_mcp.evolink import Evolink, Task, values
+from wan_mcp.errors import EvolinkError, LedgerError, LostAnswer, NotKnownYet
+from wan_mcp.evolink import Task
 from wan_mcp.generation.expectation import Expectation
 from wan_mcp.generation.last_reads import Known, LastReads
-from wan_mcp.generation.measures import Measures
 from wan_mcp.generation.schedule import MIN_PAUSE
 from wan_mcp.generation.status import LINK_LIFE, UNREADABLE, TaskSnapshot, link_expiry, on_this_disk
+from wan_mcp.generation.task_source import CLOCKS_DIFFER, TaskSource
 from wan_mcp.ledger import Entry, OwnerLedger
 
 logger = logging.getLogger(__name__)
@@ -30,11 +29,6 @@ MARGIN = 0.5
 PATIENCE = 30.0
 """Seconds after which ``current`` is answered, even if the API has not answered."""
 NO_ANSWER = "Evolink did not answer within {seconds:g} seconds."
-NEW_FOR = 120.0
-"""Seconds after its creation in which parts of the API may not know a task yet."""
-CLOCKS_DIFFER = 60.0
-"""Seconds by which the API's clock may be ahead of ours."""
-_CREATED = re.compile(r"task-unified-(\d{10,13})-")
 MAX_EXPECTED = 10_000
 """Tasks whose expectations are kept in memory at most."""
 
@@ -43,29 +37,26 @@ class TaskReader:
     """Reads the tasks of one owner, and keeps the ledger current.
 
     Args:
+        source: asks the API.
         ledger: the owner's; where it fails, reading goes on without it.
         clock: the time, in Unix seconds.
         changed: told the id of each task whose state has changed.
-        measures: told of each read.
     """
 
     def __init__(
         self,
-        evolink: Evolink,
+        source: TaskSource,
         ledger: OwnerLedger,
         clock: Callable[[], float],
         changed: Callable[[str], None],
-        measures: Measures,
     ) -> None:
-        self._evolink = evolink
+        self._source = source
         self._ledger = ledger
         self._clock = clock
         self._changed = changed
-        self._measures = measures
         self._expected: dict[str, Expectation] = {}
         self._reads = LastReads(clock)
         self._reading: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-        self._waited_since: dict[str, float] = {}
         self._last: dict[str, object] = {}
 
     async def read(self, task_id: str) -> TaskSnapshot:
@@ -74,9 +65,10 @@ class TaskReader:
         Raises:
             NotKnownYet: when the API does not know the task, but it may be too new.
             EvolinkError: when the task cannot be read for another reason.
+            LedgerError: when only the ledger can tell whose task it is, and it cannot be read.
         """
         try:
-            task = await self._answered(task_id)
+            task = await self._source.task(task_id)
         except EvolinkError as error:
             self._reads.ended(task_id, error=error)
             raise
@@ -92,6 +84,10 @@ class TaskReader:
         self._reads.ended(task_id, task)
         self.take_in(task)
         return self.snapshot(task, await on_this_disk(entry) if entry else None)
+
+    async def check(self, task_id: str) -> None:
+        """Refuse a task that the owner may not see, before anything is done for it: see ``TaskSource``."""
+        await self._source.check(task_id)
 
     async def poll(
         self,
@@ -191,9 +187,7 @@ class TaskReader:
 
     async def learn(self, task_id: str) -> None:
         """Begin to wait: learn how long tasks like this one took, for the schedule and the time left."""
-        if len(self._waited_since) >= MAX_EXPECTED:
-            self._waited_since.clear()
-        self._waited_since.setdefault(task_id, self._clock())
+        self._source.is_waited_for(task_id)
         await self._learn_durations(task_id)
 
     async def _learn_durations(self, task_id: str) -> None:
@@ -231,36 +225,6 @@ class TaskReader:
             expires_at=expires,
             saved=entry.saved if entry else None,
         )
-
-    async def _answered(self, task_id: str) -> Task:
-        self._measures.read()
-        try:
-            return await self._evolink.task(task_id)
-        except NotFound as error:
-            if not await self._is_new(task_id):
-                raise
-            raise NotKnownYet(
-                f"{error.message} A task can be unknown for two minutes after it was made.",
-                next_step="Ask again in a few seconds.",
-                status=error.status,
-                code=error.code,
-                request_id=error.request_id,
-            ) from error
-
-    async def _is_new(self, task_id: str) -> bool:
-        """Whether a task may have been made so recently that the API does not know it yet."""
-        now, entry = self._clock(), await self.entry(task_id)
-        if entry is not None:
-            sent = (entry.asked_at, *(post.at for post in entry.posts))
-            return not (entry.task and entry.task.is_over) and abs(now - max(sent)) < NEW_FOR
-        with suppress(LedgerError):
-            if await self._ledger.taken_ids([task_id]):  # another owner's task, even if it is new
-                return False
-        found = _CREATED.match(task_id)
-        made = values.time(found[1]) if found else None
-        if made is None or made > now + CLOCKS_DIFFER:
-            made = self._waited_since.get(task_id)
-        return made is not None and now - made < NEW_FOR
 
     def _next_read(self, task: Task, age: float) -> float:
         """Seconds until a running task that was read ``age`` seconds ago has been read again."""

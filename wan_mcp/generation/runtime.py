@@ -16,7 +16,7 @@ import httpx2
 from anyio.abc import TaskGroup
 
 from wan_mcp.errors import LedgerError, Unreachable
-from wan_mcp.evolink import Connections
+from wan_mcp.evolink import Connections, Evolink
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
@@ -160,6 +160,18 @@ class Runtime:
             await anyio.to_thread.run_sync(import_module, "wan_mcp.ledger.sqlite.store")
             await self.ledger.open()
         await anyio.to_thread.run_sync(self.pictures.warm_up)
+
+    def evolink(self, owner: Owner) -> Evolink:
+        """The API as the key of an owner sees it."""
+        settings = self.settings
+        addresses = {"base_url": settings.base_url, "files_url": settings.files_url}
+        if self.deployment.local:
+            return Evolink(owner.key, self.connections, clock=self.clock, **addresses)
+        from wan_mcp.generation.hosted_api import HostedEvolink  # only a hosted server needs it
+
+        return HostedEvolink(
+            owner.key, self.connections, clock=self.clock, deployment=self.deployment, **addresses
+        )
 
     def keep_poster(self, entry: Entry, picture: Picture | None) -> None:
         """Make the poster of a row in the background, if the picture that was sent is known."""

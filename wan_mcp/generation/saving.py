@@ -1,7 +1,7 @@
 """Saving a task's video: the file that was saved before, or a download while a link works."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -32,11 +32,17 @@ class VideoSaver:
         fetcher: opens their links.
         ledger: the owner's; remembers where the videos are.
         tasks: reads the owner's tasks.
-        locks: the folder of the locks that let only one process save a task's video.
+        locks: the folder of the locks that let only one process save a task's video; None where nothing is
+            saved, so that no owner ever waits for another one's task.
     """
 
     def __init__(
-        self, folder: Path, fetcher: PublicFetcher, ledger: OwnerLedger, tasks: TaskReader, locks: Path
+        self,
+        folder: Path,
+        fetcher: PublicFetcher,
+        ledger: OwnerLedger,
+        tasks: TaskReader,
+        locks: Path | None,
     ) -> None:
         self._folder = folder
         self._fetcher = fetcher
@@ -62,8 +68,8 @@ class VideoSaver:
             VideoError: when there is no video, or it cannot be fetched or written.
             EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
-        lock = self._under_way.setdefault(task_id, anyio.Lock())
-        async with lock, task_lock(self._locks, task_id):
+        await self._tasks.check(task_id)
+        async with self._alone_with(task_id):
             at, failure = self._failures.get(task_id, (0.0, None))
             if failure is not None and anyio.current_time() - at < retry:
                 raise failure.with_traceback(None)
@@ -87,8 +93,8 @@ class VideoSaver:
             VideoError: when there is no video, or it cannot be fetched or written.
             EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
-        lock = self._under_way.setdefault(task_id, anyio.Lock())
-        async with lock, task_lock(self._locks, task_id):
+        await self._tasks.check(task_id)
+        async with self._alone_with(task_id):
             with suppress(LedgerError):
                 entry = await self._ledger.find(task_id)
                 if entry is not None and entry.saved is not None:
@@ -98,6 +104,13 @@ class VideoSaver:
             snapshot = await self._current(task_id)
             _, downloaded = await self._download(snapshot, folder, task_id, _ignored)
             return Path(downloaded.path)
+
+    @asynccontextmanager
+    async def _alone_with(self, task_id: str) -> AsyncIterator[None]:
+        """Let one call at a time work on a task's video, of all processes."""
+        lock = self._under_way.setdefault(task_id, anyio.Lock())
+        async with lock, task_lock(self._locks, task_id) if self._locks else nullcontext():
+            yield
 
     async def _current(self, task_id: str) -> TaskSnapshot:
         try:

@@ -45,6 +45,8 @@ class Means:
     """Bounds the POSTs of the whole process. The time of a POST begins when its turn has come."""
     delays: Delays
     measures: Measures
+    shared: bool = False
+    """Whether other callers share the account: its tasks may be theirs, and are not named to this one."""
 
 
 class Sender:

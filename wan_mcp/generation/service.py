@@ -14,13 +14,15 @@ from wan_mcp.errors import (
     AddressRefused,
     EvolinkError,
     InternalError,
+    LedgerError,
     OutOfCredits,
     PictureUnavailable,
     StillUnderWay,
     WanError,
 )
-from wan_mcp.evolink import Credits, Evolink, Task, prices
+from wan_mcp.evolink import Credits, Task, prices
 from wan_mcp.generation import outcomes
+from wan_mcp.generation.allowance import Allowance
 from wan_mcp.generation.following import Follower
 from wan_mcp.generation.frames import FrameReader
 from wan_mcp.generation.jobs import Source, Submitter
@@ -37,6 +39,7 @@ from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.status import UNREADABLE, TaskSnapshot, on_this_disk
+from wan_mcp.generation.task_source import TaskSource
 from wan_mcp.images import Picture
 from wan_mcp.images.loader import SIGNED
 from wan_mcp.ledger import Entry, EntryStatus
@@ -80,21 +83,16 @@ class VideoService:
         self.settings = settings
         self.deployment = runtime.deployment
         self._runtime = runtime
-        self._evolink = Evolink(
-            owner.key,
-            runtime.connections,
-            base_url=settings.base_url,
-            files_url=settings.files_url,
-            clock=runtime.clock,
-        )
+        self._evolink = runtime.evolink(owner)
         self._ledger = runtime.ledger.for_owner(settings.gateway, owner.identity)
-        changed, measures = partial(runtime.changed, owner), runtime.measures
-        self._tasks = TaskReader(self._evolink, self._ledger, runtime.clock, changed, measures)
-        means = Means(self._evolink, self._ledger, runtime.clock, runtime.slots, runtime.delays, measures)
+        clock, measures = runtime.clock, runtime.measures
+        self._source = TaskSource(self._evolink, self._ledger, clock, self.deployment, measures)
+        self._tasks = TaskReader(self._source, self._ledger, clock, partial(runtime.changed, owner))
+        shared = self.deployment.operator_pays
+        means = Means(self._evolink, self._ledger, clock, runtime.slots, runtime.delays, measures, shared)
         self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
-        self._saver = VideoSaver(
-            settings.output_dir, runtime.fetcher, self._ledger, self._tasks, settings.data_dir / "saving"
-        )
+        locks = settings.data_dir / "saving" if self.deployment.local else None
+        self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks, locks)
         self.frames = FrameReader(self._saver, self._ledger, runtime.decoding)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
         self._pictures = PictureOpener(runtime.pictures, self.frames, self._ledger)
@@ -185,6 +183,7 @@ class VideoService:
         async def on_poll(task: Task | None) -> None:
             await on_progress(self._tasks.snapshot(task) if task else None)
 
+        await self._tasks.check(task_id)
         await self._tasks.learn(task_id)
         try:
             waited = await self._poller.wait(task_id, seconds, on_poll)
@@ -269,10 +268,21 @@ class VideoService:
             await anyio.sleep(TAKE_UP_EVERY)
 
     async def credits(self) -> Credits:
-        """What the account and the key have left."""
+        """What the account and the key have left: to be told only to whoever pays."""
         return await self._evolink.credits()
 
+    async def allowance(self) -> Allowance:
+        """What this owner may still spend, where the operator pays. Nothing is read from the API.
+
+        Raises:
+            LedgerError: when the ledger cannot be read.
+        """
+        spent = await self._ledger.spent(self.now())
+        return Allowance(spent, self.settings.daily_credits, self.settings.request_credits)
+
     def _on_task(self, submitted: Submitted, sent: Picture | None) -> None:
+        assert submitted.entry.task is not None
+        self._source.is_own(submitted.entry.task.id)  # even if the ledger could not record it yet
         self._runtime.keep_poster(submitted.entry, sent)
         if self.settings.autosave:
             self._follower.follow(submitted.entry)
@@ -280,10 +290,11 @@ class VideoService:
                 self._runtime.run_until_exit(self._follower.take_up)
 
     async def _balance(self) -> Credits | None:
-        with anyio.move_on_after(BALANCE_SECONDS), suppress(EvolinkError):
-            return await self.credits()
+        if not self.deployment.operator_pays:  # else the balance is the operator's business
+            with anyio.move_on_after(BALANCE_SECONDS), suppress(EvolinkError):
+                return await self.credits()
         return None
 
     async def _refresh(self, task_id: str) -> None:
-        with anyio.move_on_after(REFRESH_SECONDS), suppress(EvolinkError):
+        with anyio.move_on_after(REFRESH_SECONDS), suppress(EvolinkError, LedgerError):
             await self._tasks.poll(task_id, FRESH)

@@ -48,6 +48,7 @@ class Submission:
     ) -> None:
         self._ledger, self._clock, self._delays = means.ledger, means.clock, means.delays
         self._measures = means.measures
+        self._shared = means.shared
         self._list = AccountList(means.evolink)
         self._sender = Sender(means, entry, request, progress)
         self._progress = progress
@@ -157,9 +158,8 @@ class Submission:
 
     def _undecided(self, use: KeyUse, verdict: Verdict) -> OutcomeUnknown:
         take = self._sender.entry.take + 1 if use == "ignored" else None
-        return outcomes.undecided(
-            self._progress.reason, verdict.candidates, take=take, old=self._sender.is_old
-        )
+        candidates = None if self._shared else verdict.candidates
+        return outcomes.undecided(self._progress.reason, candidates, take=take, old=self._sender.is_old)
 
     async def _guess(self) -> bool:
         """Send the request again, although its POST may have arrived. Return whether it is done.
@@ -168,8 +168,8 @@ class Submission:
         """
         for entry in await self._ledger.answered_guesses():  # their processes ended before they learned
             rivals, listed = await self._search(entry)
-            learned = await self._learn_from(entry, rivals, listed)
-            if learned or (entry.task and entry.task.id in listed.seen):  # else it is in another account
+            if entry.task and entry.task.id in listed.seen:  # else it is in another account
+                await self._learn_from(entry, rivals, listed)
                 await self._ledger.end_guess(entry.number)
         within = self._delays.listed_within
         deadline = anyio.current_time() + within
@@ -223,11 +223,15 @@ class Submission:
         return True
 
     async def _learn_from(self, entry: Entry, rivals: list[Entry], listed: Listed) -> tuple[str, ...]:
-        """Return the other tasks that the gateway made for a repeated request, and record what they show."""
+        """Return the other tasks that the gateway made for a repeated request, and record what they show.
+
+        Where others share the account, only a task that no other request can have made is returned.
+        """
         others = paid_beside(entry, rivals, listed, self._delays) if len(entry.posts) > 1 else ()
         if others:
             logger.warning("the gateway ignores the idempotency key: a request was paid twice")
             await self._ledger.learn_key_use("ignored")
-        if len(others) == 1 and entry.task is not None:  # no other request can have made that task
+        is_certain = len(others) == 1 and entry.task is not None  # no other request can have made that task
+        if is_certain:
             await self._ledger.mark_paid_beside(entry.number, others[0], self._clock())
-        return tuple(task.id for task in others)
+        return tuple(task.id for task in others) if is_certain or not self._shared else ()

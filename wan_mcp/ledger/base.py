@@ -43,7 +43,8 @@ class ClaimRules:
     Args:
         now: Unix seconds.
         repeat_seconds: within this time, an equal request gets the same task.
-        daily_credits: the cap over 24 hours; None for none.
+        daily_credits: the owner's cap over 24 hours; None for none.
+        total_daily_credits: the cap over 24 hours for all owners at the same API together; None for none.
         request_credits: the cap of one request; None for none.
         skew: seconds by which the gateway's clock is ahead; None where that is not known.
         skew_asked: whether the gateway was asked for its time; this machine's counts where it did not tell.
@@ -53,6 +54,7 @@ class ClaimRules:
     now: float
     repeat_seconds: float
     daily_credits: float | None = None
+    total_daily_credits: float | None = None
     request_credits: float | None = None
     skew: float | None = None
     skew_asked: bool = False
@@ -243,7 +245,12 @@ class Ledger(Protocol):
         ...
 
     async def digest(self, gateway: str, identity: str) -> str:
-        """The digest that stands for an owner in the rows."""
+        """The keyed digest that stands for an owner in the rows, and that may be written to a log.
+
+        Args:
+            gateway: the API's address.
+            identity: what tells owners apart.
+        """
         ...
 
     async def check(self) -> None:

@@ -13,7 +13,7 @@ from wan_mcp.ledger.policy import DAY
 
 COUNTED_FOR = 2 * DAY
 """Seconds after which a row can no longer count towards the daily cap, even if it was sent again late."""
-_RAISED = "the user can raise the cap and restart the server."
+_RAISED = "whoever runs this server can raise the cap and restart it."
 TOLERANCE = 1e-6
 """A difference in credits that does not count, because sums of decimals are not exact."""
 
@@ -27,16 +27,19 @@ class Spending:
     credits: float
 
 
-def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules) -> None:
+def check_caps(
+    own: Sequence[Spending], everybodys: Sequence[Spending], intent: Intent, rules: ClaimRules
+) -> None:
     """Refuse a request that would exceed a cap.
 
     Args:
-        spendings: what counts, oldest first.
+        own: what the owner's requests cost, oldest first.
+        everybodys: what the requests of all owners cost, oldest first.
         intent: the request.
         rules: the caps and the time.
 
     Raises:
-        CapReached: with the numbers, and when the cap will allow the request.
+        CapReached: with the owner's numbers, never those of others, and when the cap will allow the request.
     """
     priced = f"this video is estimated at {estimate_text(intent.estimate, from_text=intent.from_text)}"
     if rules.request_credits is not None and intent.estimate > rules.request_credits + TOLERANCE:
@@ -45,25 +48,23 @@ def check_caps(spendings: Sequence[Spending], intent: Intent, rules: ClaimRules)
             f"and {priced}.",
             next_step=_below(rules.request_credits, intent.duration),
         )
+    recent = of_the_last_day(own, rules.now)
     cap = rules.daily_credits
-    if cap is None:
-        return
-    recent = of_the_last_day(spendings, rules.now)
-    if _fit(recent, intent.estimate, cap):
-        return
-    free = _when_it_fits(recent, intent.estimate, cap)
-    if free is None:
-        advice = _below(cap, intent.duration)
-    else:
-        # The text is precise to the minute: the next whole one.
-        moment = values.spoken(math.ceil(free / 60) * 60, rules.now)
-        advice = f"The cap allows it from {moment} on, or {_RAISED}"
-    spent = math.fsum(spending.credits for spending in recent)
-    raise CapReached(
-        f"The daily cap of {cost_text(cap)} (WAN_MCP_DAILY_CREDITS) would be exceeded: "
-        f"{cost_text(spent)} were spent in the last 24 hours, and {priced}.",
-        next_step=advice,
-    )
+    if cap is not None and not _fit(recent, intent.estimate, cap):
+        spent = math.fsum(spending.credits for spending in recent)
+        raise CapReached(
+            f"The daily cap of {cost_text(cap)} (WAN_MCP_DAILY_CREDITS) would be exceeded: "
+            f"{cost_text(spent)} were spent in the last 24 hours, and {priced}.",
+            next_step=_advice(recent, intent, cap, rules.now),
+        )
+    recent = of_the_last_day(everybodys, rules.now)
+    cap = rules.total_daily_credits
+    if cap is not None and not _fit(recent, intent.estimate, cap):
+        raise CapReached(
+            "The server's daily cap for all callers together (WAN_MCP_TOTAL_DAILY_CREDITS) would be "
+            f"exceeded: {priced}.",
+            next_step=_advice(recent, intent, cap, rules.now),
+        )
 
 
 def of_the_last_day(spendings: Sequence[Spending], now: float) -> list[Spending]:
@@ -81,6 +82,16 @@ def _when_it_fits(spendings: Sequence[Spending], estimate: float, cap: float) ->
         if _fit(spendings[count:], estimate, cap):
             return spending.moment + DAY
     return None
+
+
+def _advice(spendings: Sequence[Spending], intent: Intent, cap: float, now: float) -> str:
+    """When a cap over 24 hours will allow the request, or what can be done where it never will."""
+    free = _when_it_fits(spendings, intent.estimate, cap)
+    if free is None:
+        return _below(cap, intent.duration)
+    # The text is precise to the minute: the next whole one.
+    moment = values.spoken(math.ceil(free / 60) * 60, now)
+    return f"The cap allows it from {moment} on, or {_RAISED}"
 
 
 def _below(cap: float, duration: int) -> str:

@@ -12,7 +12,7 @@ from wan_mcp.sandbox.idempotency import Keys, Record
 from wan_mcp.sandbox.orders import read_order
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.sandbox import Sandbox
-from wan_mcp.sandbox.tasks import FILTERS
+from wan_mcp.sandbox.tasks import FILTERS, Task
 
 PAGE_SIZE = 20
 MAX_PAGE_SIZE = 50
@@ -33,7 +33,15 @@ async def submit(request: Request) -> JSONResponse:
     key = request.headers.get("idempotency-key")
     failure = getattr(request.state, "failure", None)
     postponed = getattr(request.state, "postponed", 0.0)
-    task = await sandbox.submit(order, base_url(request), key=key, failure=failure, postponed=postponed)
+    task = await sandbox.submit(
+        order,
+        base_url(request),
+        account=request.state.account,
+        sent_by=request.state.call.sent_by,
+        key=key,
+        failure=failure,
+        postponed=postponed,
+    )
     record.answer = task
     if postponed:
         record.effective_at = task.created
@@ -42,7 +50,7 @@ async def submit(request: Request) -> JSONResponse:
 
 async def task(request: Request) -> JSONResponse:
     sandbox: Sandbox = request.app.state.sandbox
-    found = sandbox.task(request.path_params["task_id"])
+    found = sandbox.task(request.path_params["task_id"], request.state.account)
     return JSONResponse(sandbox.body_of(found, base_url(request)))
 
 
@@ -53,14 +61,16 @@ async def list_tasks(request: Request) -> JSONResponse:
     query = request.query_params
     page = _number(query, "page", default=1, most=10**6)
     size = _number(query, "page_size", default=PAGE_SIZE, most=MAX_PAGE_SIZE)
-    matching = _summaries(sandbox, query.get("model"), query.get("status"))
+    tasks = sandbox.tasks(request.state.account)
+    matching = _summaries(sandbox, tasks, query.get("model"), query.get("status"))
     shown = matching[(page - 1) * size : page * size]
     return JSONResponse({"data": shown, "total": len(matching), "page": page, "page_size": size})
 
 
 async def credits(request: Request) -> JSONResponse:
     sandbox: Sandbox = request.app.state.sandbox
-    numbers = {"remaining_credits": sandbox.remaining_credits, "used_credits": sandbox.used_credits}
+    account, now = request.state.account, sandbox.clock()
+    numbers = {"remaining_credits": account.remaining(now), "used_credits": account.used(now)}
     token = numbers | {"unlimited_credits": False}
     return JSONResponse({"success": True, "data": {"user": numbers, "token": token}})
 
@@ -113,13 +123,15 @@ def base_url(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
-def _summaries(sandbox: Sandbox, model: str | None, status: str | None) -> list[dict[str, object]]:
+def _summaries(
+    sandbox: Sandbox, tasks: list[Task], model: str | None, status: str | None
+) -> list[dict[str, object]]:
     if not sandbox.filters_list:
         model = status = None
     if status is not None and status not in FILTERS:
         raise Problem(400, f"status must be one of {', '.join(FILTERS)}.", param="status")
     now = sandbox.clock()
-    matching = [task for task in sandbox.tasks() if task.matches(model, status, now)]
+    matching = [task for task in tasks if task.matches(model, status, now)]
     return [task.summary(now, sandbox.dates) for task in matching]
 
 

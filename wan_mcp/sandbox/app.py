@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wan_mcp.sandbox import api, media
+from wan_mcp.sandbox.accounts import Account
 from wan_mcp.sandbox.fault_responses import play, refusal
 from wan_mcp.sandbox.problems import Problem
 from wan_mcp.sandbox.records import Call
@@ -98,7 +99,8 @@ async def _json_or_none(request: Request) -> object:
 class Recorder:
     """ASGI middleware: records every call, and gives the answer a request id and the sandbox's date.
 
-    The call is put into the request's state, where the endpoint adds what it knows.
+    The call is put into the request's state, where the endpoint adds what it knows, and with it the account
+    of its key.
     """
 
     def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
@@ -109,10 +111,10 @@ class Recorder:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        call = self._call(scope)
+        call, account = self._call(scope)
         if not call.path.startswith(UNRECORDED):
             self._sandbox.records.calls.append(call)
-        scope.setdefault("state", {})["call"] = call
+        scope.setdefault("state", {}).update(call=call, account=account)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -127,14 +129,18 @@ class Recorder:
 
         await self._app(scope, receive, send_with_headers)
 
-    def _call(self, scope: Scope) -> Call:
+    def _call(self, scope: Scope) -> tuple[Call, Account | None]:
         headers = dict(Headers(scope=scope))
         credentials = headers.pop("authorization", None)
-        return Call(
+        admitted = None if credentials is None else self._sandbox.admit(credentials)
+        account, sent_by = admitted or (None, None)
+        call = Call(
             method=scope["method"],
             path=scope["path"],
             time=self._sandbox.clock(),
             idempotency_key=headers.get("idempotency-key"),
-            authorized=None if credentials is None else self._sandbox.admits(credentials),
+            authorized=None if credentials is None else admitted is not None,
             headers=headers,
+            sent_by=sent_by,
         )
+        return call, account

@@ -23,6 +23,8 @@ class Call:
     """The HTTP status of the answer; None: there was no answer."""
     fault: str | None = None
     """The kind of the fault that applied."""
+    sent_by: str | None = None
+    """The account and the number of its key, as in `main/1`; None: there was no key, or a wrong one."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Payment:
     prompt: str
     credits: float
     time: float
+    sent_by: str | None = None
+    """The account and the number of its key, as in `main/1`."""
 
 
 @dataclass

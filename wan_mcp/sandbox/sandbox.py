@@ -1,8 +1,9 @@
-"""The sandbox itself: one account at the imitated gateway, free of HTTP."""
+"""The sandbox itself: the accounts at the imitated gateway, free of HTTP."""
 
 import time
 from collections.abc import Callable, Iterable
 
+from wan_mcp.sandbox.accounts import Account
 from wan_mcp.sandbox.callbacks import Callbacks, Send, post
 from wan_mcp.sandbox.dates import Dates
 from wan_mcp.sandbox.faults import Fault, Script
@@ -16,16 +17,19 @@ from wan_mcp.sandbox.tasks import PREFIX, Failure, Task, new_task_id
 from wan_mcp.sandbox.uploads import Upload, Uploads
 
 DUPLICATE_SECONDS = 24 * 3600
+MAIN = "main"
+"""The name of the account that every sandbox has."""
 
 
 class Sandbox:
-    """An account with some credits. All its times come from `clock`.
+    """An account with some credits, called `main`, and further ones. All times come from `clock`.
 
     `seconds` is how long a task takes, `fetch` gets pictures that were not uploaded here, `render` makes the
     videos (first frame, seconds, quality) and `send` posts a callback (address, body) and returns its status.
+    `accounts` are the further accounts: none knows another one's tasks.
 
     These can be changed at any time:
-    `other_keys` are further API keys of the account, each with its own idempotency keys;
+    `key`, `other_keys` and `credits` are those of the account `main`;
     `says_replayed` is whether a replay under an idempotency key has a header that says so;
     `deduplicates` is whether a body that was accepted in the last 24 hours is answered with its task,
     whatever the idempotency key, and without that header;
@@ -56,12 +60,12 @@ class Sandbox:
         render: Render | None = None,
         send: Send | None = None,
         faults: Iterable[Fault] = (),
+        accounts: Iterable[Account] = (),
     ) -> None:
         self.seconds = seconds
         self.clock = clock
-        self.key = key
-        self.other_keys = other_keys
-        self.credits = credits
+        self.main = Account(MAIN, key, credits, other_keys)
+        self.accounts = [self.main, *accounts]
         self.honours_idempotency_key = honours_idempotency_key
         self.says_replayed = says_replayed
         self.deduplicates = deduplicates
@@ -79,57 +83,89 @@ class Sandbox:
         self.submission_keys = Keys[Task](clock)
         self.upload_keys = Keys[Upload](clock)
         self._fetch = fetch or download
-        self._tasks: dict[str, Task] = {}
 
-    def admits(self, credentials: str) -> bool:
-        return credentials in [f"Bearer {key}" for key in (self.key, *self.other_keys)]
+    @property
+    def key(self) -> str:
+        return self.main.key
+
+    @key.setter
+    def key(self, key: str) -> None:
+        self.main.key = key
+
+    @property
+    def other_keys(self) -> tuple[str, ...]:
+        return self.main.other_keys
+
+    @other_keys.setter
+    def other_keys(self, keys: tuple[str, ...]) -> None:
+        self.main.other_keys = keys
+
+    @property
+    def credits(self) -> float:
+        return self.main.credits
+
+    @credits.setter
+    def credits(self, credits: float) -> None:
+        self.main.credits = credits
+
+    def admit(self, credentials: str) -> tuple[Account, str] | None:
+        """The account of a key, and what stands for the key in the records; None for a wrong key."""
+        labels = [(account, account.label(credentials)) for account in self.accounts]
+        return next(((account, label) for account, label in labels if label is not None), None)
 
     async def submit(
         self,
         order: Order,
         base: str,
         *,
+        account: Account | None = None,
+        sent_by: str | None = None,
         key: str | None = None,
         failure: Failure | None = None,
         postponed: float = 0.0,
     ) -> Task:
-        """A new paid task; it fails when the picture is unusable, or as `failure` says.
+        """A new paid task of the account, by default `main`; it fails when the picture is unusable, or as
+        `failure` says.
 
         It is created `postponed` seconds from now, and does not exist before.
         If the sandbox deduplicates, this may be the task of an equal request instead.
         """
+        account = account or self.main
         picture, flaw = await self._picture(order)
-        if self.deduplicates and (known := self._equal(order)):
+        if self.deduplicates and (known := self._equal(account, order)):
             return known
-        if self.remaining_credits < order.credits:
+        if account.remaining(self.clock()) < order.credits:
             raise Problem(402, "The balance is too low for this request.")
-        task = self._add(order, self.clock() + postponed, picture, failure or flaw)
-        self.records.paid.append(Payment(task.id, key, order.prompt, order.credits, task.created))
+        task = self._add(account, order, self.clock() + postponed, picture, failure or flaw)
+        payment = Payment(task.id, key, order.prompt, order.credits, task.created, sent_by)
+        self.records.paid.append(payment)
         self.callbacks.expect(task, base)
         return task
 
     def add_foreign(self, *, model: str = MODEL, created: float | None = None, prompt: str = "A dog.") -> str:
-        """Add a task of another program on the account, created now or at that moment; returns its id.
+        """Add a task of another program on the account `main`, created now or at that moment; returns its id.
 
         It takes credits as any task does, but is not a payment in the records.
         """
         order = Order(prompt, image_url="", duration=5, quality="720p", callback_url=None, model=model)
-        return self._add(order, self.clock() if created is None else created, plain()).id
+        return self._add(self.main, order, self.clock() if created is None else created, plain()).id
 
-    def task(self, task_id: str) -> Task:
+    def task(self, task_id: str, account: Account | None = None) -> Task:
+        """A task of an account, or of any where none is given."""
         if not task_id.startswith(PREFIX):
             raise Problem(400, f"A task id begins with {PREFIX}.", code="invalid_task_id", param="task_id")
-        task = self._tasks.get(task_id)
+        found = [one.tasks.get(task_id) for one in (self.accounts if account is None else [account])]
+        task = next(filter(None, found), None)
         if task is None or not task.is_on_record(self.clock()):
             raise Problem(404, f"There is no task {task_id}.", code="task_not_found")
         return task
 
-    def tasks(self) -> list[Task]:
-        """The account's list, newest first."""
+    def tasks(self, account: Account | None = None) -> list[Task]:
+        """The list of an account, by default `main`, newest first."""
         now = self.clock()
         listed = [
             task
-            for task in reversed(self._tasks.values())
+            for task in reversed((account or self.main).tasks.values())
             if task.is_on_record(now) and now >= task.created + self.list_delay
         ]
         return sorted(listed, key=lambda task: task.created, reverse=True)
@@ -140,29 +176,31 @@ class Sandbox:
 
     @property
     def remaining_credits(self) -> float:
-        now = self.clock()
-        return round(self.credits - sum(task.credits_held(now) for task in self._created(now)), 4)
+        return self.main.remaining(self.clock())
 
     @property
     def used_credits(self) -> float:
-        now = self.clock()
-        return round(sum(task.credits_used(now) for task in self._created(now)), 4)
+        return self.main.used(self.clock())
 
-    def _add(self, order: Order, created: float, picture: bytes, failure: Failure | None = None) -> Task:
+    def _add(
+        self,
+        account: Account,
+        order: Order,
+        created: float,
+        picture: bytes,
+        failure: Failure | None = None,
+    ) -> Task:
         """A new task; if it is created in the future, it does not exist before."""
         ends = created if failure and failure.at_once else created + self.seconds
         task = Task(new_task_id(created), order, created, ends, picture, failure)
-        self._tasks[task.id] = task
+        account.tasks[task.id] = task
         return task
 
-    def _equal(self, order: Order) -> Task | None:
+    def _equal(self, account: Account, order: Order) -> Task | None:
         """The latest task of the last 24 hours for the same request, also if it is still to be created."""
         oldest = self.clock() - DUPLICATE_SECONDS
-        equal = [task for task in self._tasks.values() if task.order == order and task.created >= oldest]
+        equal = [task for task in account.tasks.values() if task.order == order and task.created >= oldest]
         return equal[-1] if equal else None
-
-    def _created(self, now: float) -> list[Task]:
-        return [task for task in self._tasks.values() if task.created <= now]
 
     async def _picture(self, order: Order) -> tuple[bytes, Failure | None]:
         """The first frame, and what is wrong with it."""

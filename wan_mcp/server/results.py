@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from wan_mcp.evolink import Credits, Status, Task
 from wan_mcp.evolink.prices import cost_text, dollars
 from wan_mcp.evolink.values import iso
+from wan_mcp.generation.allowance import Allowance
 from wan_mcp.generation.listing import TaskLine, facts_text
 from wan_mcp.generation.outcomes import balance_text
 from wan_mcp.generation.status import TaskSnapshot
@@ -232,6 +233,17 @@ class BalanceView(BaseModel):
     key_unlimited: bool = False
 
 
+class AllowanceView(BaseModel):
+    """What the caller may still spend, where the server's operator pays."""
+
+    spent: Annotated[float, Field(description="Credits that you spent in the last 24 hours")]
+    left: Annotated[float | None, Field(description="Credits that your daily cap leaves; absent: no cap")] = (
+        None
+    )
+    daily_cap: Annotated[float | None, Field(description="Credits in 24 hours")] = None
+    request_cap: Annotated[float | None, Field(description="Credits of one request")] = None
+
+
 class ListView(BaseModel):
     """Tasks, newest first."""
 
@@ -246,6 +258,20 @@ def list_result(entries: list[Entry], now: float, saves_to: Path | None) -> Call
     view = ListView(tasks=lines, next=next_of_list(lines, saving=saves_to is not None))
     return CallToolResult(
         content=[TextContent(type="text", text="\n".join([*map(str, lines), view.next]))],
+        structured_content=view.model_dump(exclude_none=True),
+    )
+
+
+def allowance_result(allowance: Allowance) -> CallToolResult:
+    """The answer of ``get_credits`` where the operator pays."""
+    view = AllowanceView(
+        spent=allowance.spent,
+        left=allowance.left,
+        daily_cap=allowance.daily_credits,
+        request_cap=allowance.request_credits,
+    )
+    return CallToolResult(
+        content=[TextContent(type="text", text=str(allowance))],
         structured_content=view.model_dump(exclude_none=True),
     )
 

@@ -25,9 +25,11 @@ from wan_mcp.server.arguments import (
 from wan_mcp.server.card import SHOWN_BY_THE_PLAYER
 from wan_mcp.server.films import FilmView, join_videos, preview_video
 from wan_mcp.server.results import (
+    AllowanceView,
     BalanceView,
     ListView,
     TaskView,
+    allowance_result,
     credits_result,
     list_result,
     task_result,
@@ -88,6 +90,8 @@ async def list_tasks(
 
 
 async def get_credits(service: VideoService, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
+    if service.deployment.operator_pays:  # the balance is the operator's
+        return allowance_result(await service.allowance())
     return credits_result(await service.credits())
 
 
@@ -219,3 +223,17 @@ TOOLS = (
     ),
 )
 """In the order in which a conversation uses them."""
+
+ALLOWANCE = Definition(
+    name="get_credits",
+    title="Show what you may spend",
+    description=(
+        "Show how many credits you spent on this server in the last 24 hours, and your caps. The server's "
+        "account pays. Free."
+    ),
+    arguments=NoArguments,
+    answer=AllowanceView,
+    annotations=_READS.model_copy(update={"open_world_hint": False}),
+    handler=get_credits,
+)
+"""Replaces the tool of the same name where the operator's account pays for all callers."""

@@ -52,8 +52,10 @@ def decide(
         return Claim("repeat", known)
     if not intent.can_be_sent:
         return Claim("absent", None)
-    spendings = [] if rules.daily_credits is None else spent(database, owner, rules.now, lease)
-    check_caps(spendings, intent, rules)
+    own = [] if rules.daily_credits is None else spent(database, owner, rules.now, lease)
+    total = rules.total_daily_credits
+    everybodys = [] if total is None else spent_by_all(database, gateway, rules.now, lease)
+    check_caps(own, everybodys, intent, rules)
     replaces = _has_expired(database, owner, intent.fingerprints)
     return Claim("fresh", _insert(database, owner, gateway, intent, rules, lease), replaces=replaces)
 
@@ -132,13 +134,25 @@ def _insert(
 
 
 def spent(database: sqlite3.Connection, owner: str, now: float, lease: Lease) -> list[Spending]:
-    """What each request cost or may cost, oldest first; what failed cost nothing."""
+    """What each of an owner's requests cost or may cost, oldest first; what failed cost nothing."""
+    return _spendings(database, "owner = ?", owner, now, lease)
+
+
+def spent_by_all(database: sqlite3.Connection, gateway: str, now: float, lease: Lease) -> list[Spending]:
+    """The same for the requests of all owners at an API."""
+    # A row that is older than the column may be of any gateway.
+    return _spendings(database, "gateway IN (?, '')", gateway, now, lease)
+
+
+def _spendings(
+    database: sqlite3.Connection, whose: str, value: str, now: float, lease: Lease
+) -> list[Spending]:
     found = database.execute(
         "SELECT number, holder, posted_at, coalesce(reposted_at, asked_at) AS moment,"
         " coalesce(cost, estimate) AS credits FROM entries"
-        " WHERE owner = ? AND idempotency_key IS NOT NULL AND same_as IS NULL AND asked_at > ?"
+        f" WHERE {whose} AND idempotency_key IS NOT NULL AND same_as IS NULL AND asked_at > ?"
         " ORDER BY moment",
-        (owner, now - COUNTED_FOR),
+        (value, now - COUNTED_FOR),
     ).fetchall()
     # What was claimed but not sent yet counts only while a process may be about to send it.
     return [

@@ -117,6 +117,7 @@ def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
 def answer(
     database: sqlite3.Connection,
     owner: str,
+    gateway: str,
     number: int,
     task: Task,
     now: float,
@@ -129,7 +130,7 @@ def answer(
     """
     row = database.execute("SELECT task_id FROM entries WHERE number = ?", (number,)).fetchone()
     if row is None or row["task_id"] not in (None, task.id):
-        return _record_paid_task(database, owner, task, now)
+        return _record_paid_task(database, owner, gateway, task, now)
     database.execute(
         "DELETE FROM entries WHERE owner = ? AND task_id = ? AND idempotency_key IS NULL", (owner, task.id)
     )
@@ -163,10 +164,10 @@ def paid_beside(database: sqlite3.Connection, number: int) -> tuple[str, ...]:
 
 def record_beside(database: sqlite3.Connection, number: int, task: Task, now: float) -> None:
     """Record a task that was paid for a row's request in addition; it belongs to that row's owner."""
-    row = database.execute("SELECT owner FROM entries WHERE number = ?", (number,)).fetchone()
+    row = database.execute("SELECT owner, gateway FROM entries WHERE number = ?", (number,)).fetchone()
     if row is None:
         return
-    entry = _record_paid_task(database, row["owner"], task, now)
+    entry = _record_paid_task(database, row["owner"], row["gateway"], task, now)
     database.execute(
         "UPDATE entries SET beside = ?, (prompt, duration, quality, estimate, take, parent, part) = (SELECT"
         " prompt, duration, quality, estimate, take, parent, part FROM entries WHERE number = ?)"
@@ -175,13 +176,15 @@ def record_beside(database: sqlite3.Connection, number: int, task: Task, now: fl
     )
 
 
-def _record_paid_task(database: sqlite3.Connection, owner: str, task: Task, now: float) -> Entry:
-    """Record a task by itself. It was paid here: it counts towards the cap, and answers no other request."""
+def _record_paid_task(
+    database: sqlite3.Connection, owner: str, gateway: str, task: Task, now: float
+) -> Entry:
+    """Record a task by itself. It was paid here: it counts towards the caps, and answers no other request."""
     entry = observe(database, owner, task, now)
     database.execute(
-        "UPDATE entries SET idempotency_key = coalesce(idempotency_key, ''),"
+        "UPDATE entries SET idempotency_key = coalesce(idempotency_key, ''), gateway = ?,"
         " posted_at = coalesce(posted_at, ?), reposted_at = coalesce(reposted_at, ?) WHERE number = ?",
-        (now, now, entry.number),
+        (gateway, now, now, entry.number),
     )
     return by_number(database, entry.number)
 

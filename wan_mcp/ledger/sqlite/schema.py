@@ -116,6 +116,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE entries ADD COLUMN parent TEXT",
         "ALTER TABLE entries ADD COLUMN part INTEGER NOT NULL DEFAULT 1",
     ),
+    (
+        # What all owners spent is counted at each claim where a server has a cap for all of them.
+        "CREATE INDEX entries_spent ON entries (gateway, asked_at) WHERE idempotency_key IS NOT NULL",
+    ),
 )
 VERSION = len(STEPS)
 

@@ -42,13 +42,15 @@ class SqliteLedger:
         self._database = Database(folder / FILE_NAME)
         self._lease = Lease(folder / LOCKS)
         self._cache: Cache = {}
+        self._salt: bytes | None = None
 
     def for_owner(self, gateway: str, identity: str) -> "SqliteOwnerLedger":
         return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, identity)
 
     async def digest(self, gateway: str, identity: str) -> str:
-        owned = self.for_owner(gateway, identity)
-        return await self._database.read(owned._digest)
+        if self._salt is None:  # it never changes: a line of a log does not wait for the file
+            self._salt = await self._database.read(_salt)
+        return _digest(self._salt, gateway, identity)
 
     async def check(self) -> None:
         await self._database.write(lambda database: self._database.check_file(), durable=False)
@@ -99,7 +101,7 @@ class SqliteOwnerLedger:
         self._lease = lease
         self._cache = cache
         self._gateway = gateway
-        self._identity = f"{gateway}\n{identity}"
+        self._identity = identity
         self._owner: str | None = None
 
     async def claim(self, intent: Intent, rules: ClaimRules) -> Claim:
@@ -142,7 +144,9 @@ class SqliteOwnerLedger:
     async def mark_answered(self, number: int, task: Task, now: float, *, recovered: bool = False) -> Entry:
         self._cache.clear()
         entry = await self._write(
-            lambda database, owner: queries.answer(database, owner, number, task, now, recovered=recovered),
+            lambda database, owner: queries.answer(
+                database, owner, self._gateway, number, task, now, recovered=recovered
+            ),
             durable=True,
         )
         self._lease.working.discard(number)
@@ -241,6 +245,14 @@ class SqliteOwnerLedger:
 
     def _digest(self, database: sqlite3.Connection) -> str:
         if self._owner is None:
-            salt = database.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()[0]
-            self._owner = hashlib.blake2b(self._identity.encode(), key=salt, digest_size=16).hexdigest()
+            self._owner = _digest(_salt(database), self._gateway, self._identity)
         return self._owner
+
+
+def _salt(database: sqlite3.Connection) -> bytes:
+    return bytes(database.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()[0])
+
+
+def _digest(salt: bytes, gateway: str, identity: str) -> str:
+    """What stands for an owner."""
+    return hashlib.blake2b(f"{gateway}\n{identity}".encode(), key=salt, digest_size=16).hexdigest()
