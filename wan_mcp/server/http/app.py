@@ -16,6 +16,7 @@ from wan_mcp.errors import LedgerError
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.services import Services
+from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.server.app import Hosting, MakeRuntime, create_server
 from wan_mcp.server.http import startup
 from wan_mcp.server.http.access import current_owner
@@ -152,6 +153,8 @@ def create_app(
     app.add_middleware(
         Gate,
         hosts=(*LOOPBACK, _name(url)),
+        # The protocol's suite asks for it. A page at another port of this machine is another page.
+        own_pages=settings.public_url is None and is_this_machine(host),
         takes_keys=by_key,
         limits=RateLimits(OF_AN_ADDRESS),
     )
