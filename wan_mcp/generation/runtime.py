@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 import anyio
 import anyio.to_thread
 import httpx2
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from wan_mcp.errors import LedgerError, Unreachable
 from wan_mcp.evolink import Connections, Evolink
@@ -97,26 +97,42 @@ class Runtime:
         )
         self._ledger = ledger
         self._rate_limit = self._new_rate_limit()
+        self._host: TaskGroup | None = None
         self._background: TaskGroup | None = None
+        self._leaving = anyio.Event()
         self._cancelled_at_exit: set[anyio.CancelScope] = set()
 
     async def __aenter__(self) -> Self:
-        self._background = anyio.create_task_group()
-        await self._background.__aenter__()
+        self._host = anyio.create_task_group()
+        await self._host.__aenter__()
+        self._background = await self._host.start(self._run_background)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        background = self.background
-        if background.cancel_scope.deadline == math.inf:
+        assert self._host is not None
+        if self.background.cancel_scope.deadline == math.inf:
             self.stop_within(GRACE)
-        await background.__aexit__(None, None, None)  # the error is not the group's
+        self._leaving.set()
+        self._host.cancel_scope.shield = True
+        await self._host.__aexit__(None, None, None)  # the error is not the group's
         with anyio.move_on_after(GRACE, shield=True):
             await self.connections.aclose()
             await self.fetcher.aclose()
             if self._ledger is not None:
                 await self._ledger.aclose()
+
+    async def _run_background(self, *, task_status: TaskStatus[TaskGroup]) -> None:
+        """Hold the work in the background in a task of its own.
+
+        Otherwise whatever is entered after the runtime would be cancelled with that work, such as the
+        requests over HTTP that still have to be answered.
+        """
+        async with anyio.create_task_group() as background:
+            task_status.started(background)
+            with anyio.CancelScope(shield=True):
+                await self._leaving.wait()
 
     def stop_within(self, seconds: float) -> None:
         """Let the work in the background go on for so long at most; what is followed ends at once."""

@@ -31,6 +31,7 @@ class Services:
         self._known: dict[Owner, VideoService] = {}
         """The one that was used last comes last."""
         self._used: dict[Owner, float] = {}
+        self._is_ending = False
 
     @property
     def owners(self) -> int:
@@ -51,12 +52,15 @@ class Services:
         if service is None:
             self._forget_idle()
             service = VideoService(self.runtime, owner)
+            if self._is_ending:
+                service.end_waits()
         self._known[owner] = service
         self._used[owner] = anyio.current_time()
         return service
 
     def end_waits(self) -> None:
-        """End all waits now with their normal answer, since the server is about to stop."""
+        """End all waits now, and those that begin later at once, with their normal answer: it will stop."""
+        self._is_ending = True
         for service in self._known.values():
             service.end_waits()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 import httpx2
@@ -10,8 +11,10 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
 
-from tests.world import World
-from wan_mcp.server.http.app import create_app
+from tests.server.http.issuer import AUDIENCE, Issuer
+from tests.world import KEY, World
+from wan_mcp.server.http.app import MakeTokens, create_app
+from wan_mcp.server.http.oauth import Tokens
 from wan_mcp.settings import Settings
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -74,9 +77,28 @@ class Hosted:
 
 
 @asynccontextmanager
-async def hosted(world: World, *, host: str = "127.0.0.1", **environ: str) -> AsyncIterator[Hosted]:
-    """A server in ``key`` mode, unless the settings say otherwise; its callers' keys are the sandbox's."""
+async def hosted(
+    world: World, *, host: str = "127.0.0.1", issuer: Issuer | None = None, **environ: str
+) -> AsyncIterator[Hosted]:
+    """A server in ``key`` mode, whose callers' keys are the sandbox's; with an issuer, in ``oauth`` mode."""
     given = {name: value for name, value in world.environ.items() if name != "EVOLINK_API_KEY"}
-    app = create_app(Settings.load(given | environ), host=host, make_runtime=world.runtime)
+    make_tokens: MakeTokens = Tokens
+    if issuer is not None:
+        given |= oauth_settings(issuer)
+        make_tokens = partial(Tokens, transport=httpx2.ASGITransport(issuer.app))
+    settings = Settings.load(given | environ)
+    app = create_app(settings, host=host, make_runtime=world.runtime, make_tokens=make_tokens)
     async with app.router.lifespan_context(app):
         yield Hosted(app)
+
+
+def oauth_settings(issuer: Issuer) -> dict[str, str]:
+    """What an operator sets so that callers with tokens of this issuer share the account of the sandbox."""
+    return {
+        "EVOLINK_API_KEY": KEY,
+        "WAN_MCP_AUTH": "oauth",
+        "WAN_MCP_OAUTH_ISSUER": issuer.address,
+        "WAN_MCP_OAUTH_AUDIENCE": AUDIENCE,
+        "WAN_MCP_OAUTH_SCOPE": "videos",
+        "WAN_MCP_TOTAL_DAILY_CREDITS": "100000",
+    }

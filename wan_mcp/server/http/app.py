@@ -1,16 +1,18 @@
 """The server over Streamable HTTP, as one ASGI application: ``create_app``."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import anyio
+from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
@@ -37,6 +39,7 @@ READY_SECONDS = 1.0
 LAST_WORK = 2.0
 """Seconds that submissions have to end when the server stops; otherwise they stay open in the ledger."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+MakeTokens = Callable[[Settings], Tokens]
 EVOLINK = "https://evolink.ai"
 
 
@@ -109,6 +112,7 @@ def create_app(
     host: str = "127.0.0.1",
     port: int = 8000,
     make_runtime: MakeRuntime = Runtime,
+    make_tokens: MakeTokens = Tokens,
 ) -> Starlette:
     """The whole server; it runs with its lifespan, also when another application mounts it.
 
@@ -117,6 +121,7 @@ def create_app(
         host: the address of this machine at which it will serve.
         port: and the port.
         make_runtime: replaces ``Runtime``.
+        make_tokens: replaces ``Tokens``.
 
     Raises:
         SettingsError: when a server with these settings must not start.
@@ -127,7 +132,7 @@ def create_app(
         settings = settings.model_copy(update={"api_key": None})
     deployment = OWN_KEYS if by_key else ONE_ACCOUNT
     url = settings.public_url or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
-    callers = KeyCallers() if by_key else TokenCallers(Tokens(settings))
+    callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
     state = Hosted(callers)
     server = create_server(
         settings,
@@ -149,6 +154,7 @@ def create_app(
         # The gate checks all paths; the SDK would check after it has asked who calls.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
+    _take_only_posts(app)
     app.router.routes += [Route("/healthz", state.healthz), Route("/readyz", state.readyz)]
     app.add_middleware(
         Gate,
@@ -161,6 +167,22 @@ def create_app(
     app.add_middleware(RequestLog)  # the outermost one
     app.state.hosted = state
     return app
+
+
+def _take_only_posts(app: Starlette) -> None:
+    """Answer 405 to a caller's GET: without sessions its stream would have nothing to say, and never end."""
+    [mcp] = [route for route in app.routes if isinstance(route, Route) and route.path == PATH]
+    authenticated = mcp.endpoint
+    assert isinstance(authenticated, RequireAuthMiddleware)
+    serve = authenticated.app
+
+    async def only_posts(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            await serve(scope, receive, send)
+        else:
+            await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
+
+    authenticated.app = only_posts
 
 
 def _auth(settings: Settings, url: str) -> AuthSettings:

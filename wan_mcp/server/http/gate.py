@@ -4,9 +4,11 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 import anyio
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wan_mcp.server.http.access import TooManyRequests, Unavailable
@@ -70,21 +72,12 @@ class Gate:
             scope["headers"] = _without_credentials(scope["headers"])
             await self._app(scope, receive, send)
             return
-        has_begun = False
-
-        async def noting(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
         try:
             self._limits.take(subject_of((scope.get("client") or ("unknown", 0))[0]))
             self._check(Headers(scope=scope))
             scope["headers"] = self._credentials(scope["headers"])
-            await self._app(scope, _paced(receive), noting)
+            await _with_pace(self._app, scope, receive, send)
         except _Refusal as refusal:
-            if has_begun:
-                raise
             await _refuse(refusal, send)
         except TooManyRequests as error:
             await _refuse(_later(429, "too_many_requests", str(error), error.retry_after), send)
@@ -126,24 +119,37 @@ def _path(scope: Scope) -> str:
     return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
-def _paced(receive: Receive) -> Receive:
-    """Receive a request's body, which has to arrive at some pace; what comes after it may take any time."""
+async def _with_pace(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve a request whose body has to arrive at some pace; what comes after it may take any time.
+
+    Raises:
+        _Refusal: when it does not; to the application that looks as if the client had gone.
+    """
     deadline = anyio.current_time() + BODY_SECONDS
-    is_complete = False
+    is_complete = is_late = has_begun = False
 
     async def paced() -> Message:
-        nonlocal is_complete
+        nonlocal is_complete, is_late
         if is_complete:
             return await receive()
-        left = min(BODY_PAUSE, deadline - anyio.current_time())
-        with anyio.move_on_after(left):
+        with anyio.move_on_after(0 if is_late else min(BODY_PAUSE, deadline - anyio.current_time())):
             message = await receive()
             is_complete = message["type"] != "http.request" or not message.get("more_body", False)
             return message
+        is_late = True
+        return {"type": "http.disconnect"}
+
+    async def unless_late(message: Message) -> None:
+        nonlocal has_begun
+        if not is_late or has_begun:
+            has_begun = True
+            await send(message)
+
+    with suppress(ClientDisconnect):  # nobody is there to be answered, unless it is only late
+        await app(scope, paced, unless_late)
+    if is_late and not has_begun:
         text = "The request did not arrive in time."
         raise _Refusal(408, "request_timeout", text, ("connection", "close"))
-
-    return paced
 
 
 def _later(status: int, error: str, description: str, seconds: float) -> _Refusal:
