@@ -1,11 +1,13 @@
 """Prompts that help to write prompts: for one video, and for a video of several parts."""
 
 import re
+from functools import partial
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Any
 
 from mcp import MCPError
-from mcp.server import MCPServer
+from mcp.server import MCPServer, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
@@ -136,6 +138,28 @@ def add_prompts(server: MCPServer[Services], deployment: Deployment) -> None:
 
     if deployment.local:
         _add_storyboard(server)
+    server.middleware.append(partial(_refuse_wrong_calls, server))
+
+
+async def _refuse_wrong_calls(
+    server: MCPServer[Services], ctx: ServerRequestContext[Services, Any], call_next: CallNext
+) -> HandlerResult:
+    """Refuse a prompt that does not exist, or other arguments than it has.
+
+    The SDK would take that for a fault of the server, and log it with what the caller sent.
+    """
+    if ctx.method != "prompts/get" or not ctx.params:
+        return await call_next(ctx)
+    prompts = {prompt.name: prompt.arguments or [] for prompt in await server.list_prompts()}
+    name, given = str(ctx.params.get("name")), ctx.params.get("arguments") or {}
+    if name not in prompts:
+        raise MCPError(INVALID_PARAMS, f"There is no such prompt. There are: {', '.join(prompts)}.")
+    names = {argument.name for argument in prompts[name]}
+    required = {argument.name for argument in prompts[name] if argument.required}
+    if not required <= set(given) <= names:
+        text = ", ".join(f"{one} (required)" if one in required else one for one in sorted(names))
+        raise MCPError(INVALID_PARAMS, f"The arguments of {name} are: {text or 'none'}.")
+    return await call_next(ctx)
 
 
 def _add_storyboard(server: MCPServer[Services]) -> None:
