@@ -20,6 +20,7 @@ from mcp.types import (
 )
 
 from wan_mcp.errors import NoPoster, NotFound, WanError
+from wan_mcp.evolink.values import is_task_id
 from wan_mcp.generation.listing import TaskLine
 from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
@@ -57,6 +58,8 @@ class TaskResources:
         return json.dumps({"tasks": lines}, ensure_ascii=False)
 
     async def one(self, task_id: str, context: Context[Services]) -> str:
+        if not is_task_id(task_id):
+            raise ResourceNotFoundError("That is not the id of an Evolink task. Nothing was read.")
         services = context.request_context.lifespan_context
         try:
             service = services.current()
