@@ -12,7 +12,7 @@ from pydantic import AnyHttpUrl, SecretStr
 
 from tests.server.tasks_client import TasksClient
 from tests.world import KEY, World
-from wan_mcp.generation.measures import Uncounted
+from wan_mcp.generation.measures import UNCOUNTED
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS, Deployment, Owner
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.services import Services
@@ -67,8 +67,8 @@ class Callers:
             self.whose,
             AuthSettings(issuer_url=AnyHttpUrl("https://issuer.example.com"), resource_server_url=None),
             Nobody(),
+            UNCOUNTED,
             serving=lambda services: nullcontext(),
-            measures=Uncounted(),
         )
         settings = Settings.load(self.world.environ | environ)
         server = create_server(settings, make_runtime=self.world.runtime, hosting=hosting)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages.facts import REGISTERED, ROOT, SETTINGS, files
+from tests.packages.facts import HOSTED_SETTINGS, REGISTERED, ROOT, SETTINGS, files
 from wan_mcp import __version__
 from wan_mcp.cli.commands import commands
 from wan_mcp.evolink import prices
@@ -54,7 +54,7 @@ def test_the_commands_that_the_readme_shows_exist() -> None:
 
 def test_the_variables_that_the_readme_names_are_settings() -> None:
     """No row or example speaks of a setting that the program does not read."""
-    assert set(re.findall(r"\b(?:EVOLINK|WAN_MCP)_[A-Z_]+\b", README)) <= set(SETTINGS)
+    assert set(re.findall(r"\b(?:EVOLINK|WAN_MCP)_[A-Z_]+\b", README)) <= {*SETTINGS, *HOSTED_SETTINGS}
 
 
 def test_the_readme_claims_the_name_of_the_manifest() -> None:

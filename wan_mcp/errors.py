@@ -7,6 +7,7 @@ WanError
 │   ├── InvalidRequest       the request breaks a documented constraint
 │   │   ├── AddressRefused   an address that must not be connected to
 │   │   └── PictureError     a picture that cannot be read or made to fit
+│   │       ├── DecoderMissing  a picture that needs a library which is not installed
 │   │       └── PictureUnavailable  a picture that cannot be read
 │   ├── CapReached           the request would exceed a cap
 │   └── LedgerError          the ledger cannot be read or written
@@ -16,6 +17,7 @@ WanError
 ├── NoPoster                 no poster of a task's picture is kept
 ├── InternalError            wan-mcp itself failed
 ├── VideoError               a result cannot be fetched, is not a video, or cannot be stored
+│   ├── DiskError            a folder cannot be written, or its disk is full
 │   └── LinkFailed           the result's link does not deliver a whole video
 │       └── LinkDead         the result's link no longer works
 └── EvolinkError             the API refused, failed, or could not be reached
@@ -102,6 +104,10 @@ class PictureError(InvalidRequest):
     """Raised when a picture cannot be read, or cannot be made to fit the endpoint."""
 
 
+class DecoderMissing(PictureError):
+    """Raised when a picture needs a library which is not installed here."""
+
+
 class PictureUnavailable(PictureError):
     """Raised when a picture cannot be read: it does not exist, or its host does not deliver it."""
 
@@ -140,6 +146,10 @@ class InternalError(WanError):
 
 class VideoError(WanError):
     """Raised when a result cannot be fetched, is not a video, or cannot be written to the disk."""
+
+
+class DiskError(VideoError):
+    """Raised when a folder for videos cannot be written, or its disk is full."""
 
 
 class LinkFailed(VideoError):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from tests.browser import states
 from tests.clients.programs import missing, program
+from wan_mcp.generation.owners import LOCAL, Deployment
+from wan_mcp.server.card import page_for
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Frame, Page, Route
 
 HERE = Path(__file__).parent
-CARD = HERE.parents[1] / "wan_mcp" / "server" / "player.html"
 ADDRESS = "https://host.test/"
 DOMAINS = "https://*.evolink.ai"
 READS = "get_task"
@@ -157,6 +158,7 @@ async def hosting(
     shown: dict[str, Any] | None = None,
     domains: str = DOMAINS,
     silent: bool = False,
+    deployment: Deployment = LOCAL,
 ) -> AsyncIterator[Host]:
     """A host that shows the card.
 
@@ -166,6 +168,7 @@ async def hosting(
         shown: the host's context, such as its theme.
         domains: from which media may be loaded.
         silent: whether it never answers ``ui/initialize``.
+        deployment: of the server whose card it is.
     """
 
     async def answer(route: "Route") -> None:
@@ -186,7 +189,7 @@ async def hosting(
     meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy(domains))}">'
     await page.evaluate(
         "html => { card.srcdoc = html; }",
-        f"<!doctype html><html><head>{meta}</head><body>{CARD.read_text()}</body></html>",
+        f"<!doctype html><html><head>{meta}</head><body>{page_for(deployment)}</body></html>",
     )
     await page.wait_for_function("() => sent.length > 0")
     yield host

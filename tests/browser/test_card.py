@@ -25,6 +25,7 @@ from tests.browser.states import (
     saved,
     working,
 )
+from wan_mcp.generation.owners import OWN_KEYS
 from wan_mcp.server.results import TaskView
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -38,6 +39,25 @@ WITHOUT: dict[str, dict[str, Any]] = {
 
 def answer(result: dict[str, Any]) -> dict[str, Any]:
     return {"result": result}
+
+
+# Hosted
+
+
+async def test_the_card_of_a_hosted_server_offers_only_what_that_server_can_do(host: MakeHost) -> None:
+    """It neither saves nor joins, does not wait for a file, and says of none that it is missing."""
+    async with host(deployment=OWN_KEYS) as at:
+        await at.begin(completed(**part()))
+        await at.shows("The video is ready", "The link works until")
+        await at.passes(5)
+        assert await at.buttons() == ["Another take", "Continue", "Open*"]
+        assert await at.sent("wait_for_task") == []
+    async with host(deployment=OWN_KEYS) as at:
+        await at.script(READS, answer(dead()))
+        await at.begin(dead(**part()))
+        await at.shows("The link no longer works", "The video is gone.")
+        assert "saved" not in await at.text()
+        assert await at.buttons() == ["Another take*"]
 
 
 # Following

@@ -1,6 +1,6 @@
-"""A server over streamable HTTP for the official suite, as a process of its own.
+"""A server with the official suite's fixtures, over streamable HTTP with sessions, as a process of its own.
 
-``python -m tests.conformance.server [fixtures]`` writes its address in one line, and serves until its
+``python -m tests.conformance.server`` writes its address in one line, and serves until its
 standard input is closed: so it cannot outlive whoever started it.
 """
 
@@ -67,5 +67,4 @@ def with_fixtures() -> MCPServer[Any]:
 
 
 if __name__ == "__main__":
-    made = with_fixtures() if sys.argv[1:] == ["fixtures"] else create_server(Settings.load())
-    anyio.run(serve, made)
+    anyio.run(serve, with_fixtures())

@@ -37,8 +37,8 @@ class Scenario:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *arguments: str) -> AsyncIterator[str]:
-    """A server in a process of its own; yields its address."""
+async def with_fixtures(folder: Path) -> AsyncIterator[str]:
+    """A server that has the suite's fixtures, in a process of its own; yields its address."""
     environ = {
         "EVOLINK_API_KEY": KEY,
         "EVOLINK_BASE_URL": "http://127.0.0.1:9",
@@ -47,7 +47,7 @@ async def serving(folder: Path, *arguments: str) -> AsyncIterator[str]:
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
     }
-    command = (sys.executable, "-m", "tests.conformance.server", *arguments)
+    command = (sys.executable, "-m", "tests.conformance.server")
     log = folder / "server.log"
     try:
         with log.open("wb") as stderr:

@@ -1,4 +1,4 @@
-"""The official conformance suite, over HTTP: with its fixtures, and against the product as it is.
+"""The official conformance suite, over HTTP: with its fixtures, and over the command ``wan-mcp http``.
 
 It needs node 22 or newer and what ``tests/clients/package.json`` names; see ``tests/clients/programs.py``.
 """
@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.hosted import hosted
 from tests.clients.programs import program
-from tests.conformance.suite import Scenario, examine, required, serving
+from tests.conformance.forwarding import with_key
+from tests.conformance.suite import Scenario, examine, required, with_fixtures
+from tests.world import KEY
+from wan_mcp.sandbox import Sandbox, running
 
 pytestmark = pytest.mark.anyio
 
@@ -62,12 +66,21 @@ UNAIDED = {
         "resources-subscribe",
         "resources-unsubscribe",
         "server-initialize",
-        "server-session-lifecycle",
-        "server-sse-multiple-streams",
         "tools-list",
     ),
 }
 """What asks for no fixture, so that any server can be held to it."""
+
+NO_SESSION = "wan-mcp http keeps no sessions, so that any replica can answer any request."
+STATELESS = {
+    MODERN: {},
+    LEGACY: {
+        "server-session-lifecycle": NO_SESSION,
+        "server-sse-multiple-streams": NO_SESSION,
+        "server-sse-polling": NO_SESSION,
+    },
+}
+"""What asks for no fixture but for a session, which the command does not have; the fixtures' server has."""
 
 
 @pytest.fixture
@@ -91,7 +104,7 @@ async def test_the_whole_suite_passes_over_the_product_and_its_fixtures(
 ) -> None:
     """Every scenario that belongs to the revision was run, and what failed is what is said to."""
     program("conformance")
-    async with serving(tmp_path, "fixtures") as url:
+    async with with_fixtures(tmp_path) as url:
         found = await examine(url, revision, tmp_path)
     report("with the fixtures", revision, found)
     assert found.keys() == await required(revision, tmp_path)
@@ -101,12 +114,17 @@ async def test_the_whole_suite_passes_over_the_product_and_its_fixtures(
 
 
 @pytest.mark.parametrize("revision", [MODERN, LEGACY])
-async def test_the_product_as_it_is_passes_what_asks_for_no_fixture(revision: str, tmp_path: Path) -> None:
-    """Lists, headers, caching, sessions and security, without anything laid over the server."""
+async def test_the_command_passes_what_asks_for_no_fixture(revision: str, tmp_path: Path) -> None:
+    """``wan-mcp http`` itself, without anything added: lists, headers, caching and security."""
     program("conformance")
-    async with serving(tmp_path) as url:
-        found = await examine(url, revision, tmp_path)
+    async with (
+        running(Sandbox(key=KEY)) as sandbox,
+        hosted(tmp_path, sandbox) as url,
+        with_key(url, KEY) as open_to_all,
+    ):
+        found = await examine(open_to_all, revision, tmp_path)
     unaided = {name: found[name] for name in UNAIDED[revision]}
     report("as it is", revision, unaided)
     assert {name: scenario.problems for name, scenario in unaided.items() if scenario.problems} == {}
     assert all(scenario.passed for scenario in unaided.values())
+    assert not any(found[name].passed for name in STATELESS[revision])

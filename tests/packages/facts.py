@@ -6,10 +6,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from wan_mcp.settings import KEYS_PAGE
-from wan_mcp.settings.fields import Fields
+from wan_mcp.settings.fields import Fields, HostingFields
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -34,9 +35,16 @@ EXAMPLES = (
     "Continue it: a boat comes in. Then join both parts.",
     "Show me the video that I made yesterday.",
 )
-SETTINGS: dict[str, FieldInfo] = {
-    spec.alias: spec for spec in Fields.model_fields.values() if spec.alias is not None
-}
+
+
+def settings_of(fields: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Settings, by their environment variables."""
+    return {spec.alias: spec for spec in fields.model_fields.values() if spec.alias is not None}
+
+
+SETTINGS = settings_of(Fields)
+HOSTED_SETTINGS = settings_of(HostingFields)
+"""What only a hosted server has, and so no package asks for."""
 
 
 def default(spec: FieldInfo) -> str | None:

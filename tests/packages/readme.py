@@ -6,7 +6,7 @@ from textwrap import fill
 from pydantic.fields import FieldInfo
 
 from tests.packages.client_table import CLIENTS, CLONE, SHARED, Client
-from tests.packages.facts import COMMAND, KEY, NAME, SETTINGS, default
+from tests.packages.facts import COMMAND, HOSTED_SETTINGS, KEY, NAME, SETTINGS, default
 from wan_mcp.evolink import prices
 from wan_mcp.server.tool import Definition
 from wan_mcp.server.tools import TOOLS
@@ -77,6 +77,10 @@ def setting_row(name: str, spec: FieldInfo) -> str:
     return f"| `{name}` | {shown} | {spec.description} |"
 
 
+def setting_table(settings: dict[str, FieldInfo]) -> str:
+    return table("| variable | default | meaning |", [setting_row(*item) for item in settings.items()])
+
+
 def price_table() -> str:
     def price(seconds: int, quality: str) -> str:
         credits = prices.estimate(seconds, quality)
@@ -118,8 +122,12 @@ def clients() -> str:
 
 def readme(text: str) -> str:
     """The README with its generated parts renewed."""
-    settings = table("| variable | default | meaning |", [setting_row(*item) for item in SETTINGS.items()])
-    tables = {"tools": tool_table(text), "settings": settings, "prices": price_table()}
+    tables = {
+        "tools": tool_table(text),
+        "settings": setting_table(SETTINGS),
+        "hosting": setting_table(HOSTED_SETTINGS),
+        "prices": price_table(),
+    }
     for name, content in tables.items():
         text = replaced(text, (MARKS[0].format(name=name), MARKS[1]), content)
     return replaced(text, CLIENT_MARKS, clients())

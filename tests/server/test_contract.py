@@ -13,7 +13,9 @@ import pytest
 from mcp import Client
 from pydantic import BaseModel
 
+from tests.server.http.in_process import hosted_server
 from tests.world import World
+from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
 from wan_mcp.server.app import create_server
 from wan_mcp.settings import Settings
 
@@ -30,9 +32,17 @@ PLAIN = {
 """The keywords that the strictest clients accept in a schema."""
 
 
-async def contract(mode: Any) -> dict[str, Any]:
+SERVERS = {
+    "": lambda: create_server(Settings.load({})),
+    "hosted, own keys, ": lambda: hosted_server(OWN_KEYS),
+    "hosted, one account, ": lambda: hosted_server(ONE_ACCOUNT),
+}
+"""The servers by where they run; the first is that on the user's machine."""
+
+
+async def contract(mode: Any, server: str = "") -> dict[str, Any]:
     """Everything that a client is told before it calls anything."""
-    async with Client(create_server(Settings.load({})), mode=mode) as client:
+    async with Client(SERVERS[server](), mode=mode) as client:
         tools = plain((await client.list_tools()).tools)
         prompts = plain((await client.list_prompts()).prompts)
         resources = plain((await client.list_resources()).resources)
@@ -58,32 +68,38 @@ def written(contracts: dict[str, Any]) -> str:
     return json.dumps(contracts, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-async def both() -> dict[str, Any]:
-    modern, legacy = [await contract(mode) for mode in ERAS]
-    return {"both eras": modern} if modern == legacy else {"2026-07-28": modern, "2025-11-25": legacy}
+async def all_contracts() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for server in SERVERS:
+        modern, legacy = [await contract(mode, server) for mode in ERAS]
+        eras = {"both eras": modern} if modern == legacy else {"2026-07-28": modern, "2025-11-25": legacy}
+        found |= {f"{server}{era}": told for era, told in eras.items()}
+    return found
 
 
 @pytest.mark.anyio
 async def test_the_contract_is_the_published_one() -> None:
     """Names, descriptions, schemas, hints and instructions, in both protocol eras."""
-    assert written(await both()) == SNAPSHOT.read_text(), (
+    assert written(await all_contracts()) == SNAPSHOT.read_text(), (
         "if this is meant: python -m tests.server.test_contract"
     )
 
 
 @pytest.mark.anyio
-async def test_the_list_of_tools_is_small() -> None:
+@pytest.mark.parametrize("server", SERVERS)
+async def test_the_list_of_tools_is_small(server: str) -> None:
     """A model reads under 7,000 bytes of it; the whole is under 20,000 bytes without what is for hosts."""
-    tools = (await contract("auto"))["tools"]
+    tools = (await contract("auto", server))["tools"]
     read = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in tools]
     assert len(compact(read)) < READING
     assert len(compact([{key: tool[key] for key in tool if key != "_meta"} for tool in tools])) < WHOLE
 
 
 @pytest.mark.anyio
-async def test_every_tool_is_described_for_model_and_client() -> None:
+@pytest.mark.parametrize("server", SERVERS)
+async def test_every_tool_is_described_for_model_and_client(server: str) -> None:
     """Bounded descriptions, every argument described, complete hints, a title and an output schema."""
-    for tool in (await contract("auto"))["tools"]:
+    for tool in (await contract("auto", server))["tools"]:
         assert 20 < len(tool["description"]) < 1024, tool["name"]
         assert tool["title"]
         assert set(tool["annotations"]) == {
@@ -102,9 +118,10 @@ async def test_every_tool_is_described_for_model_and_client() -> None:
 
 
 @pytest.mark.anyio
-async def test_schemas_are_plain() -> None:
+@pytest.mark.parametrize("server", SERVERS)
+async def test_schemas_are_plain(server: str) -> None:
     """No references, unions, titles or defaults, in what is taken and in what is answered."""
-    for tool in (await contract("auto"))["tools"]:
+    for tool in (await contract("auto", server))["tools"]:
         for schema in (tool["inputSchema"], tool.get("outputSchema", {})):
             assert keywords(schema) <= PLAIN, tool["name"]
 
@@ -146,4 +163,4 @@ async def test_answers_keep_to_their_output_schemas(world: World) -> None:
 
 
 if __name__ == "__main__":
-    SNAPSHOT.write_text(written(anyio.run(both)))
+    SNAPSHOT.write_text(written(anyio.run(all_contracts)))

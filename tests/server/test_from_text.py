@@ -16,6 +16,7 @@ from wan_mcp.evolink.prices import TEXT_GUESSED
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.frames import Preview
 from wan_mcp.generation.listing import TaskLine
+from wan_mcp.generation.status import Keeping
 from wan_mcp.sandbox import Fault
 from wan_mcp.server.films import preview_result
 from wan_mcp.server.text import next_of_list, next_step
@@ -190,7 +191,7 @@ def test_a_preview_says_whether_the_price_of_another_one_is_a_guess(model: str) 
 def test_a_list_says_by_which_tool_an_unanswered_request_is_made_again(models: tuple[str, ...]) -> None:
     """With each of the tools by which one was made."""
     rows = [replace(entry(take=1), body={"model": model}) for model in models]
-    said = next_of_list([TaskLine.of(row, 0.0) for row in rows], saving=True)
+    said = next_of_list([TaskLine.of(row, 0.0) for row in rows], Keeping(folder=Path("/videos")))
     tools = " or ".join(outcomes.tool_for(from_text=model == MODELS[1]) for model in models)
     assert f"Call {tools} with exactly the same arguments again in a minute" in said
 

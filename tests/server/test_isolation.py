@@ -124,7 +124,7 @@ async def test_each_call_upstream_has_its_callers_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "next_step"),
     [
-        (401, "Check the Evolink key that the client sends to this server; keys are at "),
+        (401, "Check the Evolink key that the client sends in Authorization or X-API-Key; keys are at "),
         (402, "the user can add credits in the Evolink dashboard"),
     ],
 )

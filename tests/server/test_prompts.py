@@ -172,3 +172,36 @@ async def test_what_is_no_number_of_seconds_is_refused(world: World, mode: str, 
         with pytest.raises(MCPError, match="seconds must be a number from 10 to 120, such as 15") as caught:
             await prompt(client, "storyboard", idea=IDEA, seconds=asked)
     assert caught.value.code == INVALID_PARAMS
+
+
+@ERAS
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("animate", {}, "There is no such prompt. There are: animate_image, storyboard."),
+        (
+            "animate_image",
+            {"image": IDEA},
+            "The arguments of animate_image are: idea (required), image (required).",
+        ),
+        (
+            "storyboard",
+            {"idea": IDEA, "length": "20"},
+            "The arguments of storyboard are: idea (required), image, seconds.",
+        ),
+    ],
+)
+async def test_a_wrong_call_of_a_prompt_is_refused_and_not_logged(
+    world: World,
+    mode: str,
+    name: str,
+    arguments: dict[str, str],
+    said: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is the caller's mistake, and what the caller wrote is nobody else's business."""
+    async with world.client(mode) as client:
+        with pytest.raises(MCPError) as caught:
+            await client.get_prompt(name, arguments)
+    assert (caught.value.code, caught.value.message) == (INVALID_PARAMS, said)
+    assert caplog.records == []

@@ -41,6 +41,16 @@ async def test_a_task_that_is_none_is_a_missing_resource(world: World, mode: str
     assert caught.value.code == -32602
 
 
+@ERAS
+async def test_what_is_no_id_is_a_missing_resource_and_not_asked_for(world: World, mode: str) -> None:
+    """The API would refuse it, which is no fault of the server."""
+    async with world.client(mode) as client:
+        with pytest.raises(MCPError, match="not the id") as caught:
+            await client.read_resource("wan://tasks/cat")
+    assert caught.value.code == -32602
+    assert world.records.reads == 0
+
+
 async def test_ids_are_completed(world: World) -> None:
     """What was typed is the beginning of an id."""
     reference = ResourceTemplateReference(type="ref/resource", uri="wan://tasks/{task_id}")

@@ -20,7 +20,7 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink import Credits, Task
 from wan_mcp.generation.outcomes import Submitted, balance_text
-from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.generation.status import Keeping, TaskSnapshot
 from wan_mcp.ledger import Entry, Saved
 from wan_mcp.server.results import TaskView
 from wan_mcp.server.text import error_text, next_step
@@ -196,7 +196,7 @@ def test_a_server_that_saves_by_itself_says_so_of_what_was_requested_here(
     known: TaskSnapshot, said: str
 ) -> None:
     """Nobody is told to save what is saved automatically; a task that was made elsewhere is not."""
-    assert next_step(known, VIDEOS) == said
+    assert next_step(known, Keeping(folder=VIDEOS)) == said
 
 
 @pytest.mark.parametrize(

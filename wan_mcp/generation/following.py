@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 RETRIES = (30.0, 120.0, 600.0)
 """Seconds until the next try, after the first failures to read a task or save its video; the last repeats."""
+TAKE_UP_EVERY = 600.0
+"""Seconds between two searches for tasks that other programs left."""
 AT_ONCE = 3
 """Videos that are saved at the same time at most."""
 
@@ -58,6 +60,15 @@ class Follower:
             return
         for entry in entries:
             self.follow(entry)
+
+    async def take_up_again(self) -> None:
+        """Take up tasks now and every few minutes.
+
+        Once is not enough: another program may end later than this one began, and the ledger may be locked.
+        """
+        while True:
+            await self.take_up()
+            await anyio.sleep(TAKE_UP_EVERY)
 
     def follow(self, entry: Entry) -> None:
         """Follow a task in the background, unless nothing is left to do."""

@@ -17,7 +17,9 @@ logger = logging.getLogger(__name__)
 TELL = "Tell whoever runs this server."
 TOO_FEW_CREDITS = "The server's account at Evolink has too few credits for this."
 KEY_REFUSED = "Evolink does not accept the server's own key for this."
-CALLERS_KEY = f"Check the Evolink key that the client sends to this server; keys are at {KEYS}."
+CALLERS_KEY = (
+    f"Check the Evolink key that the client sends in Authorization or X-API-Key; keys are at {KEYS}."
+)
 UNREACHABLE = "Try again in a minute; if that does not help, tell whoever runs this server."
 
 

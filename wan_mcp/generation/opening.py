@@ -31,7 +31,8 @@ class PictureOpener:
             PictureError: when it cannot be made to fit.
             AddressRefused: when it is at an address that must not be connected to.
         """
-        kind = sources.kind(reference)
+        accepted = self._loader.accepted
+        kind = sources.kind(reference, accepted)
         with anyio.move_on_after(patience):
             if kind == "task":
                 return await self._last_frame(unquoted(reference))
@@ -39,8 +40,10 @@ class PictureOpener:
         text = f"image_urls: the picture could not be read within {patience:g} seconds."
         if kind == "task":
             advice = f"Call save_video with task_id {unquoted(reference)}, then make the same request again."
+            if not accepted.files:
+                advice = "Make the same request again."
             raise PictureUnavailable(text, next_step=advice)
-        advice = "Give a smaller picture, or the path of a copy on this machine."
+        advice = f"Give a smaller picture, or {accepted.faster}."
         # An earlier request may be found by a web address, but not by a path: the file may have changed.
         raise (PictureUnavailable if kind == "web" else PictureError)(text, next_step=advice)
 

@@ -1,5 +1,6 @@
 """What a caller may request: the API's requests, with a take, and a picture from anywhere."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -13,10 +14,10 @@ from wan_mcp.images.names import unquoted
 from wan_mcp.net import addresses
 
 
-def _reference(value: str) -> str:
+def _reference(value: str, accepted: sources.SourceRules) -> str:
     """Refuse what cannot name a picture. Nothing is read here; the picture itself is checked later."""
     try:
-        kind = sources.kind(value)
+        kind = sources.kind(value, accepted)
         if kind == "web":
             addresses.split(unquoted(value))
         elif kind == "file":
@@ -24,6 +25,10 @@ def _reference(value: str) -> str:
     except PictureError as error:
         raise ValueError(f"{error.message}. {error.next_step.removesuffix('.')}") from None
     return value
+
+
+_reference_here = partial(_reference, accepted=sources.ON_THE_USERS_MACHINE)
+_reference_hosted = partial(_reference, accepted=sources.HOSTED)
 
 
 class _WithTake(VideoRequest):
@@ -46,7 +51,7 @@ class GenerationRequest(_WithTake, ImageToVideoRequest):
     """A request for a video from a picture, which need not have a web address yet."""
 
     image_urls: Annotated[
-        list[Annotated[str, AfterValidator(_reference)]],
+        list[Annotated[str, AfterValidator(_reference_here)]],
         Field(
             min_length=1,
             max_length=1,
@@ -61,6 +66,22 @@ class GenerationRequest(_WithTake, ImageToVideoRequest):
     def picture(self) -> str:
         """The picture as the caller named it."""
         return self.image_urls[0]
+
+
+class HostedGenerationRequest(GenerationRequest):
+    """A request for a video from a picture to a hosted server, which reads no files."""
+
+    image_urls: Annotated[
+        list[Annotated[str, AfterValidator(_reference_hosted)]],
+        Field(
+            min_length=1,
+            max_length=1,
+            description=(
+                f"{ONE_PICTURE}: https address, data: URI, or a completed task's id: its last frame, to "
+                "continue it. What does not fit is made to fit."
+            ),
+        ),
+    ]
 
 
 class TextGenerationRequest(_WithTake, TextToVideoRequest):

@@ -33,7 +33,7 @@ class VideoSaver:
         ledger: the owner's; remembers where the videos are.
         tasks: reads the owner's tasks.
         locks: the folder of the locks that let only one process save a task's video; None where nothing is
-            saved, so that no owner ever waits for another one's task.
+            saved, so that no owner ever waits for another one's task, and no file is read for an owner.
     """
 
     def __init__(
@@ -51,6 +51,11 @@ class VideoSaver:
         self._locks = locks
         self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._failures: dict[str, tuple[float, VideoError]] = {}
+
+    @property
+    def has_files(self) -> bool:
+        """Whether videos are saved as files for the owner."""
+        return self._locks is not None
 
     async def save(
         self, task_id: str, name: str | None, on_progress: download.OnProgress, retry: float = 0.0
@@ -97,7 +102,7 @@ class VideoSaver:
         async with self._alone_with(task_id):
             with suppress(LedgerError):
                 entry = await self._ledger.find(task_id)
-                if entry is not None and entry.saved is not None:
+                if self.has_files and entry is not None and entry.saved is not None:
                     path = Path(entry.saved.path)
                     if await anyio.to_thread.run_sync(files.is_there, entry.saved, path):
                         return path

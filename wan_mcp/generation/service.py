@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import anyio
 
@@ -38,10 +37,10 @@ from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
-from wan_mcp.generation.status import UNREADABLE, TaskSnapshot, on_this_disk
+from wan_mcp.generation.status import NOT_KEPT, UNREADABLE, WHEN_ASKED, Keeping, TaskSnapshot, on_this_disk
 from wan_mcp.generation.task_source import TaskSource
 from wan_mcp.images import Picture
-from wan_mcp.images.loader import SIGNED
+from wan_mcp.images.loader import ON_SIGNED
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
 
@@ -49,8 +48,6 @@ logger = logging.getLogger(__name__)
 
 MAX_REFRESHED = 5
 """Unfinished tasks that one listing reads again at most."""
-TAKE_UP_EVERY = 600.0
-"""Seconds between two searches for tasks that other programs left."""
 REFRESH_SECONDS = 8.0
 """Seconds that a listing waits for these reads."""
 SAVING_SECONDS = 8.0
@@ -85,9 +82,10 @@ class VideoService:
         self._runtime = runtime
         self._evolink = runtime.evolink(owner)
         self._ledger = runtime.ledger.for_owner(settings.gateway, owner.identity)
-        clock, measures, shared = runtime.clock, runtime.measures, self.deployment.operator_pays
-        self._source = TaskSource(self._evolink, self._ledger, clock, measures, self.deployment)
-        self._tasks = TaskReader(self._source, self._ledger, clock, partial(runtime.changed, owner))
+        clock, measures, changed = runtime.clock, runtime.measures, partial(runtime.changed, owner)
+        self._source = TaskSource(self._evolink, self._ledger, clock, self.deployment, measures)
+        self._tasks = TaskReader(self._source, self._ledger, clock, changed, self.deployment)
+        shared = self.deployment.operator_pays
         means = Means(self._evolink, self._ledger, clock, runtime.slots, runtime.delays, measures, shared)
         self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
         locks = settings.data_dir / "saving" if self.deployment.local else None
@@ -138,7 +136,7 @@ class VideoService:
         snapshot = await self._present(submitted, deadline)
         if isinstance(picture, Picture):
             is_made = snapshot.task.status == "completed"  # so Evolink has fetched the picture
-            notes = tuple(note for note in picture.notes if not (is_made and note == SIGNED))
+            notes = tuple(note for note in picture.notes if not (is_made and note in ON_SIGNED.values()))
         return replace(snapshot, image=submitted.entry.image, notes=notes, submitted=submitted)
 
     async def _present(self, submitted: Submitted, deadline: float) -> TaskSnapshot:
@@ -150,7 +148,7 @@ class VideoService:
         if submitted.repeated and not entry.task.is_over and age > FRESH:
             with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
                 return await self.get_task(entry.task.id)
-        return self._tasks.snapshot(entry.task, await on_this_disk(entry))
+        return self._tasks.snapshot(entry.task, await on_this_disk(entry, self.deployment))
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
         """Read a task, unless it is running and was just read; if the read fails, use the ledger's state.
@@ -195,7 +193,7 @@ class VideoService:
 
     async def saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Save the video of a completed task if the settings say so; a failure is noted in the snapshot."""
-        if not self.settings.autosave or snapshot.task.status != "completed":
+        if self.keeping.folder is None or snapshot.task.status != "completed":
             return snapshot
         with anyio.move_on_after(SAVING_SECONDS):
             try:
@@ -237,7 +235,7 @@ class VideoService:
                 group.start_soon(self._refresh, task_id)
         if running:
             entries = await self._ledger.entries(status=status, limit=limit)
-        return [await on_this_disk(entry) for entry in entries]
+        return [await on_this_disk(entry, self.deployment) for entry in entries]
 
     @property
     def is_busy(self) -> bool:
@@ -253,18 +251,16 @@ class VideoService:
         return self._runtime.clock()
 
     @property
-    def saves_to(self) -> Path | None:
-        """The folder where requested videos are saved automatically; None where they are not."""
-        return self.settings.output_dir if self.settings.autosave else None
+    def keeping(self) -> Keeping:
+        """How this server keeps videos."""
+        if not self.deployment.local:
+            return NOT_KEPT
+        return Keeping(folder=self.settings.output_dir) if self.settings.autosave else WHEN_ASKED
 
     async def take_up(self) -> None:
-        """Again and again, follow what other programs left unfinished or unsaved, if the settings say so.
-
-        Once is not enough: another program may end later than this one began, and the ledger may be locked.
-        """
-        while self.settings.autosave:
-            await self._follower.take_up()
-            await anyio.sleep(TAKE_UP_EVERY)
+        """Again and again, follow what other programs left unfinished or unsaved, if the settings say so."""
+        if self.keeping.folder is not None:
+            await self._follower.take_up_again()
 
     async def credits(self) -> Credits:
         """What the account and the key have left: to be told only to whoever pays."""
@@ -283,7 +279,7 @@ class VideoService:
         assert submitted.entry.task is not None
         self._source.is_own(submitted.entry.task.id)  # even if the ledger could not record it yet
         self._runtime.keep_poster(submitted.entry, sent)
-        if self.settings.autosave:
+        if self.keeping.folder is not None:
             self._follower.follow(submitted.entry)
             if submitted.also_paid:  # the ledger has those tasks as unsaved
                 self._runtime.run_until_exit(self._follower.take_up)

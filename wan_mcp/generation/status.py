@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import anyio.to_thread
 
@@ -18,7 +19,7 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink import TEXT_MODEL, Task, values
 from wan_mcp.generation.outcomes import Submitted
-from wan_mcp.generation.owners import Owner
+from wan_mcp.generation.owners import Deployment, Owner
 from wan_mcp.ledger import Entry, Image, Saved
 
 LINK_LIFE = 24 * 3600.0
@@ -33,6 +34,20 @@ UNREADABLE = (*PASSING, NotFound)
 
 TaskChanged = Callable[[Owner, str], None]
 """Told the owner and the id of a task whose state has changed."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a server keeps the videos of its tasks."""
+
+    possible: bool = True
+    """Whether it saves videos at all; where it does not, there are only their links."""
+    folder: Path | None = None
+    """Where it saves requested videos automatically; None where it does not."""
+
+
+WHEN_ASKED = Keeping()
+NOT_KEPT = Keeping(possible=False)
 
 
 @dataclass(frozen=True)
@@ -99,8 +114,13 @@ class TaskSnapshot:
         return isinstance(self.read_error, NotFound) and not isinstance(self.read_error, NotKnownYet)
 
 
-async def on_this_disk(entry: Entry) -> Entry:
-    """The row as it is, but without the saved video if its file is gone."""
+async def on_this_disk(entry: Entry, deployment: Deployment) -> Entry:
+    """The row as its owner may see it: without the saved video if its file is gone.
+
+    A hosted server shows no files of its machine: a server on that machine over stdio may have saved them.
+    """
+    if not deployment.local:
+        return replace(entry, saved=None, missing=None)
     if entry.saved is None or await anyio.to_thread.run_sync(os.path.isfile, entry.saved.path):
         return entry
     return replace(entry, saved=None, missing=entry.saved.path)

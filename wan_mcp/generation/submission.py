@@ -47,7 +47,8 @@ class Submission:
         found: Callable[[Submitted], None],
     ) -> None:
         self._ledger, self._clock, self._delays = means.ledger, means.clock, means.delays
-        self._shared, self._measures = means.shared, means.measures
+        self._measures = means.measures
+        self._shared = means.shared
         self._list = AccountList(means.evolink)
         self._sender = Sender(means, entry, request, progress)
         self._progress = progress

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from wan_mcp.errors import LedgerError, NotFound, NotKnownYet
 from wan_mcp.evolink import Evolink, Task, values
-from wan_mcp.generation.measures import Measures
+from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment
 from wan_mcp.ledger import Entry, OwnerLedger
 
@@ -29,8 +29,8 @@ class TaskSource:
         evolink: the API.
         ledger: the owner's.
         clock: the time, in Unix seconds.
-        measures: told of each read.
         deployment: who pays, and where.
+        measures: told of each read.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class TaskSource:
         evolink: Evolink,
         ledger: OwnerLedger,
         clock: Callable[[], float],
-        measures: Measures,
         deployment: Deployment = LOCAL,
+        measures: Measures = UNCOUNTED,
     ) -> None:
         self._evolink = evolink
         self._ledger = ledger
         self._clock = clock
-        self._measures = measures
         self._deployment = deployment
+        self._measures = measures
         self._own: set[str] = set()
         """Tasks of the owner, for when the ledger cannot be read. Used only where owners share an account."""
         self._waited_since: dict[str, float] = {}

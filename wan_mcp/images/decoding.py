@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from wan_mcp.errors import PictureError
+from wan_mcp.errors import DecoderMissing, PictureError
 from wan_mcp.images.colours import SCALABLE
-from wan_mcp.images.limits import GIVE_SMALLER, by, check_possible, in_bytes
+from wan_mcp.images.limits import GIVE_SMALLER, MAX_PIXELS, by, check_possible, in_bytes
 from wan_mcp.images.unsupported import SAVE_AGAIN, refuse
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def format_of(content: bytes) -> Format | None:
     return "avif" if brands[0] in _AVIF else "heic" if brands[0] in _HEIC else None
 
 
-def opened(content: bytes) -> tuple[ImageFile, Format]:
+def opened(content: bytes, max_pixels: int = MAX_PIXELS) -> tuple[ImageFile, Format]:
     """Open a picture, without decoding it, and refuse what cannot be made to fit.
 
     Raises:
@@ -92,7 +92,7 @@ def opened(content: bytes) -> tuple[ImageFile, Format]:
     image = _open(content, kind)
     if kind == "tiff":
         _refuse_raw(image, content)
-    check_possible(*image.size)
+    check_possible(*image.size, max_pixels)
     if kind == "png":
         _match_transparency(image, bits=content[24])
     if kind == "jpeg":
@@ -141,7 +141,7 @@ def _open(content: bytes, kind: Format) -> ImageFile:
     try:
         plugin: Any = import_module(module)
     except ImportError:
-        raise PictureError(
+        raise DecoderMissing(
             "is a HEIC picture, the format of iPhones, and no decoder for it is installed",
             next_step=f"Run {install_command('pillow-heif')} and restart the server. Or: {SAVE_AGAIN}",
         ) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_mcp.images.colours import DEEP, scalable, to_srgb
 from wan_mcp.images.decoding import Format, check_memory, decoding_errors, opened
-from wan_mcp.images.limits import MAX_BYTES, by, fitted_size, in_bytes
+from wan_mcp.images.limits import MAX_BYTES, MAX_PIXELS, by, fitted_size, in_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,23 +38,24 @@ class Prepared:
     adjusted: tuple[str, ...] = ()
 
 
-def fit(content: bytes, *, has_address: bool = False) -> Prepared:
+def fit(content: bytes, *, has_address: bool = False, max_pixels: int = MAX_PIXELS) -> Prepared:
     """Make a picture fit: decode it, change it where that is necessary, and encode only its pixels anew.
 
     Args:
         content: the whole file.
         has_address: whether the picture can be passed on by its own address, if it fits unchanged.
+        max_pixels: the most that are decoded.
 
     Raises:
         PictureError: when it is not a picture, is damaged, or cannot be made to fit. The message continues
             after the name of the picture.
     """
     with decoding_errors():
-        return _fit(content, has_address)
+        return _fit(content, has_address, max_pixels)
 
 
-def _fit(content: bytes, has_address: bool) -> Prepared:
-    image, kind = opened(content)
+def _fit(content: bytes, has_address: bool, max_pixels: int) -> Prepared:
+    image, kind = opened(content, max_pixels)
     full, target = image.size, fitted_size(*image.size)
     deep, told, orientation = decode(image, kind, target)
     frames = _frames(image, kind)

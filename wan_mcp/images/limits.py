@@ -10,6 +10,8 @@ MAX_READ = 64_000_000
 """The most bytes of a picture that are read."""
 MAX_PIXELS = 120_000_000
 """The most pixels that are decoded; the largest phone cameras make 108 million."""
+MAX_PIXELS_HOSTED = 40_000_000
+"""The same where many callers share the machine's memory."""
 GIVE_SMALLER = "Give a smaller version of the picture."
 
 
@@ -25,15 +27,17 @@ def fitted_size(width: int, height: int) -> tuple[int, int]:
     return width, height
 
 
-def check_possible(width: int, height: int) -> None:
-    """Refuse a size that cannot be made to fit, by a PictureError that continues after the picture's name."""
+def check_possible(width: int, height: int, most: int = MAX_PIXELS) -> None:
+    """Refuse a size that cannot be made to fit, or has more than ``most`` pixels.
+
+    The text of the PictureError continues after the picture's name.
+    """
     size = f"{by(width, height)} pixels"
     short, long = sorted((width, height))
     if short < 1:
         raise PictureError(f"has no pixels ({by(width, height)})", next_step="Give another picture.")
-    if width * height > MAX_PIXELS:
-        most = f"at most {MAX_PIXELS // 10**6} million are opened"
-        text = f"is {size}, {width * height / 1e6:.0f} million; {most}"
+    if width * height > most:
+        text = f"is {size}, {width * height / 1e6:.0f} million; at most {most // 10**6} million are opened"
         raise PictureError(text, next_step=GIVE_SMALLER)
     if long * MIN_SIDE > short * MAX_SIDE:
         raise PictureError(

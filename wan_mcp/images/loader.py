@@ -18,7 +18,7 @@ from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import Prepared, fit
 from wan_mcp.images.names import readable, unquoted
 from wan_mcp.images.poster import poster
-from wan_mcp.images.sources import PASTED
+from wan_mcp.images.sources import HOSTED, NEW_FILE, ON_THE_USERS_MACHINE
 from wan_mcp.net.addresses import looks_signed, shown, without_signature
 from wan_mcp.net.fetch import PublicFetcher, canonical
 
@@ -30,17 +30,21 @@ _THREADS = threading.BoundedSemaphore(_AT_ONCE)
 _RESOLVING = 10.0
 _LONGEST_PATH = 300
 _LONGEST_NAME = 100
-SIGNED = (
+_SIGNED = (
     "The address looks signed or short-lived: if Evolink reports that it could not fetch the picture, "
-    "give a fresh address, or the picture as a file."
+    "give a fresh address, or the picture {}."
 )
+ON_SIGNED = {which: _SIGNED.format(which.otherwise) for which in (ON_THE_USERS_MACHINE, HOSTED)}
+"""What is said about an address that soon expires."""
 LONGEST_CHAIN = 6
 """Parts of the longest chain that gets no note about drift."""
 DRIFTS = (
     "This is part {part} of a chain: contrast and colours drift a little with each part. If that is visible, "
     "begin again from a new picture."
 )
-_UNFETCHED = f"Check that the address opens elsewhere, because Evolink has to fetch it too, {web.OR_A_FILE}"
+_UNFETCHED = (
+    "Check that the address opens elsewhere, because Evolink has to fetch it too, or give the picture {}."
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class PictureLoader:
     ) -> None:
         self._fetcher = fetcher
         self._folders = tuple(folders)
-        self._local = local
+        self.accepted = ON_THE_USERS_MACHINE if local else HOSTED
         self._check = check
         self._decoding = anyio.Semaphore(_AT_ONCE)
 
@@ -109,7 +113,7 @@ class PictureLoader:
         """
         kind = None
         try:
-            kind = sources.kind(reference)
+            kind = sources.kind(reference, self.accepted)
             if kind == "web":
                 return await self._from_web(unquoted(reference))
             if kind == "data":
@@ -120,9 +124,11 @@ class PictureLoader:
         except PictureError as error:
             text = f"image_urls: {_subject(reference)} {error.message}."
             raised = PictureUnavailable if kind == "web" else type(error)
-            raise raised(text, next_step=error.next_step) from None
+            advice = error.next_step.replace(NEW_FILE, self.accepted.new_file)
+            raise raised(text, next_step=advice) from None
         except FetchFailed as error:
-            raise PictureUnavailable(f"image_urls: {error.message}.", next_step=_UNFETCHED) from None
+            advice = _UNFETCHED.format(self.accepted.otherwise)
+            raise PictureUnavailable(f"image_urls: {error.message}.", next_step=advice) from None
 
     async def of_last_frame(self, task_id: str, part: int, frame: bytes) -> Picture:
         """Make a picture that Evolink takes from the last frame of a task's video.
@@ -159,11 +165,6 @@ class PictureLoader:
         return None if content is None else await self._in_thread(partial(poster, content))
 
     async def _from_file(self, reference: str) -> Picture:
-        if not self._local:
-            raise PictureError(
-                "is a path, and this server does not run on your machine, so it reads no files",
-                next_step="Give an https:// address, or a data: URI.",
-            )
         paths = sources.local_paths(reference)
 
         def load() -> Picture:
@@ -177,13 +178,15 @@ class PictureLoader:
 
     async def _from_data(self, reference: str) -> Picture:
         def load() -> Picture:
-            content = sources.data_content(reference)
-            return replace(_picture(content, fit(content)), name="data")
+            content = sources.data_content(reference, self.accepted)
+            prepared = fit(content, max_pixels=self.accepted.max_pixels)
+            return replace(_picture(content, prepared), name="data")
 
         try:
             return await self._in_thread(load)
         except PictureError as error:  # models invent such data for a picture that they only saw
-            advice = error.next_step if PASTED in error.next_step else f"{error.next_step} {PASTED}"
+            pasted = self.accepted.pasted
+            advice = error.next_step if pasted in error.next_step else f"{error.next_step} {pasted}"
             raise PictureError(error.message, next_step=advice) from None
 
     async def _from_web(self, address: str) -> Picture:
@@ -192,18 +195,21 @@ class PictureLoader:
             # A name that is unknown here may be known to Evolink.
             with anyio.move_on_after(_RESOLVING), suppress(FetchFailed):
                 await self._fetcher.check(address)
-            notes = ("The picture was passed on unchecked.", *_notes(url))
+            notes = ("The picture was passed on unchecked.", *self._notes(url))
             return Picture(place=_place(url), address=str(url), notes=notes, name=_bounded(url.host))
-        content = await web.read(self._fetcher, str(url))
+        content = await web.read(self._fetcher, str(url), self.accepted.otherwise)
 
         def load() -> Picture:
-            prepared = fit(content, has_address=True)
+            prepared = fit(content, has_address=True, max_pixels=self.accepted.max_pixels)
             picture = replace(_picture(content, prepared), place=_place(url), name=_bounded(url.host))
             if prepared.content is not None:
                 return picture
-            return replace(picture, address=str(url), notes=_notes(url), seen=content)
+            return replace(picture, address=str(url), notes=self._notes(url), seen=content)
 
         return await self._in_thread(load)
+
+    def _notes(self, url: httpx2.URL) -> tuple[str, ...]:
+        return (ON_SIGNED[self.accepted],) if looks_signed(url.query) else ()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         def run() -> T:
@@ -233,10 +239,6 @@ def _bounded(name: str) -> str:
     """A name as it is kept and shown."""
     line = readable(name)
     return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
-
-
-def _notes(url: httpx2.URL) -> tuple[str, ...]:
-    return (SIGNED,) if looks_signed(url.query) else ()
 
 
 def _place(url: httpx2.URL) -> str:

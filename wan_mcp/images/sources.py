@@ -4,12 +4,14 @@ import base64
 import binascii
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from wan_mcp.errors import PictureError
 from wan_mcp.evolink.values import is_task_id
+from wan_mcp.images.limits import MAX_PIXELS, MAX_PIXELS_HOSTED
 from wan_mcp.images.names import spellings, unquoted
 
 Kind = Literal["web", "file", "data", "task"]
@@ -19,6 +21,50 @@ MAX_DATA = 14_000_000
 """Characters of a ``data:`` URI: a picture of 10 MB in base64, and a little more."""
 PASTED = "A picture pasted into the chat has no path here. Ask the user for the file's path or a link."
 
+
+@dataclass(frozen=True)
+class SourceRules:
+    """What a caller may give, and the words in which other references are refused."""
+
+    files: bool
+    """Whether files of this machine are read."""
+    sources: str
+    """What to give."""
+    pasted: str
+    """What to do about a picture that was pasted into the chat."""
+    otherwise: str
+    """How to give a picture whose address does not work."""
+    faster: str
+    """How to give a picture that takes too long."""
+    new_file: str
+    """What to give after the picture was saved anew in an image program."""
+    max_pixels: int
+    """The most pixels that are decoded."""
+
+
+NEW_FILE = "the new file"
+ON_THE_USERS_MACHINE = SourceRules(
+    files=True,
+    sources=(
+        "Give an https:// address, an absolute path such as /home/me/cat.jpg or ~/cat.jpg, "
+        "a file: URI, a data: URI, or the id of a completed task."
+    ),
+    pasted=PASTED,
+    otherwise="as a file",
+    faster="the path of a copy on this machine",
+    new_file=NEW_FILE,
+    max_pixels=MAX_PIXELS,
+)
+HOSTED = SourceRules(
+    files=False,
+    sources="Give an https:// address, a data: URI, or the id of a completed task.",
+    pasted="A picture pasted into the chat does not reach this server. Ask the user for a link to it.",
+    otherwise="as a data: URI",
+    faster="its address at a faster host",
+    new_file="a link to the new file",
+    max_pixels=MAX_PIXELS_HOSTED,
+)
+
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _DRIVE = re.compile(r"[a-zA-Z]:")
 _KINDS: dict[str, Kind] = {"http:": "web", "https:": "web", "file:": "file", "data:": "data"}
@@ -26,35 +72,40 @@ _OTHERS = ("ftp:", "ftps:", "s3:", "gs:", "az:", "smb:", "sftp:", "ssh:")
 """Schemes of files on other machines; other schemes are names that chat programs give to attachments."""
 _BASE64 = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
 """The beginnings of JPEG, PNG, GIF and WebP pictures in base64; the first one looks like a path."""
-_SOURCES = (
-    "Give an https:// address, an absolute path such as /home/me/cat.jpg or ~/cat.jpg, "
-    "a file: URI, a data: URI, or the id of a completed task."
-)
+_SOURCES = ON_THE_USERS_MACHINE.sources
 
 
-def kind(reference: str) -> Kind:
+def kind(reference: str, accepted: SourceRules = ON_THE_USERS_MACHINE) -> Kind:
     """Which of the sources a reference names; a Windows drive is not taken for a scheme.
 
     Raises:
-        PictureError: for any other scheme.
+        PictureError: for any other scheme, and for a file where none is accepted: in the same words whether
+            it exists or not, because it is not looked for.
     """
     bare = unquoted(reference)
     if is_task_id(bare):
         return "task"
     if bare.startswith(_BASE64) and len(bare) > 40 and "." not in bare:
-        raise PictureError("is base64 without data: in front of it", next_step=PASTED)
+        raise PictureError("is base64 without data: in front of it", next_step=accepted.pasted)
     scheme = _SCHEME.match(bare)
     try:  # a path may have bytes that are not text
         bare.encode("utf-8", "strict" if scheme else "surrogateescape")
     except UnicodeEncodeError:
-        raise PictureError("has invalid characters", next_step=_SOURCES) from None
-    if scheme is None:
-        return "file"
-    name = scheme[0].lower()
+        raise PictureError("has invalid characters", next_step=accepted.sources) from None
+    name = "file:" if scheme is None else scheme[0].lower()
+    if name == "file:" and not accepted.files:
+        raise _no_files(bare, accepted)
     if name not in _KINDS:
         text = f"is not an address that can be read from here ({name[:20]})"
-        raise PictureError(text, next_step=_SOURCES if name in _OTHERS else PASTED)
+        raise PictureError(text, next_step=accepted.sources if name in _OTHERS else accepted.pasted)
     return _KINDS[name]
+
+
+def _no_files(bare: str, accepted: SourceRules) -> PictureError:
+    if any(mark in bare for mark in "/\\~$:"):
+        text = "is a path, and this server does not run on your machine, so it reads no files"
+        return PictureError(text, next_step=accepted.sources)
+    return PictureError("is a name without an address", next_step=accepted.pasted)
 
 
 def local_paths(reference: str, *, windows: bool = os.name == "nt") -> list[Path]:
@@ -103,7 +154,7 @@ def _from_uri(rest: str) -> str:
     return path[1:] if _DRIVE.match(path, 1) else path
 
 
-def data_content(reference: str) -> bytes:
+def data_content(reference: str, accepted: SourceRules = ON_THE_USERS_MACHINE) -> bytes:
     """The bytes that a ``data:`` URI holds.
 
     Raises:
@@ -111,17 +162,20 @@ def data_content(reference: str) -> bytes:
     """
     if len(reference) > MAX_DATA:
         text = f"has {len(reference)} characters; at most {MAX_DATA} are allowed"
-        raise PictureError(text, next_step=PASTED)
+        raise PictureError(text, next_step=accepted.pasted)
     header, comma, body = unquoted(reference).partition(",")
     if not comma:
         raise PictureError("has no comma before its data", next_step="Write data:image/png;base64,...")
     content = unquote_to_bytes(body)
-    return _from_base64(content) if header.lower().rstrip().endswith(";base64") else content
+    is_base64 = header.lower().rstrip().endswith(";base64")
+    return _from_base64(content, accepted) if is_base64 else content
 
 
-def _from_base64(text: bytes) -> bytes:
+def _from_base64(text: bytes, accepted: SourceRules) -> bytes:
     packed = b"".join(text.split()).translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
     try:
         return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
     except binascii.Error:
-        raise PictureError("is not valid base64, so it is cut off or made up", next_step=PASTED) from None
+        raise PictureError(
+            "is not valid base64, so it is cut off or made up", next_step=accepted.pasted
+        ) from None

@@ -6,12 +6,16 @@ from wan_mcp.errors import PictureError
 from wan_mcp.images.limits import MAX_READ, in_bytes, too_long
 from wan_mcp.net.fetch import PublicFetcher
 
-OR_A_FILE = "or give the picture as a file."
 _HEADERS = {"accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
 
 
-async def read(fetcher: PublicFetcher, address: str) -> bytes:
+async def read(fetcher: PublicFetcher, address: str, otherwise: str) -> bytes:
     """Read a picture to its end.
+
+    Args:
+        fetcher: opens the address.
+        address: where the picture is.
+        otherwise: how to give it where the address does not work ("as a file").
 
     Raises:
         PictureError: when its host does not deliver it, or it is too long.
@@ -19,7 +23,7 @@ async def read(fetcher: PublicFetcher, address: str) -> bytes:
     """
     content = bytearray()
     async with fetcher.stream(address, headers=_HEADERS) as response:
-        _check_status(response.status_code)
+        _check_status(response.status_code, otherwise)
         length = _length(response)
         if length is not None and length > MAX_READ:
             raise too_long(in_bytes(length))
@@ -37,7 +41,7 @@ def _length(response: httpx2.Response) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 and not packed else None
 
 
-def _check_status(status: int) -> None:
+def _check_status(status: int, otherwise: str) -> None:
     if status in (200, 203):
         return
     advice = "Check the address"
@@ -47,4 +51,4 @@ def _check_status(status: int) -> None:
         advice = "Try again later"
     phrase = httpx2.codes.get_reason_phrase(status).lower()
     text = f"answers {status}{phrase and f' ({phrase})'}, so Evolink could not fetch it either"
-    raise PictureError(text, next_step=f"{advice}, {OR_A_FILE}")
+    raise PictureError(text, next_step=f"{advice}, or give the picture {otherwise}.")

@@ -24,9 +24,9 @@ from wan_mcp.server.notifier import OwnersBus, TaskNotifier
 from wan_mcp.server.prompts import add_prompts
 from wan_mcp.server.resources import TaskResources, add_resources
 from wan_mcp.server.task_extension import TaskExtension
-from wan_mcp.server.text import INSTRUCTIONS
+from wan_mcp.server.text import instructions_for
 from wan_mcp.server.tool import StrictTool
-from wan_mcp.server.tools import TOOLS
+from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
 
 WARM_UP_AFTER = 0.5
@@ -95,19 +95,19 @@ def create_server(
         "wan-mcp",
         title="Wan 2.5 video",
         version=__version__,
-        instructions=INSTRUCTIONS,
+        instructions=instructions_for(deployment),
         website_url="https://evolink.ai",
-        tools=[StrictTool.build(definition) for definition in TOOLS],
+        tools=[StrictTool.build(definition) for definition in tools_for(deployment)],
         lifespan=lifespan,
         log_level=settings.log_level,
         subscriptions=bus,
-        extensions=[card(settings), TaskExtension()],
+        extensions=[card(settings, deployment), TaskExtension()],
         auth=hosting.auth if hosting else None,
         token_verifier=hosting.verifier if hosting else None,
         middleware=hosting.middleware if hosting else (),
     )
-    add_resources(server, tasks, notifier)
-    add_prompts(server)
+    add_resources(server, tasks, notifier, deployment)
+    add_prompts(server, deployment)
     logs.quieten()
     return server
 

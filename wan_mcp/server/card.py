@@ -1,11 +1,13 @@
 """The card that follows a video in the chat: one HTML page, for hosts that show MCP Apps."""
 
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mcp.server.apps import APP_MIME_TYPE, Apps, ResourceCsp
-from mcp.server.mcpserver.resources import FileResource
+from mcp.server.mcpserver.resources import FunctionResource
 
+from wan_mcp.generation.owners import Deployment
 from wan_mcp.settings import Settings
 
 PLAYER = "ui://wan/player.html"
@@ -13,7 +15,7 @@ SHOWN_BY_THE_PLAYER = {"ui": {"resourceUri": PLAYER}, "ui/resourceUri": PLAYER}
 """The ``_meta`` of a tool that has the card. The flat key is for older hosts."""
 
 
-def card(settings: Settings) -> Apps:
+def card(settings: Settings, deployment: Deployment) -> Apps:
     """The extension with the page, which is read from the disk each time a host asks for it.
 
     A host lets the page play videos only from the domains that are named here: Evolink's, and that of the
@@ -23,14 +25,20 @@ def card(settings: Settings) -> Apps:
     csp = ResourceCsp(resource_domains=["https://*.evolink.ai", f"{api.scheme}://{api.netloc}"])
     apps = Apps()
     apps.add_resource(
-        FileResource(
+        FunctionResource(
             uri=PLAYER,
             name="player",
             title="Video card",
             description="Follows a video while it is made, and plays it.",
             mime_type=APP_MIME_TYPE,
             meta={"ui": {"csp": csp.model_dump(by_alias=True, exclude_none=True), "prefersBorder": True}},
-            path=Path(__file__).with_name("player.html"),
+            fn=partial(page_for, deployment),
         )
     )
     return apps
+
+
+def page_for(deployment: Deployment) -> str:
+    """The page for this deployment. That of a hosted server offers nothing that needs saved videos."""
+    page = Path(__file__).with_name("player.html").read_text("utf-8")
+    return page if deployment.local else page.replace("<html ", "<html data-hosted ", 1)

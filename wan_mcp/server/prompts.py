@@ -1,19 +1,22 @@
 """Prompts that help to write prompts: for one video, and for a video of several parts."""
 
 import re
+from functools import partial
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Any
 
 from mcp import MCPError
-from mcp.server import MCPServer
+from mcp.server import MCPServer, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 from wan_mcp.evolink import PROMPT_MAX
 from wan_mcp.evolink.prices import FACTORS, TEXT_GUESSED, cost_text, estimate
+from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
 from wan_mcp.images.loader import LONGEST_CHAIN
-from wan_mcp.server.text import NOT_SENT, PRICE
+from wan_mcp.server.text import DOWNLOAD, NOT_SENT, PRICE
 
 SHORTEST, USUAL, LONGEST = 10, 15, 120
 """Seconds of a video of several parts."""
@@ -45,8 +48,10 @@ First write the prompt for generate_video. {writing}
 
 Then show the user the prompt and what it costs: {price}; 10 seconds cost
 double; {other_qualities}. Call generate_video once, wait with wait_for_task until
-the task is over, and tell the user where the video is. If it is not saved yet, save_video saves it.
+the task is over, and {ending}
 """
+SAVE = "tell the user where the video is. If it is not saved yet, save_video saves it."
+GIVE_LINK = f"give the user the video's link. {DOWNLOAD}"
 
 STORYBOARD = """\
 Make a video of {seconds} seconds in {count} parts.{changed}
@@ -108,22 +113,56 @@ NO_PICTURE = "none (the first part is made from text alone)"
 Idea = Annotated[str, Field(description="What the video should show, in a few words")]
 
 
-def add_prompts(server: MCPServer[Services]) -> None:
-    """Offer the prompts."""
+def add_prompts(server: MCPServer[Services], deployment: Deployment) -> None:
+    """Offer the prompts; a video of several parts only where they can be joined."""
+    image_is = "Address or path of the picture" if deployment.local else "Address of the picture"
+    then = "make, wait for and save the video" if deployment.local else "make and wait for the video"
 
     @server.prompt(
         name="animate_image",
         title="Animate a picture",
-        description="Write a good motion prompt for a picture, then make, wait for and save the video.",
+        description=f"Write a good motion prompt for a picture, then {then}.",
     )
     def animate_image(
-        image: Annotated[str, Field(description="Address or path of the picture")],
+        image: Annotated[str, Field(description=image_is)],
         idea: Idea,
     ) -> str:
         return GUIDE.format(
-            image=image, idea=idea, writing=WRITING, price=PRICE, other_qualities=OTHER_QUALITIES
+            image=image,
+            idea=idea,
+            writing=WRITING,
+            price=PRICE,
+            other_qualities=OTHER_QUALITIES,
+            ending=SAVE if deployment.local else GIVE_LINK,
         )
 
+    if deployment.local:
+        _add_storyboard(server)
+    server.middleware.append(partial(_refuse_wrong_calls, server))
+
+
+async def _refuse_wrong_calls(
+    server: MCPServer[Services], ctx: ServerRequestContext[Services, Any], call_next: CallNext
+) -> HandlerResult:
+    """Refuse a prompt that does not exist, or other arguments than it has.
+
+    The SDK would take that for a fault of the server, and log it with what the caller sent.
+    """
+    if ctx.method != "prompts/get" or not ctx.params:
+        return await call_next(ctx)
+    prompts = {prompt.name: prompt.arguments or [] for prompt in await server.list_prompts()}
+    name, given = str(ctx.params.get("name")), ctx.params.get("arguments") or {}
+    if name not in prompts:
+        raise MCPError(INVALID_PARAMS, f"There is no such prompt. There are: {', '.join(prompts)}.")
+    names = {argument.name for argument in prompts[name]}
+    required = {argument.name for argument in prompts[name] if argument.required}
+    if not required <= set(given) <= names:
+        text = ", ".join(f"{one} (required)" if one in required else one for one in sorted(names))
+        raise MCPError(INVALID_PARAMS, f"The arguments of {name} are: {text or 'none'}.")
+    return await call_next(ctx)
+
+
+def _add_storyboard(server: MCPServer[Services]) -> None:
     @server.prompt(
         name="storyboard",
         title="Plan a longer video",

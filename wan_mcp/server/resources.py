@@ -20,7 +20,9 @@ from mcp.types import (
 )
 
 from wan_mcp.errors import NoPoster, NotFound, WanError
+from wan_mcp.evolink.values import is_task_id
 from wan_mcp.generation.listing import TaskLine
+from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
 from wan_mcp.server.notifier import ALL, ONE, TaskNotifier
 from wan_mcp.server.results import TaskView
@@ -51,27 +53,31 @@ class TaskResources:
             service = self._services.current()
             entries = await service.tasks(None, LISTED)
         except WanError as error:
-            raise ResourceError(error_text(error)) from error
+            raise ResourceError(error_text(error, self._services.runtime.deployment)) from error
         lines = [TaskLine.of(entry, service.now()).model_dump(exclude_none=True) for entry in entries]
         return json.dumps({"tasks": lines}, ensure_ascii=False)
 
     async def one(self, task_id: str, context: Context[Services]) -> str:
+        if not is_task_id(task_id):
+            raise ResourceNotFoundError("That is not the id of an Evolink task. Nothing was read.")
+        services = context.request_context.lifespan_context
         try:
-            service = context.request_context.lifespan_context.current()
+            service = services.current()
             snapshot = await service.get_task(task_id)
         except NotFound as error:
-            raise ResourceNotFoundError(error_text(error)) from error
+            raise ResourceNotFoundError(error_text(error, services.runtime.deployment)) from error
         except WanError as error:
-            raise ResourceError(error_text(error)) from error
-        return TaskView.of(snapshot, service.saves_to).model_dump_json(exclude_none=True)
+            raise ResourceError(error_text(error, services.runtime.deployment)) from error
+        return TaskView.of(snapshot, service.keeping).model_dump_json(exclude_none=True)
 
     async def poster(self, task_id: str, context: Context[Services]) -> bytes:
+        services = context.request_context.lifespan_context
         try:
-            return await context.request_context.lifespan_context.current().poster(task_id)
+            return await services.current().poster(task_id)
         except NoPoster as error:
-            raise ResourceNotFoundError(error_text(error)) from error
+            raise ResourceNotFoundError(error_text(error, services.runtime.deployment)) from error
         except WanError as error:
-            raise ResourceError(error_text(error)) from error
+            raise ResourceError(error_text(error, services.runtime.deployment)) from error
 
     async def complete(
         self, context: ServerRequestContext[Services, Any], params: CompleteRequestParams
@@ -90,12 +96,13 @@ class TaskResources:
         )
 
 
-def add_resources(server: MCPServer[Services], tasks: TaskResources, notifier: TaskNotifier) -> None:
+def add_resources(
+    server: MCPServer[Services], tasks: TaskResources, notifier: TaskNotifier, deployment: Deployment
+) -> None:
     """Offer the tasks as resources, complete their ids, and accept subscriptions."""
     json_type = "application/json"
-    offer_all = server.resource(
-        ALL, name="tasks", title="Tasks", description="The newest tasks of this key.", mime_type=json_type
-    )
+    newest = f"The newest tasks of this {'key' if deployment.local else 'caller'}."
+    offer_all = server.resource(ALL, name="tasks", title="Tasks", description=newest, mime_type=json_type)
     offer_all(tasks.all)
     offer_one = server.resource(
         ONE, name="task", title="A task", description="A task as it is now.", mime_type=json_type

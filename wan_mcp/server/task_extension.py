@@ -6,7 +6,6 @@ for it too. ``generate_video`` stays an ordinary call: its task id has to reach 
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mcp import MCPError
@@ -30,10 +29,11 @@ from wan_mcp.errors import NotFound, SettingsError, WanError
 from wan_mcp.evolink import Task
 from wan_mcp.evolink.values import iso
 from wan_mcp.generation.last_reads import AFTER_FAILURE
+from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.reading import PATIENCE
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.services import Services
-from wan_mcp.generation.status import LINK_LIFE, PASSING, TaskSnapshot
+from wan_mcp.generation.status import LINK_LIFE, PASSING, WHEN_ASKED, Keeping, TaskSnapshot
 from wan_mcp.server.arguments import TaskArguments, WaitArguments
 from wan_mcp.server.results import task_result
 from wan_mcp.server.text import error_text, last_read, progress_text
@@ -79,9 +79,9 @@ class TaskExtension(Extension):
             snapshot = await ctx.lifespan_context.current().current(arguments.task_id, patience)
         except WanError:  # the tool says what is wrong
             return await call_next(ctx)
-        if _result(snapshot) is not None:
+        if _result(snapshot, ctx.lifespan_context.runtime.deployment) is not None:
             return await call_next(ctx)
-        return {"resultType": "task", **_state(snapshot)}
+        return {"resultType": "task", **_state(snapshot, ctx.lifespan_context.runtime.deployment)}
 
     def _is_declared(self, ctx: Context) -> bool:
         """Whether this request declares the extension; a client of the older protocol cannot."""
@@ -95,7 +95,7 @@ class TaskExtension(Extension):
         snapshot = await self._current(service, params.task_id)
         if snapshot.saved is None:
             snapshot = await service.saved_automatically(snapshot)
-        return _state(snapshot, _result(snapshot, service.saves_to))
+        return _state(snapshot, service.deployment, _result(snapshot, service.deployment, service.keeping))
 
     async def _accept(self, ctx: Context, params: TaskParams) -> HandlerResult:
         """Do nothing, for a task that exists: no task asks for input, and none can be cancelled."""
@@ -106,7 +106,7 @@ class TaskExtension(Extension):
         try:
             return await service.current(task_id)
         except NotFound as error:
-            raise MCPError(INVALID_PARAMS, error_text(error)) from error
+            raise MCPError(INVALID_PARAMS, error_text(error, service.deployment)) from error
         except WanError as error:  # nothing is known about the task, so it may be running
             pending = Task(id=task_id, status="pending")
             return TaskSnapshot(pending, now=service.now(), read_error=error, next_read=AFTER_FAILURE)
@@ -127,18 +127,23 @@ class TaskExtension(Extension):
         except ValidationError as error:
             raise MCPError(INVALID_PARAMS, "taskId is not an Evolink task id.") from error
         except SettingsError as error:
-            raise MCPError(INTERNAL_ERROR, error_text(error)) from error
+            deployment = ctx.lifespan_context.runtime.deployment
+            raise MCPError(INTERNAL_ERROR, error_text(error, deployment)) from error
 
 
-def _result(snapshot: TaskSnapshot, saves_to: Path | None = None) -> CallToolResult | None:
+def _result(
+    snapshot: TaskSnapshot, deployment: Deployment, keeping: Keeping = WHEN_ASKED
+) -> CallToolResult | None:
     """The answer of ``wait_for_task``; None while the task may be running."""
     if snapshot.task.is_over or snapshot.is_forgotten:
-        return task_result(snapshot, saves_to)
+        return task_result(snapshot, keeping)
     error = snapshot.read_error
-    return None if error is None or isinstance(error, PASSING) else failure(error)
+    return None if error is None or isinstance(error, PASSING) else failure(error, deployment)
 
 
-def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict[str, Any]:
+def _state(
+    snapshot: TaskSnapshot, deployment: Deployment, result: CallToolResult | None = None
+) -> dict[str, Any]:
     """A task in the extension's form: completed with ``result``, or working."""
     now = iso(snapshot.now)
     known_at, asked_at = (
@@ -147,7 +152,9 @@ def _state(snapshot: TaskSnapshot, result: CallToolResult | None = None) -> dict
     state = {
         "taskId": snapshot.task.id,
         "status": "working" if result is None else "completed",
-        "statusMessage": ". ".join(filter(None, [progress_text(snapshot), " ".join(last_read(snapshot))])),
+        "statusMessage": ". ".join(
+            filter(None, [progress_text(snapshot), " ".join(last_read(snapshot, deployment))])
+        ),
         "createdAt": iso(snapshot.task.created) or iso(asked_at) or now,
         "lastUpdatedAt": iso(known_at) or now,
         "ttlMs": round(LINK_LIFE * 1000),

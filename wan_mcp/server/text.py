@@ -1,7 +1,5 @@
 """Text for the model: what happened, whether anything was charged, what to do next."""
 
-from pathlib import Path
-
 from wan_mcp.errors import Charged, LinkFailed, NotSent, StillUnderWay, WanError
 from wan_mcp.evolink.prices import TEXT_GUESSED, cost_text, estimate
 from wan_mcp.evolink.values import spoken
@@ -17,19 +15,36 @@ from wan_mcp.generation.outcomes import (
     change_first,
     tool_for,
 )
-from wan_mcp.generation.status import NO_LINK_YET, TaskSnapshot, link_state
+from wan_mcp.generation.owners import LOCAL, Deployment
+from wan_mcp.generation.status import NO_LINK_YET, WHEN_ASKED, Keeping, TaskSnapshot, link_state
+from wan_mcp.server.told import told
 
 PRICE = f"about {cost_text(estimate(5, '720p'))} for 5 s at 720p"
 TEXT_PRICE = f"{PRICE} ({TEXT_GUESSED})"
-INSTRUCTIONS = (
+_BEGINNING = (
     "Makes 5 or 10 second videos with Evolink's Wan 2.5: generate_video from one picture and a prompt, "
     f"generate_video_from_text from a prompt alone. Both cost credits, {PRICE} (for a video from text, "
     f"{TEXT_GUESSED}), and answer at once with a task id. Then call wait_for_task with that id, again when "
     "it says so, until the task is completed or failed. Waiting never loses the task, and equal requests are "
-    "paid once. Longer videos: a completed task's id in image_urls continues it, and join_videos makes one "
-    "film. Links expire after 24 hours; a saved video stays. list_tasks finds earlier videos; get_credits "
-    "shows the balance."
+    "paid once. Longer videos: a completed task's id in image_urls continues it"
 )
+INSTRUCTIONS = (
+    f"{_BEGINNING}, and join_videos makes one film. Links expire after 24 hours; a saved video stays. "
+    "list_tasks finds earlier videos; get_credits shows the balance."
+)
+DOWNLOAD = "This server keeps no videos: to keep one, download it while its link works."
+
+
+def instructions_for(deployment: Deployment) -> str:
+    """What a model is told when a client connects."""
+    if deployment.local:
+        return INSTRUCTIONS
+    left = "what you may still spend" if deployment.operator_pays else "the balance"
+    return (
+        f"{_BEGINNING}. Links expire after 24 hours. {DOWNLOAD} It reads no files: give a picture by its "
+        f"https address. list_tasks finds earlier videos; get_credits shows {left}."
+    )
+
 
 NOT_CHARGED = "Nothing was charged."
 NOT_SENT = "Nothing was sent or charged."
@@ -40,27 +55,28 @@ _CHARGED: dict[Charged, str] = {
 }
 
 
-def error_text(error: WanError) -> str:
+def error_text(error: WanError, deployment: Deployment = LOCAL) -> str:
     """The whole text of a failed call."""
+    message, next_step = told(error, deployment)
     charged = NOT_SENT if isinstance(error, NotSent) else _CHARGED[error.charged]
     request = f" (request id {error.request_id})" if error.request_id else ""
-    return " ".join(part for part in (error.message + request, error.next_step, charged) if part)
+    return " ".join(part for part in (message + request, next_step, charged) if part)
 
 
-def next_step(snapshot: TaskSnapshot, saves_to: Path | None = None) -> str:
+def next_step(snapshot: TaskSnapshot, keeping: Keeping = WHEN_ASKED) -> str:
     """What to do now, in a few sentences at most.
 
     Args:
         snapshot: the task.
-        saves_to: where the server saves requested videos automatically; None where it does not.
+        keeping: how the server keeps videos.
     """
     task = snapshot.task
     if task.status == "completed" and task.results:
-        said = [_after_success(snapshot, saves_to), *_history(snapshot)]
+        said = [_after_success(snapshot, keeping), *_history(snapshot)]
     elif task.is_over:
         said = [*_history(snapshot), _after_failure(snapshot)]
     else:
-        said = [*_history(snapshot), *last_read(snapshot), _while_running(snapshot, saves_to)]
+        said = [*_history(snapshot), *last_read(snapshot), _while_running(snapshot, keeping)]
     return " ".join(said)
 
 
@@ -102,7 +118,7 @@ def _submission(submitted: Submitted) -> list[str]:
     return said
 
 
-def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
+def _after_success(snapshot: TaskSnapshot, keeping: Keeping) -> str:
     link, cost = link_state(snapshot.expires_at, snapshot.now), paid(snapshot.task.credits_used)
     if snapshot.saved is not None:
         said = [f"Tell the user: the video is saved at {snapshot.saved.path}.", snapshot.saved.remark]
@@ -110,6 +126,8 @@ def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
     if snapshot.has_expired:
         missing = snapshot.entry.missing if snapshot.entry else None
         file = f"it is not at {missing} any more" if missing else "it is not saved here"
+        if not keeping.possible:
+            file = "this server keeps no videos"
         return (
             f"Tell the user: the video is gone: its link {link}, and {file}. {another_take(snapshot.entry)}"
         )
@@ -118,7 +136,9 @@ def _after_success(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
     if isinstance(error, LinkFailed):
         found = f"made, but its link {address} did not deliver it just now."
     said = [f"Tell the user: the video is {found}", cost]
-    if error is None and (saves_to is None or not _is_own(snapshot)):
+    if not keeping.possible:
+        said.append(DOWNLOAD)
+    elif error is None and (keeping.folder is None or not _is_own(snapshot)):
         said.append(f"Call save_video with task_id {snapshot.task.id} to keep it on this machine.")
     elif error is None or isinstance(error, StillUnderWay):
         said.append(
@@ -156,19 +176,19 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
     return " ".join(said)
 
 
-def last_read(snapshot: TaskSnapshot) -> list[str]:
+def last_read(snapshot: TaskSnapshot, deployment: Deployment = LOCAL) -> list[str]:
     """Why the shown state of a running task may be out of date, and when it was read."""
     said = []
     if snapshot.asked_to_wait is not None:
         said.append(f"{snapshot.asked_to_wait:g} s is more than one call may wait.")
     if snapshot.read_error is not None and not snapshot.is_forgotten:
-        said.append(f"The last read failed: {snapshot.read_error.message}")
+        said.append(f"The last read failed: {told(snapshot.read_error, deployment)[0]}")
     if moment := spoken(snapshot.known_at, snapshot.now):
         said.append(f"This is how the task was {moment}.")
     return said
 
 
-def _while_running(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
+def _while_running(snapshot: TaskSnapshot, keeping: Keeping) -> str:
     if snapshot.is_forgotten:
         return (
             "Evolink does not know this task any more, so waiting for it does not help. Tell the user; "
@@ -182,8 +202,8 @@ def _while_running(snapshot: TaskSnapshot, saves_to: Path | None) -> str:
     said.append(f"Call wait_for_task with task_id {snapshot.task.id} {wait}.")
     if (snapshot.time_left or 0) >= 1:
         said.append(f"About {snapshot.time_left:.0f} s are left.")
-    if saves_to is not None and _is_own(snapshot):
-        said.append(f"The server follows it in any case, and saves the video to {saves_to}.")
+    if keeping.folder is not None and _is_own(snapshot):
+        said.append(f"The server follows it in any case, and saves the video to {keeping.folder}.")
     return " ".join(said)
 
 
@@ -201,12 +221,12 @@ def progress_text(snapshot: TaskSnapshot | None) -> str:
     return f"{snapshot.task.status}{percent}{left}"
 
 
-def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
+def next_of_list(lines: list[TaskLine], keeping: Keeping) -> str:
     """What to do now with a list of tasks.
 
     Args:
         lines: the tasks.
-        saving: whether the server saves requested videos automatically.
+        keeping: how the server keeps videos.
     """
     if not lines:
         return f"There are no such tasks. {FROM_PICTURE} or {FROM_TEXT} makes one."
@@ -219,7 +239,9 @@ def next_of_list(lines: list[TaskLine], *, saving: bool) -> str:
     unsaved = [line.id for line in lines if line.results and line.saved_to is None and line.id]
     if running:
         said.append(f"Call wait_for_task with task_id {running[0]} to wait for that one.")
-    elif unsaved and saving:
+    elif unsaved and not keeping.possible:
+        said.append(f"Tell the user the link of a video. {DOWNLOAD}")
+    elif unsaved and keeping.folder is not None:
         said.append(f"Call wait_for_task with task_id {unsaved[0]} for the path of that video.")
     elif unsaved:
         said.append(f"Call save_video with task_id {unsaved[0]} to keep that video.")

@@ -12,10 +12,11 @@ from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetad
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, PrivateAttr
 
-from wan_mcp.errors import InternalError, WanError
+from wan_mcp.errors import Charged, InternalError, WanError
+from wan_mcp.generation.owners import LOCAL, Deployment
 from wan_mcp.generation.services import Services
 from wan_mcp.server.text import error_text
-from wan_mcp.validation import parse, plain_schema
+from wan_mcp.validation import NEEDED, NEEDED_WITHOUT_FILES, parse, plain_schema
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Definition:
     handler: Handler
     meta: dict[str, Any] | None = None
     """The tool's ``_meta``: for hosts, not for models."""
+    hidden: frozenset[str] = frozenset()
+    """Names in the model of its structured content that no answer of this server has."""
 
 
 class StrictTool(Tool):
@@ -50,7 +53,7 @@ class StrictTool(Tool):
 
     @classmethod
     def build(cls, definition: Definition) -> "StrictTool":
-        schema = plain_schema(definition.answer) if definition.answer else None
+        schema = _without(plain_schema(definition.answer), definition.hidden) if definition.answer else None
         tool = cls(
             fn=definition.handler,
             name=definition.name,
@@ -70,23 +73,35 @@ class StrictTool(Tool):
         self, arguments_given: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult:
         """Check the arguments, call the handler, and turn every error into a text for the model."""
+        services: Services = context.request_context.lifespan_context
+        deployment = services.runtime.deployment
         try:
-            parsed = parse(self.name, self._arguments, self.parameters, arguments_given)
-            services: Services = context.request_context.lifespan_context
+            needed = NEEDED if deployment.local else NEEDED_WITHOUT_FILES
+            parsed = parse(self.name, self._arguments, self.parameters, arguments_given, needed)
             result: CallToolResult = await self.fn(services.current(), parsed, context)
             return result
         except WanError as error:
             logger.info("%s: %s", self.name, error)
-            return failure(error)
+            return failure(error, deployment)
         except MCPError:
             raise
         except Exception:
             logger.exception("%s failed unexpectedly", self.name)
             reads = self.annotations is not None and self.annotations.read_only_hint
             advice = "Try once more; if it fails again, report it with the log."
-            return failure(InternalError(next_step=advice, charged="no" if reads else "unknown"))
+            charged: Charged = "no" if reads else "unknown"
+            return failure(InternalError(next_step=advice, charged=charged), deployment)
 
 
-def failure(error: WanError) -> CallToolResult:
+def failure(error: WanError, deployment: Deployment = LOCAL) -> CallToolResult:
     """An error result; no structured content, since some clients show the model only that."""
-    return CallToolResult(content=[TextContent(type="text", text=error_text(error))], is_error=True)
+    return CallToolResult(
+        content=[TextContent(type="text", text=error_text(error, deployment))], is_error=True
+    )
+
+
+def _without(schema: Any, hidden: frozenset[str]) -> Any:
+    """A schema without the properties of these names, wherever they are."""
+    if isinstance(schema, dict):
+        return {key: _without(value, hidden) for key, value in schema.items() if key not in hidden}
+    return schema

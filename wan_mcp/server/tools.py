@@ -9,7 +9,13 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 
 from wan_mcp.generation.outcomes import FROM_PICTURE, FROM_TEXT
-from wan_mcp.generation.request import GenerationRequest, Request, TextGenerationRequest
+from wan_mcp.generation.owners import Deployment
+from wan_mcp.generation.request import (
+    GenerationRequest,
+    HostedGenerationRequest,
+    Request,
+    TextGenerationRequest,
+)
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.server import timeouts
@@ -46,11 +52,11 @@ async def generate_video(service: VideoService, request: Request, context: Conte
             await context.report_progress(anyio.current_time() - began, None, stage)
 
     patience = timeouts.patience(context, service.settings)
-    return task_result(await service.generate(request, patience, on_stage), service.saves_to)
+    return task_result(await service.generate(request, patience, on_stage), service.keeping)
 
 
 async def get_task(service: VideoService, arguments: TaskArguments, context: Context[Any]) -> CallToolResult:
-    return task_result(await service.get_task(arguments.task_id), service.saves_to)
+    return task_result(await service.get_task(arguments.task_id), service.keeping)
 
 
 async def wait_for_task(
@@ -68,7 +74,7 @@ async def wait_for_task(
     asked = limits.default if arguments.timeout_seconds is None else arguments.timeout_seconds
     snapshot = await service.wait(arguments.task_id, min(asked, limits.longest), on_progress)
     snapshot = replace(snapshot, asked_to_wait=asked if asked > limits.longest else None)
-    return task_result(snapshot, service.saves_to)
+    return task_result(snapshot, service.keeping)
 
 
 async def save_video(
@@ -79,14 +85,14 @@ async def save_video(
             await context.report_progress(received, length, f"{received / 1e6:.1f} MB")
 
     snapshot = await service.save(arguments.task_id, arguments.filename, on_progress)
-    return task_result(snapshot, service.saves_to)
+    return task_result(snapshot, service.keeping)
 
 
 async def list_tasks(
     service: VideoService, arguments: ListArguments, context: Context[Any]
 ) -> CallToolResult:
     entries = await service.tasks(arguments.status, arguments.limit)
-    return list_result(entries, service.now(), service.saves_to)
+    return list_result(entries, service.now(), service.keeping)
 
 
 async def get_credits(service: VideoService, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
@@ -237,3 +243,31 @@ ALLOWANCE = Definition(
     handler=get_credits,
 )
 """Replaces the tool of the same name where the operator's account pays for all callers."""
+_NEED_SAVED_VIDEOS = ("save_video", "join_videos")
+_OF_SAVED_VIDEOS = frozenset(("saved_to", "file", "missing"))
+_HOSTED: dict[str, dict[str, Any]] = {
+    FROM_PICTURE: {"arguments": HostedGenerationRequest},
+    "list_tasks": {
+        "description": (
+            "List your tasks that this server knows, newest first, also from earlier conversations: to find "
+            "a video's link, or a request whose answer was lost. Free."
+        )
+    },
+    "preview_video": {
+        "description": (
+            "See frames of a completed task's video, with their times, in one picture: to judge your own "
+            "work before you show or continue it. Free."
+        )
+    },
+}
+"""What differs in tools of a hosted server."""
+
+
+def tools_for(deployment: Deployment) -> tuple[Definition, ...]:
+    """The tools that a server offers."""
+    if deployment.local:
+        return TOOLS
+    offered = [tool for tool in TOOLS if tool.name not in _NEED_SAVED_VIDEOS]
+    if deployment.operator_pays:
+        offered = [ALLOWANCE if tool.name == ALLOWANCE.name else tool for tool in offered]
+    return tuple(replace(tool, hidden=_OF_SAVED_VIDEOS, **_HOSTED.get(tool.name, {})) for tool in offered)

@@ -138,7 +138,7 @@ class HostingFields(BaseModel):
         ge=0,
         allow_inf_nan=False,
         alias="WAN_MCP_TOTAL_DAILY_CREDITS",
-        description="The same over all callers of a hosted server together.",
+        description="How many credits all callers together may spend in 24 hours.",
     )
     public_url: ServerAddress | None = Field(
         None,

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from wan_mcp.errors import AddressRefused, FetchFailed, LinkDead, LinkFailed, VideoError
+from wan_mcp.errors import AddressRefused, DiskError, FetchFailed, LinkDead, LinkFailed
 from wan_mcp.ledger import Saved
 from wan_mcp.videos import encodings, files, formats
 from wan_mcp.videos.filenames import safe_stem
@@ -200,7 +200,7 @@ def _restart(response: httpx2.Response, download: _Download) -> None:
     _check_size(download.length or 0)
     free = shutil.disk_usage(download.path.parent).free
     if free < (download.length or 0) + SPARE:
-        raise VideoError(
+        raise DiskError(
             f"The disk has {free:,} bytes left, too few for the video.",
             next_step=files.FREE_SPACE,
         )

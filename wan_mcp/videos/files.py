@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wan_mcp.errors import VideoError, WanError
+from wan_mcp.errors import DiskError, VideoError, WanError
 from wan_mcp.ledger import Saved
 from wan_mcp.videos.formats import Video
 
@@ -186,7 +186,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise VideoError(
+        raise DiskError(
             f"The video cannot be saved in {folder} ({'the disk is full' if full else error.strerror}).",
             next_step=FREE_SPACE if full else f"{WRITABLE_FOLDER}.",
         ) from error

@@ -175,6 +175,14 @@ async def test_a_key_that_cannot_be_used_checks_nothing(issuer: Issuer, tokens: 
     assert await accepted(tokens, RSA.sign(issuer.claims(), kid=None)) is False
 
 
+async def test_only_the_first_hundred_keys_are_read(issuer: Issuer, tokens: Tokens) -> None:
+    """A key set of a megabyte does not hold up the server."""
+    issuer.published = [*[{}] * 99, RSA.jwk(), EC.jwk()]
+
+    assert await accepted(tokens, issuer.token(RSA)) is True
+    assert await accepted(tokens, issuer.token(EC)) is False
+
+
 async def test_a_short_key_is_not_used(issuer: Issuer, tokens: Tokens) -> None:
     """An RSA key of 1024 bits can be broken."""
     short = rsa.generate_private_key(65537, 1024)

@@ -320,7 +320,7 @@ async def test_the_public_address_is_one_of_its_names(world: World) -> None:
             assert await server.post(authorization=f"Bearer {KEY}", host=name) == FOREIGN_HOST
 
 
-ORIGINS = ["https://evil.example", "null", "", "http://127.0.0.1:8000", "http://localhost:3000", "file://"]
+ORIGINS = ["https://evil.example", "null", "", "http://127.0.0.1:3000", "http://localhost:3000", "file://"]
 
 
 @IN_BOTH_ERAS
@@ -329,7 +329,7 @@ ORIGINS = ["https://evil.example", "null", "", "http://127.0.0.1:8000", "http://
 async def test_web_pages_may_not_call(
     server: Hosted, world: World, era: Era, mode: Mode, good: str, origin: str
 ) -> None:
-    """Not even with the right credential: whoever calls is a program, and sends no Origin."""
+    """Not even with the right credential, unless the page has the address of the server itself."""
     assert await ask(server, era, bearer(good), ("origin", origin)) == FOREIGN_ORIGIN
     assert await nothing_ran(world, checked=())
 

@@ -1,15 +1,13 @@
 """The server over Streamable HTTP, as one ASGI application: ``create_app``."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
-from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,6 +18,7 @@ from wan_mcp.errors import LedgerError
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.services import Services
+from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.server.app import Hosting, MakeRuntime, create_server
 from wan_mcp.server.http import startup
 from wan_mcp.server.http.access import current_owner
@@ -29,7 +28,7 @@ from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
 from wan_mcp.server.http.metrics import Metrics
 from wan_mcp.server.http.oauth import Tokens
 from wan_mcp.server.http.request_log import NoteCall, RequestLog
-from wan_mcp.server.tools import TOOLS
+from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
 
 PATH = "/mcp"
@@ -128,22 +127,24 @@ def create_app(
         SettingsError: when a server with these settings must not start.
     """
     startup.check(settings, host)
-    settings = hosted(settings)
-    url = settings.public_url or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
     by_key = settings.auth == "key"
+    if by_key:  # one that setup keeps is not used either
+        settings = settings.model_copy(update={"api_key": None})
+    deployment = OWN_KEYS if by_key else ONE_ACCOUNT
+    url = settings.public_url or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
     callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
     state = Hosted(callers)
     server = create_server(
         settings,
         make_runtime=make_runtime,
         hosting=Hosting(
-            deployment=OWN_KEYS if by_key else ONE_ACCOUNT,
+            deployment=deployment,
             whose=current_owner,
             auth=_auth(settings, url),
             verifier=callers,
             measures=Metrics(),
             serving=state.serving,
-            middleware=[NoteCall(definition.name for definition in TOOLS)],
+            middleware=[NoteCall(definition.name for definition in tools_for(deployment))],
         ),
     )
     app = server.streamable_http_app(
@@ -158,6 +159,8 @@ def create_app(
     app.add_middleware(
         Gate,
         hosts=(*LOOPBACK, _name(url)),
+        # The protocol's suite asks for it. A page at another port of this machine is another page.
+        own_pages=settings.public_url is None and is_this_machine(host),
         takes_keys=by_key,
         limits=RateLimits(OF_AN_ADDRESS),
     )
@@ -182,23 +185,17 @@ def _take_only_posts(app: Starlette) -> None:
     authenticated.app = only_posts
 
 
-def hosted(settings: Settings) -> Settings:
-    """The settings as a hosted server uses them: no folder of this machine is a caller's."""
-    changes: Mapping[str, Any] = {"image_dirs": (), "autosave": False}
-    if settings.auth == "key":
-        changes = {**changes, "api_key": None, "key_is_kept": False}
-    return settings.model_copy(update=changes)
-
-
 def _auth(settings: Settings, url: str) -> AuthSettings:
     if settings.auth == "key":
         # No metadata: some clients stop sending their key once they see that there is OAuth.
-        return AuthSettings(issuer_url=AnyHttpUrl(EVOLINK), resource_server_url=None)
-    return AuthSettings(
-        issuer_url=AnyHttpUrl(str(settings.oauth_issuer)),
-        resource_server_url=AnyHttpUrl(f"{url}{PATH}"),
-        required_scopes=(settings.oauth_scope or "").split(),
-        validate_token_resource=False,  # the audience that the settings name is checked
+        return AuthSettings.model_validate({"issuer_url": EVOLINK, "resource_server_url": None})
+    return AuthSettings.model_validate(
+        {
+            "issuer_url": settings.oauth_issuer,  # as text, so that no slash is added to it
+            "resource_server_url": f"{url}{PATH}",
+            "required_scopes": (settings.oauth_scope or "").split(),
+            "validate_token_resource": False,  # the audience that the settings name is checked
+        }
     )
 
 

@@ -44,7 +44,7 @@ class Gate:
     Args:
         app: what follows.
         hosts: the names by which callers may know this server, in lower case.
-        origins: the web pages that may call; any other page is refused.
+        own_pages: whether web pages at this server's own address may call; all others are refused.
         takes_keys: whether a key may also be in ``X-API-Key``.
         limits: how many requests an address may make.
     """
@@ -54,13 +54,13 @@ class Gate:
         app: ASGIApp,
         *,
         hosts: Iterable[str],
-        origins: Iterable[str] = (),
+        own_pages: bool,
         takes_keys: bool,
         limits: RateLimits,
     ) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
-        self._origins = frozenset(origins)
+        self._own_pages = own_pages
         self._takes_keys = takes_keys
         self._limits = limits
 
@@ -89,7 +89,8 @@ class Gate:
         match = _HOST.fullmatch(headers.get("host", ""))
         if match is None or len(headers.getlist("host")) > 1 or match[1].lower() not in self._hosts:
             raise _Refusal(421, "invalid_host", "This server is not known by that name.")
-        if any(origin not in self._origins for origin in headers.getlist("origin")):
+        own = f"http://{match[0].lower()}" if self._own_pages else None
+        if any(origin.lower() != own for origin in headers.getlist("origin")):
             raise _Refusal(403, "invalid_origin", "Web pages of that origin may not call this server.")
 
     def _credentials(self, headers: RawHeaders) -> RawHeaders:

@@ -109,14 +109,14 @@ class Issuer:
                     logger.warning("Tokens are checked with the keys that were read before.")
         return self._keys
 
-    async def newer_keys(self, known: tuple[Key, ...]) -> tuple[Key, ...]:
-        """The issuer's keys, read again if ``known`` are the newest, though at most once a minute.
+    async def newer_keys(self) -> tuple[Key, ...]:
+        """The issuer's keys, read again because a key is not known, though at most once a minute.
 
         Raises:
             Unavailable: when they cannot be read now.
         """
         async with self._one_reads:
-            if known is self._keys and anyio.current_time() >= self._search_at:
+            if anyio.current_time() >= self._search_at:
                 await self._read()
                 self._search_at = anyio.current_time() + SEARCH_PAUSE
         return self._keys

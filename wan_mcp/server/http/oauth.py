@@ -79,8 +79,8 @@ class Tokens:
             parts = _parts(token)
             # Before the signature: what is wrong anyhow needs no key, and no answer of the issuer.
             claims = self._claims_of(parts.payload)
-            keys = await self._issuer.keys()
-            if not _signed(parts, keys) and not _signed(parts, await self._issuer.newer_keys(keys)):
+            known = _signed(parts, await self._issuer.keys())
+            if not known and not _signed(parts, await self._issuer.newer_keys()):
                 raise _Refused("no key of the issuer made its signature")
         except _Refused as error:
             logger.info("A token was refused: %s", error)

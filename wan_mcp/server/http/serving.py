@@ -13,7 +13,7 @@ from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 
 from wan_mcp.errors import SettingsError, reason_of
-from wan_mcp.server.http import request_log
+from wan_mcp.server.http import request_log, startup
 from wan_mcp.server.http.app import LAST_WORK, PATH, create_app
 from wan_mcp.server.http.metrics import exporting
 from wan_mcp.settings import Settings
@@ -34,8 +34,10 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Raises:
         SettingsError: when a server with these settings must not start, or the address cannot be used.
     """
-    app = create_app(settings, host=host, port=port)
+    startup.check(settings, host)
     listener = _listener(host, port)
+    host, port = listener.getsockname()[:2]
+    app = create_app(settings, host=host, port=port)
     request_log.configure(settings.log_level)
     logger.setLevel(logging.INFO)
     config = uvicorn.Config(
@@ -51,7 +53,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     # It would cut the waits before they have answered.
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     with exporting():
-        logger.info("serving at %s, WAN_MCP_AUTH=%s", address(*listener.getsockname()[:2]), settings.auth)
+        logger.info("serving at %s, WAN_MCP_AUTH=%s", address(host, port), settings.auth)
         _Server(config, app).run([listener])
         logger.info("stopped")
 
