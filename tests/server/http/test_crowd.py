@@ -26,7 +26,7 @@ from tests.server.tasks_client import TasksClient
 from tests.world import KEY, World, picture
 from wan_mcp.sandbox import Account
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(400)]
 
 CALLERS = 200
 TASK_ID = re.compile(r"task-unified-\d+-\w+")
@@ -102,7 +102,7 @@ async def work(client: Client, caller: Caller, others: Sequence[str]) -> str:
 
     async def look() -> None:
         assert [task["id"] for task in (await answer(client, "list_tasks"))["tasks"]] == [task_id]
-        await client.list_prompts()
+        await answer(client, "get_credits")
         await client.read_resource(uri)
         await client.read_resource("wan://tasks")
         await client.read_resource(f"{uri}/poster")
