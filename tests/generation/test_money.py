@@ -12,6 +12,7 @@ from tests.clock import now
 from tests.generation.gateway import gateway, generate, generate_from_text, key_use
 from tests.world import World, picture
 from wan_mcp.errors import OutcomeUnknown, WanError
+from wan_mcp.generation.owners import LOCAL
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import KeyUse
@@ -254,7 +255,7 @@ def said_by(outcome: TaskSnapshot | WanError) -> str:
         assert "change the prompt" not in outcome.next_step
         assert "exactly the same arguments again" in outcome.next_step
         return OFFERED if "take: 2 makes another video, which costs" in outcome.next_step else OPEN
-    words = cast(Any, task_result(outcome).content[0]).text
+    words = cast(Any, task_result(outcome, LOCAL).content[0]).text
     if "charged twice" in words:
         return TWICE
     return FOUND if "was found in the account's list" in words else TOLD

@@ -70,7 +70,7 @@ async def services(callers: Callers) -> AsyncIterator[Services]:
 async def refusal(work: Awaitable[object], kind: type[WanError] = WanError) -> str:
     with pytest.raises(kind) as raised:
         await work
-    return re.sub(r" \(request id \w+\)", "", error_text(raised.value))
+    return re.sub(r" \(request id \w+\)", "", error_text(raised.value, ONE_ACCOUNT))
 
 
 @EVERY_READ
@@ -120,7 +120,10 @@ async def test_without_a_ledger_no_task_is_asked_for(
     async with callers.services({"ledger": ledger}) as services:
         for name in ("one", "two"):
             said = await refusal(read(callers.of(services, name), task_id), LedgerError)
-            assert said == "The ledger cannot be used (disk is broken). Nothing was sent or charged."
+            assert said == (
+                "The server's ledger cannot be used now. Try again in a minute; if it stays so, tell whoever "
+                "runs this server. Nothing was sent or charged."
+            )
     assert callers.world.records.reads == reads
 
 
@@ -217,7 +220,7 @@ async def ask(service: VideoService, prompt: str, said: list[str]) -> None:
     try:
         await generate(service, prompt)
     except OutcomeUnknown as error:
-        said.append(error_text(error))
+        said.append(error_text(error, ONE_ACCOUNT))
 
 
 async def test_a_caller_is_told_of_the_own_spending_alone(tmp_path: Path) -> None:

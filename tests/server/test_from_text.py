@@ -16,7 +16,7 @@ from wan_mcp.evolink.prices import TEXT_GUESSED
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.frames import Preview
 from wan_mcp.generation.listing import TaskLine
-from wan_mcp.generation.status import Keeping
+from wan_mcp.generation.owners import LOCAL
 from wan_mcp.sandbox import Fault
 from wan_mcp.server.films import preview_result
 from wan_mcp.server.text import next_of_list, next_step
@@ -157,7 +157,7 @@ def test_every_next_step_names_the_tool_that_makes_such_a_video(model: str, reco
     for known in SITUATIONS:
         task = known.task.model_copy(update={"model": None if recorded else model})
         row = replace(entry(take=1), body={"model": model}, task=task) if recorded else None
-        said = next_step(replace(known, task=task, entry=row))
+        said = next_step(replace(known, task=task, entry=row), LOCAL)
         named |= set(re.findall(r"generate_video\w*", said))
         assert "picture" not in said.replace(TEXT_GUESSED, "") or model == MODELS[0]
     expected = {outcomes.tool_for(from_text=model == MODELS[1])}
@@ -191,7 +191,8 @@ def test_a_preview_says_whether_the_price_of_another_one_is_a_guess(model: str) 
 def test_a_list_says_by_which_tool_an_unanswered_request_is_made_again(models: tuple[str, ...]) -> None:
     """With each of the tools by which one was made."""
     rows = [replace(entry(take=1), body={"model": model}) for model in models]
-    said = next_of_list([TaskLine.of(row, 0.0) for row in rows], Keeping(folder=Path("/videos")))
+    saving = replace(LOCAL, saves_to=Path("/videos"))
+    said = next_of_list([TaskLine.of(row, 0.0) for row in rows], saving)
     tools = " or ".join(outcomes.tool_for(from_text=model == MODELS[1]) for model in models)
     assert f"Call {tools} with exactly the same arguments again in a minute" in said
 

@@ -20,7 +20,8 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink import Credits, Task
 from wan_mcp.generation.outcomes import Submitted, balance_text
-from wan_mcp.generation.status import Keeping, TaskSnapshot
+from wan_mcp.generation.owners import LOCAL
+from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, Saved
 from wan_mcp.server.results import TaskView
 from wan_mcp.server.text import error_text, next_step
@@ -161,10 +162,10 @@ FAILED = {"error": {"code": "service_error", "message": "busy"}}
 @pytest.mark.usefixtures("in_utc")
 def test_the_next_step_fits_what_is_known(known: TaskSnapshot, said: str) -> None:
     """One or more sentences that a model can act on, in text and object alike."""
-    assert said in next_step(known)
-    assert TaskView.of(known).next == next_step(known)
+    assert said in next_step(known, LOCAL)
+    assert TaskView.of(known, LOCAL).next == next_step(known, LOCAL)
     is_over = known.task.is_over
-    assert next_step(known).startswith("Tell the user: ") is is_over
+    assert next_step(known, LOCAL).startswith("Tell the user: ") is is_over
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_a_server_that_saves_by_itself_says_so_of_what_was_requested_here(
     known: TaskSnapshot, said: str
 ) -> None:
     """Nobody is told to save what is saved automatically; a task that was made elsewhere is not."""
-    assert next_step(known, Keeping(folder=VIDEOS)) == said
+    assert next_step(known, replace(LOCAL, saves_to=VIDEOS)) == said
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_a_server_that_saves_by_itself_says_so_of_what_was_requested_here(
 )
 def test_an_error_says_whether_it_was_charged(error: WanError, text: str) -> None:
     """What happened, what to do, and the money last."""
-    assert error_text(error) == text
+    assert error_text(error, LOCAL) == text
 
 
 @pytest.mark.parametrize(

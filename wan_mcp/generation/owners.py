@@ -1,18 +1,21 @@
-"""Whose tasks a server serves, where it runs for them, and who pays."""
+"""Where a server runs, who pays, and whose tasks it serves."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydantic import SecretStr
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Where a server runs, and who pays: what callers may do, see and are told follows from it."""
+    """Where a server runs, who pays, and what is saved. What callers may do, see and read follows from it."""
 
     local: bool
-    """Whether it runs on the user's own machine: only then are files read and written for a caller."""
+    """Whether it runs on the user's own machine: only then it reads files and saves videos for a caller."""
     operator_pays: bool = False
     """Whether the operator's key pays for all owners; else each owner's own key does."""
+    saves_to: Path | None = None
+    """Where it saves requested videos automatically; None where it does not."""
 
 
 LOCAL = Deployment(local=True)
@@ -33,5 +36,5 @@ class Owner:
 
     @property
     def identity(self) -> str:
-        """What tells owners apart; secret where it is the key. A key has no line break, a subject has."""
+        """What tells owners apart; secret where it is the key. No key begins with a line break."""
         return self.key.get_secret_value() if self.subject is None else f"\n{self.subject}"

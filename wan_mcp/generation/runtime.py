@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
 from types import TracebackType
@@ -77,7 +78,8 @@ class Runtime:
         measures: Measures = UNCOUNTED,
     ) -> None:
         self.settings = settings
-        self.deployment = deployment
+        saves = deployment.local and settings.autosave
+        self.deployment = replace(deployment, saves_to=settings.output_dir if saves else None)
         self.clock = clock
         self.changed = changed
         self.delays = delays

@@ -37,7 +37,7 @@ from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
-from wan_mcp.generation.status import NOT_KEPT, UNREADABLE, WHEN_ASKED, Keeping, TaskSnapshot, on_this_disk
+from wan_mcp.generation.status import UNREADABLE, TaskSnapshot, on_this_disk
 from wan_mcp.generation.task_source import TaskSource
 from wan_mcp.images import Picture
 from wan_mcp.images.loader import ON_SIGNED
@@ -193,7 +193,7 @@ class VideoService:
 
     async def saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Save the video of a completed task if the settings say so; a failure is noted in the snapshot."""
-        if self.keeping.folder is None or snapshot.task.status != "completed":
+        if self.deployment.saves_to is None or snapshot.task.status != "completed":
             return snapshot
         with anyio.move_on_after(SAVING_SECONDS):
             try:
@@ -250,16 +250,9 @@ class VideoService:
         """The time, in Unix seconds."""
         return self._runtime.clock()
 
-    @property
-    def keeping(self) -> Keeping:
-        """How this server keeps videos."""
-        if not self.deployment.local:
-            return NOT_KEPT
-        return Keeping(folder=self.settings.output_dir) if self.settings.autosave else WHEN_ASKED
-
     async def take_up(self) -> None:
         """Again and again, follow what other programs left unfinished or unsaved, if the settings say so."""
-        if self.keeping.folder is not None:
+        if self.deployment.saves_to is not None:
             await self._follower.take_up_again()
 
     async def credits(self) -> Credits:
@@ -279,7 +272,7 @@ class VideoService:
         assert submitted.entry.task is not None
         self._source.is_own(submitted.entry.task.id)  # even if the ledger could not record it yet
         self._runtime.keep_poster(submitted.entry, sent)
-        if self.keeping.folder is not None:
+        if self.deployment.saves_to is not None:
             self._follower.follow(submitted.entry)
             if submitted.also_paid:  # the ledger has those tasks as unsaved
                 self._runtime.run_until_exit(self._follower.take_up)

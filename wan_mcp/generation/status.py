@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import anyio.to_thread
 
@@ -34,20 +33,6 @@ UNREADABLE = (*PASSING, NotFound)
 
 TaskChanged = Callable[[Owner, str], None]
 """Told the owner and the id of a task whose state has changed."""
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """How a server keeps the videos of its tasks."""
-
-    possible: bool = True
-    """Whether it saves videos at all; where it does not, there are only their links."""
-    folder: Path | None = None
-    """Where it saves requested videos automatically; None where it does not."""
-
-
-WHEN_ASKED = Keeping()
-NOT_KEPT = Keeping(possible=False)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from mcp.server import MCPServer
@@ -49,11 +49,9 @@ class TaskResources:
 
     async def all(self) -> str:
         assert self._services is not None, "resources are read while the server runs"
-        try:
+        with _resource_errors(self._services):
             service = self._services.current()
             entries = await service.tasks(None, LISTED)
-        except WanError as error:
-            raise ResourceError(error_text(error, self._services.runtime.deployment)) from error
         lines = [TaskLine.of(entry, service.now()).model_dump(exclude_none=True) for entry in entries]
         return json.dumps({"tasks": lines}, ensure_ascii=False)
 
@@ -61,23 +59,15 @@ class TaskResources:
         if not is_task_id(task_id):
             raise ResourceNotFoundError("That is not the id of an Evolink task. Nothing was read.")
         services = context.request_context.lifespan_context
-        try:
+        with _resource_errors(services):
             service = services.current()
             snapshot = await service.get_task(task_id)
-        except NotFound as error:
-            raise ResourceNotFoundError(error_text(error, services.runtime.deployment)) from error
-        except WanError as error:
-            raise ResourceError(error_text(error, services.runtime.deployment)) from error
-        return TaskView.of(snapshot, service.keeping).model_dump_json(exclude_none=True)
+        return TaskView.of(snapshot, service.deployment).model_dump_json(exclude_none=True)
 
     async def poster(self, task_id: str, context: Context[Services]) -> bytes:
         services = context.request_context.lifespan_context
-        try:
+        with _resource_errors(services):
             return await services.current().poster(task_id)
-        except NoPoster as error:
-            raise ResourceNotFoundError(error_text(error, services.runtime.deployment)) from error
-        except WanError as error:
-            raise ResourceError(error_text(error, services.runtime.deployment)) from error
 
     async def complete(
         self, context: ServerRequestContext[Services, Any], params: CompleteRequestParams
@@ -94,6 +84,17 @@ class TaskResources:
         return CompleteResult(
             completion=Completion(values=[found for found in ids if found.startswith(typed)])
         )
+
+
+@contextmanager
+def _resource_errors(services: Services) -> Iterator[None]:
+    """Turn every error into one of the protocol, as the client may read it."""
+    try:
+        yield
+    except (NotFound, NoPoster) as error:
+        raise ResourceNotFoundError(error_text(error, services.runtime.deployment)) from error
+    except WanError as error:
+        raise ResourceError(error_text(error, services.runtime.deployment)) from error
 
 
 def add_resources(

@@ -13,7 +13,8 @@ from wan_mcp.evolink.values import iso
 from wan_mcp.generation.allowance import Allowance
 from wan_mcp.generation.listing import TaskLine, facts_text
 from wan_mcp.generation.outcomes import balance_text
-from wan_mcp.generation.status import WHEN_ASKED, Keeping, TaskSnapshot
+from wan_mcp.generation.owners import Deployment
+from wan_mcp.generation.status import TaskSnapshot
 from wan_mcp.ledger import Entry, Image, Saved
 from wan_mcp.ledger.entries import cost_of
 from wan_mcp.server.text import next_of_list, next_step, paid
@@ -96,7 +97,7 @@ class TaskView(BaseModel):
     """What to do now."""
 
     @classmethod
-    def of(cls, snapshot: TaskSnapshot, keeping: Keeping = WHEN_ASKED) -> "TaskView":
+    def of(cls, snapshot: TaskSnapshot, deployment: Deployment) -> "TaskView":
         task, entry = snapshot.task, snapshot.entry
         request = entry if entry is not None and entry.is_request else None
         return cls(
@@ -120,18 +121,18 @@ class TaskView(BaseModel):
             quality=request.quality if request else None,
             image=_image(snapshot.image),
             repeated=True if snapshot.repeated else None,
-            next=next_step(snapshot, keeping),
+            next=next_step(snapshot, deployment),
         )
 
 
-def task_result(snapshot: TaskSnapshot, keeping: Keeping = WHEN_ASKED) -> CallToolResult:
+def task_result(snapshot: TaskSnapshot, deployment: Deployment) -> CallToolResult:
     """The answer of a tool about one task.
 
     Args:
         snapshot: the task.
-        keeping: how the server keeps videos.
+        deployment: where the server runs, and what it saves.
     """
-    view = TaskView.of(snapshot, keeping)
+    view = TaskView.of(snapshot, deployment)
     content: list[ContentBlock] = [TextContent(type="text", text=_text(view))]
     if view.saved_to is not None:
         content.append(file_link(view.saved_to))
@@ -252,10 +253,10 @@ class ListView(BaseModel):
     """What to do now."""
 
 
-def list_result(entries: list[Entry], now: float, keeping: Keeping) -> CallToolResult:
+def list_result(entries: list[Entry], now: float, deployment: Deployment) -> CallToolResult:
     """The answer of ``list_tasks``."""
     lines = [TaskLine.of(entry, now) for entry in entries]
-    view = ListView(tasks=lines, next=next_of_list(lines, keeping))
+    view = ListView(tasks=lines, next=next_of_list(lines, deployment))
     return CallToolResult(
         content=[TextContent(type="text", text="\n".join([*map(str, lines), view.next]))],
         structured_content=view.model_dump(exclude_none=True),

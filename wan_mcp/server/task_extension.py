@@ -33,7 +33,7 @@ from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.reading import PATIENCE
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.services import Services
-from wan_mcp.generation.status import LINK_LIFE, PASSING, WHEN_ASKED, Keeping, TaskSnapshot
+from wan_mcp.generation.status import LINK_LIFE, PASSING, TaskSnapshot
 from wan_mcp.server.arguments import TaskArguments, WaitArguments
 from wan_mcp.server.results import task_result
 from wan_mcp.server.text import error_text, last_read, progress_text
@@ -79,9 +79,10 @@ class TaskExtension(Extension):
             snapshot = await ctx.lifespan_context.current().current(arguments.task_id, patience)
         except WanError:  # the tool says what is wrong
             return await call_next(ctx)
-        if _result(snapshot, ctx.lifespan_context.runtime.deployment) is not None:
+        deployment = ctx.lifespan_context.runtime.deployment
+        if _result(snapshot, deployment) is not None:
             return await call_next(ctx)
-        return {"resultType": "task", **_state(snapshot, ctx.lifespan_context.runtime.deployment)}
+        return {"resultType": "task", **_state(snapshot, deployment)}
 
     def _is_declared(self, ctx: Context) -> bool:
         """Whether this request declares the extension; a client of the older protocol cannot."""
@@ -95,7 +96,7 @@ class TaskExtension(Extension):
         snapshot = await self._current(service, params.task_id)
         if snapshot.saved is None:
             snapshot = await service.saved_automatically(snapshot)
-        return _state(snapshot, service.deployment, _result(snapshot, service.deployment, service.keeping))
+        return _state(snapshot, service.deployment, _result(snapshot, service.deployment))
 
     async def _accept(self, ctx: Context, params: TaskParams) -> HandlerResult:
         """Do nothing, for a task that exists: no task asks for input, and none can be cancelled."""
@@ -131,12 +132,10 @@ class TaskExtension(Extension):
             raise MCPError(INTERNAL_ERROR, error_text(error, deployment)) from error
 
 
-def _result(
-    snapshot: TaskSnapshot, deployment: Deployment, keeping: Keeping = WHEN_ASKED
-) -> CallToolResult | None:
+def _result(snapshot: TaskSnapshot, deployment: Deployment) -> CallToolResult | None:
     """The answer of ``wait_for_task``; None while the task may be running."""
     if snapshot.task.is_over or snapshot.is_forgotten:
-        return task_result(snapshot, keeping)
+        return task_result(snapshot, deployment)
     error = snapshot.read_error
     return None if error is None or isinstance(error, PASSING) else failure(error, deployment)
 

@@ -15,8 +15,8 @@ from wan_mcp.generation.outcomes import (
     change_first,
     tool_for,
 )
-from wan_mcp.generation.owners import LOCAL, Deployment
-from wan_mcp.generation.status import NO_LINK_YET, WHEN_ASKED, Keeping, TaskSnapshot, link_state
+from wan_mcp.generation.owners import Deployment
+from wan_mcp.generation.status import NO_LINK_YET, TaskSnapshot, link_state
 from wan_mcp.server.told import told
 
 PRICE = f"about {cost_text(estimate(5, '720p'))} for 5 s at 720p"
@@ -55,7 +55,7 @@ _CHARGED: dict[Charged, str] = {
 }
 
 
-def error_text(error: WanError, deployment: Deployment = LOCAL) -> str:
+def error_text(error: WanError, deployment: Deployment) -> str:
     """The whole text of a failed call."""
     message, next_step = told(error, deployment)
     charged = NOT_SENT if isinstance(error, NotSent) else _CHARGED[error.charged]
@@ -63,20 +63,20 @@ def error_text(error: WanError, deployment: Deployment = LOCAL) -> str:
     return " ".join(part for part in (message + request, next_step, charged) if part)
 
 
-def next_step(snapshot: TaskSnapshot, keeping: Keeping = WHEN_ASKED) -> str:
+def next_step(snapshot: TaskSnapshot, deployment: Deployment) -> str:
     """What to do now, in a few sentences at most.
 
     Args:
         snapshot: the task.
-        keeping: how the server keeps videos.
+        deployment: where the server runs, and what it saves.
     """
     task = snapshot.task
     if task.status == "completed" and task.results:
-        said = [_after_success(snapshot, keeping), *_history(snapshot)]
+        said = [_after_success(snapshot, deployment), *_history(snapshot)]
     elif task.is_over:
         said = [*_history(snapshot), _after_failure(snapshot)]
     else:
-        said = [*_history(snapshot), *last_read(snapshot), _while_running(snapshot, keeping)]
+        said = [*_history(snapshot), *last_read(snapshot, deployment), _while_running(snapshot, deployment)]
     return " ".join(said)
 
 
@@ -118,7 +118,7 @@ def _submission(submitted: Submitted) -> list[str]:
     return said
 
 
-def _after_success(snapshot: TaskSnapshot, keeping: Keeping) -> str:
+def _after_success(snapshot: TaskSnapshot, deployment: Deployment) -> str:
     link, cost = link_state(snapshot.expires_at, snapshot.now), paid(snapshot.task.credits_used)
     if snapshot.saved is not None:
         said = [f"Tell the user: the video is saved at {snapshot.saved.path}.", snapshot.saved.remark]
@@ -126,7 +126,7 @@ def _after_success(snapshot: TaskSnapshot, keeping: Keeping) -> str:
     if snapshot.has_expired:
         missing = snapshot.entry.missing if snapshot.entry else None
         file = f"it is not at {missing} any more" if missing else "it is not saved here"
-        if not keeping.possible:
+        if not deployment.local:
             file = "this server keeps no videos"
         return (
             f"Tell the user: the video is gone: its link {link}, and {file}. {another_take(snapshot.entry)}"
@@ -136,9 +136,9 @@ def _after_success(snapshot: TaskSnapshot, keeping: Keeping) -> str:
     if isinstance(error, LinkFailed):
         found = f"made, but its link {address} did not deliver it just now."
     said = [f"Tell the user: the video is {found}", cost]
-    if not keeping.possible:
+    if not deployment.local:
         said.append(DOWNLOAD)
-    elif error is None and (keeping.folder is None or not _is_own(snapshot)):
+    elif error is None and (deployment.saves_to is None or not _is_own(snapshot)):
         said.append(f"Call save_video with task_id {snapshot.task.id} to keep it on this machine.")
     elif error is None or isinstance(error, StillUnderWay):
         said.append(
@@ -176,7 +176,7 @@ def _after_failure(snapshot: TaskSnapshot) -> str:
     return " ".join(said)
 
 
-def last_read(snapshot: TaskSnapshot, deployment: Deployment = LOCAL) -> list[str]:
+def last_read(snapshot: TaskSnapshot, deployment: Deployment) -> list[str]:
     """Why the shown state of a running task may be out of date, and when it was read."""
     said = []
     if snapshot.asked_to_wait is not None:
@@ -188,7 +188,7 @@ def last_read(snapshot: TaskSnapshot, deployment: Deployment = LOCAL) -> list[st
     return said
 
 
-def _while_running(snapshot: TaskSnapshot, keeping: Keeping) -> str:
+def _while_running(snapshot: TaskSnapshot, deployment: Deployment) -> str:
     if snapshot.is_forgotten:
         return (
             "Evolink does not know this task any more, so waiting for it does not help. Tell the user; "
@@ -202,8 +202,8 @@ def _while_running(snapshot: TaskSnapshot, keeping: Keeping) -> str:
     said.append(f"Call wait_for_task with task_id {snapshot.task.id} {wait}.")
     if (snapshot.time_left or 0) >= 1:
         said.append(f"About {snapshot.time_left:.0f} s are left.")
-    if keeping.folder is not None and _is_own(snapshot):
-        said.append(f"The server follows it in any case, and saves the video to {keeping.folder}.")
+    if deployment.saves_to is not None and _is_own(snapshot):
+        said.append(f"The server follows it in any case, and saves the video to {deployment.saves_to}.")
     return " ".join(said)
 
 
@@ -221,12 +221,12 @@ def progress_text(snapshot: TaskSnapshot | None) -> str:
     return f"{snapshot.task.status}{percent}{left}"
 
 
-def next_of_list(lines: list[TaskLine], keeping: Keeping) -> str:
+def next_of_list(lines: list[TaskLine], deployment: Deployment) -> str:
     """What to do now with a list of tasks.
 
     Args:
         lines: the tasks.
-        keeping: how the server keeps videos.
+        deployment: where the server runs, and what it saves.
     """
     if not lines:
         return f"There are no such tasks. {FROM_PICTURE} or {FROM_TEXT} makes one."
@@ -239,9 +239,9 @@ def next_of_list(lines: list[TaskLine], keeping: Keeping) -> str:
     unsaved = [line.id for line in lines if line.results and line.saved_to is None and line.id]
     if running:
         said.append(f"Call wait_for_task with task_id {running[0]} to wait for that one.")
-    elif unsaved and not keeping.possible:
+    elif unsaved and not deployment.local:
         said.append(f"Tell the user the link of a video. {DOWNLOAD}")
-    elif unsaved and keeping.folder is not None:
+    elif unsaved and deployment.saves_to is not None:
         said.append(f"Call wait_for_task with task_id {unsaved[0]} for the path of that video.")
     elif unsaved:
         said.append(f"Call save_video with task_id {unsaved[0]} to keep that video.")

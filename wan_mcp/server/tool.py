@@ -13,7 +13,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, PrivateAttr
 
 from wan_mcp.errors import Charged, InternalError, WanError
-from wan_mcp.generation.owners import LOCAL, Deployment
+from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
 from wan_mcp.server.text import error_text
 from wan_mcp.validation import NEEDED, NEEDED_WITHOUT_FILES, parse, plain_schema
@@ -93,7 +93,7 @@ class StrictTool(Tool):
             return failure(InternalError(next_step=advice, charged=charged), deployment)
 
 
-def failure(error: WanError, deployment: Deployment = LOCAL) -> CallToolResult:
+def failure(error: WanError, deployment: Deployment) -> CallToolResult:
     """An error result; no structured content, since some clients show the model only that."""
     return CallToolResult(
         content=[TextContent(type="text", text=error_text(error, deployment))], is_error=True

@@ -52,11 +52,11 @@ async def generate_video(service: VideoService, request: Request, context: Conte
             await context.report_progress(anyio.current_time() - began, None, stage)
 
     patience = timeouts.patience(context, service.settings)
-    return task_result(await service.generate(request, patience, on_stage), service.keeping)
+    return task_result(await service.generate(request, patience, on_stage), service.deployment)
 
 
 async def get_task(service: VideoService, arguments: TaskArguments, context: Context[Any]) -> CallToolResult:
-    return task_result(await service.get_task(arguments.task_id), service.keeping)
+    return task_result(await service.get_task(arguments.task_id), service.deployment)
 
 
 async def wait_for_task(
@@ -74,7 +74,7 @@ async def wait_for_task(
     asked = limits.default if arguments.timeout_seconds is None else arguments.timeout_seconds
     snapshot = await service.wait(arguments.task_id, min(asked, limits.longest), on_progress)
     snapshot = replace(snapshot, asked_to_wait=asked if asked > limits.longest else None)
-    return task_result(snapshot, service.keeping)
+    return task_result(snapshot, service.deployment)
 
 
 async def save_video(
@@ -85,14 +85,14 @@ async def save_video(
             await context.report_progress(received, length, f"{received / 1e6:.1f} MB")
 
     snapshot = await service.save(arguments.task_id, arguments.filename, on_progress)
-    return task_result(snapshot, service.keeping)
+    return task_result(snapshot, service.deployment)
 
 
 async def list_tasks(
     service: VideoService, arguments: ListArguments, context: Context[Any]
 ) -> CallToolResult:
     entries = await service.tasks(arguments.status, arguments.limit)
-    return list_result(entries, service.now(), service.keeping)
+    return list_result(entries, service.now(), service.deployment)
 
 
 async def get_credits(service: VideoService, arguments: NoArguments, context: Context[Any]) -> CallToolResult:
