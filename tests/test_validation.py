@@ -112,8 +112,8 @@ def test_without_a_picture_the_refusal_says_what_can_be_done_instead(given: Any)
     assert refusal(image_urls=given) == (
         "generate_video was not called, because its arguments are wrong. image_urls is required: this tool "
         "makes a video from a picture; generate_video_from_text makes one from text alone. Ask the user for "
-        "a picture (a path on this machine, or a web address), or make one with another tool. To continue a "
-        "video, give its task's id."
+        "a picture, such as its web address, or make one with another tool. To continue a video, give its "
+        "task's id."
     )
 
 

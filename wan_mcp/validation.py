@@ -25,18 +25,11 @@ RENAMED = {"new_take": "take: 2"}
 NEEDED = {
     "image_urls": (
         "this tool makes a video from a picture; generate_video_from_text makes one from text alone. Ask the "
-        "user for a picture (a path on this machine, or a web address), or make one with another tool. "
-        "To continue a video, give its task's id."
+        "user for a picture, such as its web address, or make one with another tool. To continue a video, "
+        "give its task's id."
     )
 }
 """What to say about a missing argument, instead of its description."""
-NEEDED_WITHOUT_FILES = {
-    "image_urls": (
-        "this tool makes a video from a picture; generate_video_from_text makes one from text alone. Ask the "
-        "user for the web address of a picture. To continue a video, give its task's id."
-    )
-}
-"""The same where no files are read."""
 ELSEWHERE = {
     "image_urls": "A video from a picture is made by generate_video.",
     "aspect_ratio": "A video has the shape of its picture; only generate_video_from_text takes aspect_ratio.",
@@ -55,13 +48,7 @@ _TYPES = {
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
 
 
-def parse(
-    name: str,
-    model: type[Arguments],
-    schema: dict[str, Any],
-    given: dict[str, Any],
-    needed: Mapping[str, str] = NEEDED,
-) -> Arguments:
+def parse(name: str, model: type[Arguments], schema: dict[str, Any], given: dict[str, Any]) -> Arguments:
     """Check the arguments of a call against its model.
 
     Args:
@@ -69,7 +56,6 @@ def parse(
         model: what its arguments must be.
         schema: ``plain_schema(model)``.
         given: the arguments of the call; ``None`` counts as not given.
-        needed: what to say about missing arguments, instead of their descriptions.
 
     Raises:
         InvalidRequest: with every problem in one text, without the values.
@@ -78,7 +64,7 @@ def parse(
     corrected = {
         key: _corrected(value, properties.get(key, {})) for key, value in given.items() if value is not None
     }
-    for key in needed.keys() & corrected.keys():
+    for key in NEEDED.keys() & corrected.keys():
         if corrected[key] in ("", [], [""], [None]):
             del corrected[key]
     unknown = {key: _meant(key, list(properties)) for key in corrected if key not in properties}
@@ -90,7 +76,7 @@ def parse(
         parsed = model.model_validate(known)
     except ValidationError as error:
         missing_by_name = set(unknown.values()) - set(known)  # reported under the name that was given
-        found = problems_of(error, schema, known, needed)
+        found = problems_of(error, schema, known)
         problems += [sentence for field, sentence in found if field not in missing_by_name]
     if problems:
         raise InvalidRequest(
@@ -101,10 +87,7 @@ def parse(
 
 
 def problems_of(
-    error: ValidationError,
-    schema: dict[str, Any],
-    given: Mapping[str, Any],
-    needed: Mapping[str, str] = NEEDED,
+    error: ValidationError, schema: dict[str, Any], given: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
     """The name of each wrong field, with a sentence that says what is wrong without repeating the value."""
     found = []
@@ -114,7 +97,7 @@ def problems_of(
         for index in map(int, entry):  # of a list
             subject = f"entry {index + 1} of {name}" if spec.get("maxItems") != 1 else name
             spec, value = spec["items"], value[index]
-        found.append((str(name), f"{subject} {_problem(detail, spec, value, needed)}"))
+        found.append((str(name), f"{subject} {_problem(detail, spec, value)}"))
     return found
 
 
@@ -193,11 +176,11 @@ def _unknown(tool: str, unknown: Mapping[str, str], known: list[str]) -> str:
     return f"{said}{' Its' if hints else '; its'} arguments are {listed(known, 'and')}."
 
 
-def _problem(detail: Any, spec: dict[str, Any], value: Any, needed: Mapping[str, str]) -> str:
+def _problem(detail: Any, spec: dict[str, Any], value: Any) -> str:
     """One of pydantic's problems, in words that follow the name of the field or entry."""
     kind = detail["type"]
     if kind == "missing":
-        return f"is required: {needed.get(detail['loc'][0]) or spec.get('description', '')}"
+        return f"is required: {NEEDED.get(detail['loc'][0]) or spec.get('description', '')}"
     if kind == "value_error":
         return f"{detail['ctx']['error']}."
     if kind in ("string_too_long", "string_too_short"):

@@ -18,7 +18,7 @@ from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import Prepared, fit
 from wan_mcp.images.names import readable, unquoted
 from wan_mcp.images.poster import poster
-from wan_mcp.images.sources import HOSTED, NEW_FILE, ON_THE_USERS_MACHINE
+from wan_mcp.images.sources import HOSTED, ON_THE_USERS_MACHINE
 from wan_mcp.net.addresses import looks_signed, shown, without_signature
 from wan_mcp.net.fetch import PublicFetcher, canonical
 
@@ -124,8 +124,7 @@ class PictureLoader:
         except PictureError as error:
             text = f"image_urls: {_subject(reference)} {error.message}."
             raised = PictureUnavailable if kind == "web" else type(error)
-            advice = error.next_step.replace(NEW_FILE, self.accepted.new_file)
-            raise raised(text, next_step=advice) from None
+            raise raised(text, next_step=error.next_step) from None
         except FetchFailed as error:
             advice = _UNFETCHED.format(self.accepted.otherwise)
             raise PictureUnavailable(f"image_urls: {error.message}.", next_step=advice) from None

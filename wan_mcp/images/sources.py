@@ -36,13 +36,10 @@ class SourceRules:
     """How to give a picture whose address does not work."""
     faster: str
     """How to give a picture that takes too long."""
-    new_file: str
-    """What to give after the picture was saved anew in an image program."""
     max_pixels: int
     """The most pixels that are decoded."""
 
 
-NEW_FILE = "the new file"
 ON_THE_USERS_MACHINE = SourceRules(
     files=True,
     sources=(
@@ -52,7 +49,6 @@ ON_THE_USERS_MACHINE = SourceRules(
     pasted=PASTED,
     otherwise="as a file",
     faster="the path of a copy on this machine",
-    new_file=NEW_FILE,
     max_pixels=MAX_PIXELS,
 )
 HOSTED = SourceRules(
@@ -61,7 +57,6 @@ HOSTED = SourceRules(
     pasted="A picture pasted into the chat does not reach this server. Ask the user for a link to it.",
     otherwise="as a data: URI",
     faster="its address at a faster host",
-    new_file="a link to the new file",
     max_pixels=MAX_PIXELS_HOSTED,
 )
 

@@ -1,15 +1,14 @@
 """Files that are not supported pictures: named in the error, by their first bytes."""
 
 from wan_mcp.errors import PictureError
-from wan_mcp.images.sources import NEW_FILE
 
-SAVE_AGAIN = f"Open it in an image program, save it as JPEG or PNG, and give {NEW_FILE}."
+SAVE_AGAIN = "Open it in an image program, save it as JPEG or PNG, and give the new picture."
 _STILL = "To continue a video of a task, give that task's id; else give a picture, such as one of its frames."
 _INSIDE = "Give the picture that is inside."
 _PAGE = "Give the address of the picture itself, not of a page that shows it."
 
 _SIGNATURES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
-    ((b"%PDF",), "a PDF document", f"Save the page as JPEG or PNG, and give {NEW_FILE}."),
+    ((b"%PDF",), "a PDF document", "Save the page as JPEG or PNG, and give the new picture."),
     ((b"%!PS",), "a PostScript document", SAVE_AGAIN),
     ((b"\x1aE\xdf\xa3",), "a WebM or Matroska video", _STILL),
     ((b"FLV\x01", b"\0\0\x01\xba"), "a video", _STILL),
@@ -52,7 +51,7 @@ def _text(start: bytes) -> tuple[str, str]:
     if start.startswith(_HTML):
         return "a web page (HTML)", _PAGE
     if start.startswith((b"<svg", b"<?xml", b"<!doctype svg")) and b"<svg" in start:
-        return "an SVG drawing", f"Export it as PNG, and give {NEW_FILE}."
+        return "an SVG drawing", "Export it as PNG, and give the new picture."
     if start.startswith(b"<"):
         return ("a web page (HTML)", _PAGE) if b"<html" in start else ("an XML document", _PAGE)
     if start.startswith((b"{", b"[")):

@@ -16,7 +16,7 @@ from wan_mcp.errors import Charged, InternalError, WanError
 from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
 from wan_mcp.server.text import error_text
-from wan_mcp.validation import NEEDED, NEEDED_WITHOUT_FILES, parse, plain_schema
+from wan_mcp.validation import parse, plain_schema
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +76,7 @@ class StrictTool(Tool):
         services: Services = context.request_context.lifespan_context
         deployment = services.runtime.deployment
         try:
-            needed = NEEDED if deployment.local else NEEDED_WITHOUT_FILES
-            parsed = parse(self.name, self._arguments, self.parameters, arguments_given, needed)
+            parsed = parse(self.name, self._arguments, self.parameters, arguments_given)
             result: CallToolResult = await self.fn(services.current(), parsed, context)
             return result
         except WanError as error:

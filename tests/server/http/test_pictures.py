@@ -87,7 +87,8 @@ async def test_a_missing_picture_is_asked_for_by_its_address(world: World, deplo
         result = await call(client, "generate_video", prompt=PROMPT)
     assert text(result) == SAID.format(
         "is required: this tool makes a video from a picture; generate_video_from_text makes one from text "
-        "alone. Ask the user for the web address of a picture. To continue a video, give its task's id."
+        "alone. Ask the user for a picture, such as its web address, or make one with another tool. To "
+        "continue a video, give its task's id."
     )
 
 
@@ -109,7 +110,7 @@ def png(width: int, height: int) -> str:
         (
             "data:image/png;base64,iVBORw0KGgoAAA",
             "the data: URI cannot be decoded: it is damaged or of an unusual kind (SyntaxError). Open it in "
-            f"an image program, save it as JPEG or PNG, and give a link to the new file. {PASTED}",
+            f"an image program, save it as JPEG or PNG, and give the new picture. {PASTED}",
         ),
         (
             "data:image/png;base64,a",
@@ -118,7 +119,7 @@ def png(width: int, height: int) -> str:
         (
             f"data:image/png;base64,{base64.b64encode(b'8BPS' + bytes(50)).decode()}",
             "the data: URI is a Photoshop document, not a picture that can be used. Open it in an image "
-            f"program, save it as JPEG or PNG, and give a link to the new file. {PASTED}",
+            f"program, save it as JPEG or PNG, and give the new picture. {PASTED}",
         ),
         (
             "https://nowhere.example.com:0/cat.png",
@@ -130,7 +131,7 @@ def png(width: int, height: int) -> str:
 async def test_a_picture_that_cannot_be_used_is_refused_with_advice_that_can_be_followed(
     world: World, picture: str, refusal: str
 ) -> None:
-    """Fewer pixels are decoded than for a user's own machine; a new file is given by its link."""
+    """Fewer pixels are decoded than for a user's own machine."""
     async with hosted_client(world, OWN_KEYS) as client:
         result = await call(client, "generate_video", prompt=PROMPT, image_urls=[picture])
     assert result.is_error
