@@ -1,4 +1,7 @@
-"""The API for the callers of a hosted server: what it refuses is said so that they can act on it."""
+"""The API for the callers of a hosted server: its errors, with advice that these callers can follow.
+
+They are reworded here, not where they are shown: other texts quote their messages before that.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -14,13 +17,14 @@ from wan_mcp.generation.owners import Deployment
 
 logger = logging.getLogger(__name__)
 
+OPERATOR = "tell whoever runs this server"
 TELL = "Tell whoever runs this server."
+ASK_LATER = f"Try again in a minute; if it stays so, {OPERATOR}."
 TOO_FEW_CREDITS = "The server's account at Evolink has too few credits for this."
 KEY_REFUSED = "Evolink does not accept the server's own key for this."
 CALLERS_KEY = (
     f"Check the Evolink key that the client sends in Authorization or X-API-Key; keys are at {KEYS}."
 )
-UNREACHABLE = "Try again in a minute; if that does not help, tell whoever runs this server."
 
 
 class HostedEvolink(Evolink):
@@ -86,7 +90,7 @@ def _explained(error: EvolinkError, deployment: Deployment) -> EvolinkError:
     if isinstance(error, Unauthorized) and error.next_step == CHECK_KEY:
         return _reworded(error, error.message, CALLERS_KEY)
     if isinstance(error, Unreachable):
-        return _reworded(error, error.message, UNREACHABLE)
+        return _reworded(error, error.message, ASK_LATER)
     if isinstance(error, UnreadableAnswer) and 300 <= (error.status or 0) < 400:
         return _reworded(error, error.message, TELL)
     return error

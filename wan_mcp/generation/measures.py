@@ -28,7 +28,7 @@ class Measures(Protocol):
 
 
 class Uncounted:
-    """Counts nothing: on one person's machine, nobody asks."""
+    """Counts nothing, for a server on the user's own machine."""
 
     def submitted(self, credits: float) -> None: ...
 

@@ -191,7 +191,7 @@ class TaskReader:
 
     async def learn(self, task_id: str) -> None:
         """Begin to wait: learn how long tasks like this one took, for the schedule and the time left."""
-        self._source.is_waited_for(task_id)
+        self._source.remember_wait(task_id)
         await self._learn_durations(task_id)
 
     async def _learn_durations(self, task_id: str) -> None:

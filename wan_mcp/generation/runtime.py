@@ -19,6 +19,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from wan_mcp.errors import LedgerError, Unreachable
 from wan_mcp.evolink import Connections, Evolink
 from wan_mcp.generation import outcomes
+from wan_mcp.generation.hosted_api import HostedEvolink
 from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.polling import RateLimit
@@ -185,8 +186,6 @@ class Runtime:
         addresses = {"base_url": settings.base_url, "files_url": settings.files_url}
         if self.deployment.local:
             return Evolink(owner.key, self.connections, clock=self.clock, **addresses)
-        from wan_mcp.generation.hosted_api import HostedEvolink  # only a hosted server needs it
-
         return HostedEvolink(
             owner.key, self.connections, clock=self.clock, deployment=self.deployment, **addresses
         )

@@ -270,7 +270,7 @@ class VideoService:
 
     def _on_task(self, submitted: Submitted, sent: Picture | None) -> None:
         assert submitted.entry.task is not None
-        self._source.is_own(submitted.entry.task.id)  # even if the ledger could not record it yet
+        self._source.remember_own(submitted.entry.task.id)  # even if the ledger could not record it yet
         self._runtime.keep_poster(submitted.entry, sent)
         if self.deployment.saves_to is not None:
             self._follower.follow(submitted.entry)

@@ -14,7 +14,7 @@ MAX_OWNERS = 10_000
 """Owners that are remembered at most, apart from those who have work under way."""
 
 Whose = Callable[[], Owner]
-"""Tells whose call is being served. Raises ``SettingsError`` where nobody's can be."""
+"""Tells whose call is being served. Raises ``SettingsError`` where there is no key."""
 
 
 class Services:
@@ -59,7 +59,7 @@ class Services:
         return service
 
     def end_waits(self) -> None:
-        """End all waits now, and those that begin later at once, with their normal answer: it will stop."""
+        """End all waits now, and later ones at once, with their normal answer, before the server stops."""
         self._is_ending = True
         for service in self._known.values():
             service.end_waits()

@@ -87,15 +87,15 @@ class TaskSource:
             raise NotFound(
                 f"You have no task {task_id} on this server.", next_step="Check the id with list_tasks."
             )
-        self.is_own(task_id)
+        self.remember_own(task_id)
 
-    def is_own(self, task_id: str) -> None:
+    def remember_own(self, task_id: str) -> None:
         """Remember that a task is the owner's."""
         if len(self._own) >= MAX_REMEMBERED:
             self._own.clear()
         self._own.add(task_id)
 
-    def is_waited_for(self, task_id: str) -> None:
+    def remember_wait(self, task_id: str) -> None:
         """Remember since when a task is waited for: it may be new."""
         if len(self._waited_since) >= MAX_REMEMBERED:
             self._waited_since.clear()

@@ -28,13 +28,13 @@ class Spending:
 
 
 def check_caps(
-    own: Sequence[Spending], everybodys: Sequence[Spending], intent: Intent, rules: ClaimRules
+    own: Sequence[Spending], of_all: Sequence[Spending], intent: Intent, rules: ClaimRules
 ) -> None:
     """Refuse a request that would exceed a cap.
 
     Args:
         own: what the owner's requests cost, oldest first.
-        everybodys: what the requests of all owners cost, oldest first.
+        of_all: what the requests of all owners cost, oldest first.
         intent: the request.
         rules: the caps and the time.
 
@@ -57,7 +57,7 @@ def check_caps(
             f"{cost_text(spent)} were spent in the last 24 hours, and {priced}.",
             next_step=_advice(recent, intent, cap, rules.now),
         )
-    recent = of_the_last_day(everybodys, rules.now)
+    recent = of_the_last_day(of_all, rules.now)
     cap = rules.total_daily_credits
     if cap is not None and not _fit(recent, intent.estimate, cap):
         raise CapReached(

@@ -14,7 +14,7 @@ from mcp.server.context import ServerMiddleware
 
 from wan_mcp import __version__, logs
 from wan_mcp.errors import SettingsError
-from wan_mcp.generation.measures import Measures, Uncounted
+from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.services import Services, Whose
@@ -71,7 +71,7 @@ def create_server(
     """
     whose = hosting.whose if hosting else lambda: Owner(settings.require_key())
     deployment = hosting.deployment if hosting else LOCAL
-    measures = hosting.measures if hosting else Uncounted()
+    measures = hosting.measures if hosting else UNCOUNTED
     bus = OwnersBus(whose)
     notifier, tasks = TaskNotifier(bus), TaskResources()
     make = partial(make_runtime, settings, deployment=deployment, measures=measures)

@@ -1,4 +1,7 @@
-"""What a client may read of an error: on a hosted server, nothing of its machine and its settings."""
+"""What a client may read of an error: on a hosted server, nothing of its machine and its settings.
+
+What Evolink refused was reworded before, in ``generation.hosted_api``.
+"""
 
 import logging
 
@@ -12,13 +15,12 @@ from wan_mcp.errors import (
     TakenOver,
     WanError,
 )
+from wan_mcp.generation.hosted_api import ASK_LATER, OPERATOR
 from wan_mcp.generation.owners import Deployment
 from wan_mcp.images.unsupported import SAVE_AGAIN
 
 logger = logging.getLogger(__name__)
 
-OPERATOR = "tell whoever runs this server"
-ASK_LATER = f"Try again in a minute; if it stays so, {OPERATOR}."
 _SAID: tuple[tuple[type[WanError], str, str], ...] = (
     (LedgerError, "The server's ledger cannot be used now.", ASK_LATER),
     (DiskError, "The server's disk cannot be used now.", ASK_LATER),

@@ -10,7 +10,7 @@ from tests.server.http.test_refusals import IN_BOTH_MODES, Mode
 from tests.world import KEY, World
 from wan_mcp.server.http import keys, limits
 from wan_mcp.server.http.access import TooManyRequests
-from wan_mcp.server.http.limits import MINUTE, OF_AN_ADDRESS, OF_AN_OWNER, RateLimits, subject_of
+from wan_mcp.server.http.limits import MINUTE, OF_AN_ADDRESS, OF_AN_OWNER, RateLimits, network_of
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +114,7 @@ async def test_one_network_of_ipv6_is_one_address(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "subject"),
+    ("address", "network"),
     [
         ("192.0.2.1", "192.0.2.1"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
@@ -125,9 +125,9 @@ async def test_one_network_of_ipv6_is_one_address(world: World) -> None:
         ("", ""),
     ],
 )
-async def test_what_is_counted_for_an_address(address: str, subject: str) -> None:
+async def test_what_is_counted_for_an_address(address: str, network: str) -> None:
     """IPv4 by the address, however it is written; IPv6 by the network."""
-    assert subject_of(address) == subject
+    assert network_of(address) == network
 
 
 async def test_callers_who_make_no_requests_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

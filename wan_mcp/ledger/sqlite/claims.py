@@ -53,9 +53,9 @@ def decide(
     if not intent.can_be_sent:
         return Claim("absent", None)
     own = [] if rules.daily_credits is None else spent(database, owner, rules.now, lease)
-    total = rules.total_daily_credits
-    everybodys = [] if total is None else spent_by_all(database, gateway, rules.now, lease)
-    check_caps(own, everybodys, intent, rules)
+    has_total = rules.total_daily_credits is not None
+    of_all = spent_by_all(database, gateway, rules.now, lease) if has_total else []
+    check_caps(own, of_all, intent, rules)
     replaces = _has_expired(database, owner, intent.fingerprints)
     return Claim("fresh", _insert(database, owner, gateway, intent, rules, lease), replaces=replaces)
 

@@ -9,7 +9,7 @@ from wan_mcp.generation.owners import Owner
 
 
 class Unavailable(Exception):
-    """Raised when it cannot be told now who calls; the HTTP status is 503.
+    """Raised when credentials cannot be checked now; the HTTP status is 503.
 
     Args:
         reason: why, for the caller; without anything secret.
@@ -35,7 +35,7 @@ class TooManyRequests(Exception):
 
 
 class Caller(AccessToken):
-    """A caller whose credentials were accepted; these are not in it, so that no log can show them."""
+    """A caller whose credentials were accepted. It does not hold them, so that no log can show them."""
 
     _owner: Owner = PrivateAttr()
 

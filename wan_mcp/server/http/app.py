@@ -39,8 +39,9 @@ READY_SECONDS = 1.0
 LAST_WORK = 2.0
 """Seconds that submissions have to end when the server stops; otherwise they stay open in the ledger."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-MakeTokens = Callable[[Settings], Tokens]
 EVOLINK = "https://evolink.ai"
+
+MakeTokens = Callable[[Settings], Tokens]
 
 
 class Hosted:
@@ -53,7 +54,7 @@ class Hosted:
         self._probing: anyio.Event | None = None
 
     def drain(self) -> None:
-        """Prepare to stop: all waits end with their answer, and submissions have two more seconds."""
+        """Prepare to stop: end all waits with their answer, and leave submissions ``LAST_WORK`` seconds."""
         self._is_draining = True
         if self.services is not None:
             self.services.end_waits()
@@ -61,7 +62,7 @@ class Hosted:
 
     @asynccontextmanager
     async def serving(self, services: Services) -> AsyncIterator[None]:
-        """Until this block ends, callers can be told apart and served."""
+        """Tell callers apart and serve them until this block ends."""
         self.services = self.callers.services = services
         try:
             yield
@@ -118,8 +119,8 @@ def create_app(
 
     Args:
         settings: as loaded.
-        host: the address of this machine at which it will serve.
-        port: and the port.
+        host: the address of this machine at which it will listen.
+        port: the port at which it will listen.
         make_runtime: replaces ``Runtime``.
         make_tokens: replaces ``Tokens``.
 
@@ -128,10 +129,10 @@ def create_app(
     """
     startup.check(settings, host)
     by_key = settings.auth == "key"
-    if by_key:  # one that setup keeps is not used either
+    if by_key:  # the key that setup keeps is not used either
         settings = settings.model_copy(update={"api_key": None})
     deployment = OWN_KEYS if by_key else ONE_ACCOUNT
-    url = settings.public_url or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
+    url = settings.public_url or address_of(host, port)
     callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
     state = Hosted(callers)
     server = create_server(
@@ -158,8 +159,8 @@ def create_app(
     app.router.routes += [Route("/healthz", state.healthz), Route("/readyz", state.readyz)]
     app.add_middleware(
         Gate,
-        hosts=(*LOOPBACK, _name(url)),
-        # The protocol's suite asks for it. A page at another port of this machine is another page.
+        hosts=(*LOOPBACK, _bracketed(urlsplit(url).hostname or "")),
+        # The protocol's conformance suite asks for it. A page at another port has another origin.
         own_pages=settings.public_url is None and is_this_machine(host),
         takes_keys=by_key,
         limits=RateLimits(OF_AN_ADDRESS),
@@ -199,6 +200,10 @@ def _auth(settings: Settings, url: str) -> AuthSettings:
     )
 
 
-def _name(url: str) -> str:
-    host = urlsplit(url).hostname or ""
+def address_of(host: str, port: int) -> str:
+    """The server's address for clients on this machine."""
+    return f"http://{_bracketed(host)}:{port}"
+
+
+def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host

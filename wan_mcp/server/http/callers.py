@@ -16,7 +16,7 @@ from wan_mcp.server.http.oauth import Tokens
 
 
 class Callers(TokenVerifier):
-    """Knows the callers of one server. What the modes share; ``services`` is set when the server starts."""
+    """Tells who calls: what both modes share. ``services`` is set when the server starts."""
 
     services: Services
 

@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wan_mcp.server.http.access import TooManyRequests, Unavailable
-from wan_mcp.server.http.limits import RateLimits, subject_of
+from wan_mcp.server.http.limits import RateLimits, network_of
 
 PROBES = ("/healthz", "/readyz")
-"""Open to any host name, since probes use addresses; they tell nothing."""
+"""Answered for any host name, since probes use addresses; the answers have nothing secret."""
 BODY_PAUSE = 20.0
 """Seconds without any data after which a request's body is given up."""
 BODY_SECONDS = 120.0
@@ -68,12 +68,12 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _path(scope) in PROBES:
+        if path_of(scope) in PROBES:
             scope["headers"] = _without_credentials(scope["headers"])
             await self._app(scope, receive, send)
             return
         try:
-            self._limits.take(subject_of((scope.get("client") or ("unknown", 0))[0]))
+            self._limits.take(network_of((scope.get("client") or ("unknown", 0))[0]))
             self._check(Headers(scope=scope))
             scope["headers"] = self._credentials(scope["headers"])
             await _with_pace(self._app, scope, receive, send)
@@ -114,7 +114,7 @@ def _without_credentials(headers: RawHeaders) -> RawHeaders:
     return [(name, value) for name, value in headers if name not in (TOKEN_HEADER, KEY_HEADER)]
 
 
-def _path(scope: Scope) -> str:
+def path_of(scope: Scope) -> str:
     """The path of a request, without that at which another application has mounted this one."""
     return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
@@ -145,7 +145,7 @@ async def _with_pace(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -
             has_begun = True
             await send(message)
 
-    with suppress(ClientDisconnect):  # nobody is there to be answered, unless it is only late
+    with suppress(ClientDisconnect):  # the caller has gone, unless its body is only late
         await app(scope, paced, unless_late)
     if is_late and not has_begun:
         text = "The request did not arrive in time."

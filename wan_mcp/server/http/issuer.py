@@ -1,4 +1,4 @@
-"""The issuer of the callers' tokens: where it keeps its public keys, and which they are."""
+"""The issuer of the callers' tokens, and its public keys."""
 
 import logging
 import math
@@ -47,7 +47,7 @@ _ALGORITHMS = {
     ("OKP", "Ed25519"): ("EdDSA",),
     ("OKP", "Ed448"): ("EdDSA",),
 }
-"""By a key's type and curve, what it may sign with. A secret key (``oct``) is none of an issuer's."""
+"""By a key's type and curve, what it may sign with. A secret key (``oct``) is never accepted."""
 ALGORITHMS = frozenset(name for names in _ALGORITHMS.values() for name in names)
 _SHORTEST_RSA = 2048
 
@@ -222,7 +222,7 @@ class _KeySet(BaseModel):
 
 
 class _PublicPart(BaseModel):
-    """What is used of a key: never what would make it a private one, nor addresses of certificates."""
+    """The fields of a key that are used: none of a private key, and no addresses of certificates."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 

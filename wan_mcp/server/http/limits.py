@@ -16,16 +16,16 @@ MAX_KNOWN = 10_000
 
 
 class RateLimits:
-    """Lets each caller make so many requests in a minute, at once or spread; each then makes room again.
+    """Limits each caller's requests: a token bucket that is refilled evenly, once a minute.
 
     Args:
-        per_minute: the number.
+        per_minute: how many requests fill the bucket.
     """
 
     def __init__(self, per_minute: int) -> None:
         self._each = MINUTE / per_minute
         self._free_at: dict[str, float] = {}
-        """When all that a caller has used is free again: at most a minute from now."""
+        """When a caller's bucket is full again: at most a minute from now."""
 
     def take(self, caller: str) -> None:
         """Count a request.
@@ -42,14 +42,14 @@ class RateLimits:
         self._free_at[caller] = free_at
 
     def _forget(self, now: float) -> None:
-        """Forget those who have made no request for a minute; if that is nobody, who has used least."""
+        """Forget all callers whose bucket is full; if there are none, the one whose bucket is fullest."""
         self._free_at = {caller: at for caller, at in self._free_at.items() if at > now}
         if len(self._free_at) >= MAX_KNOWN:
             del self._free_at[min(self._free_at, key=self._free_at.__getitem__)]
 
 
-def subject_of(address: str) -> str:
-    """What is counted for an address: all of an IPv6 network that one customer gets count together."""
+def network_of(address: str) -> str:
+    """What is counted for an address: for IPv6 its /64 network, which one customer has as a whole."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

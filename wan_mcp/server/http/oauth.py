@@ -77,7 +77,7 @@ class Tokens:
         """
         try:
             parts = _parts(token)
-            # Before the signature: what is wrong anyhow needs no key, and no answer of the issuer.
+            # Before the signature: what is wrong in any case needs no key of the issuer.
             claims = self._claims_of(parts.payload)
             known = _signed(parts, await self._issuer.keys())
             if not known and not _signed(parts, await self._issuer.newer_keys()):

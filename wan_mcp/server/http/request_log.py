@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wan_mcp import logs
+from wan_mcp.server.http.gate import PROBES, path_of
 
 logger = logging.getLogger("wan_mcp.requests")
 
@@ -30,7 +31,6 @@ MAX_MESSAGE = 4_000
 HTTP_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 TASK_METHODS = frozenset(("tasks/get", "tasks/update", "tasks/cancel"))
 METHODS = SPEC_CLIENT_METHODS | SPEC_CLIENT_NOTIFICATION_METHODS | TASK_METHODS
-PROBES = ("/healthz", "/readyz")
 CLIENT_GONE = 499
 """The status of a request whose caller was gone before it had the whole answer."""
 _KEY = "wan_mcp.record"
@@ -137,8 +137,7 @@ def _caller_span(headers: Headers) -> trace.Span | None:
 
 
 def _write(scope: Scope, record: Record, status: int | None, seconds: float) -> None:
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    if path in PROBES and status is not None and status < 400:
+    if path_of(scope) in PROBES and status is not None and status < 400:
         return
     user = scope.get("user")
     http_method = scope["method"] if scope["method"] in HTTP_METHODS else None

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from wan_mcp.errors import SettingsError, reason_of
 from wan_mcp.server.http import request_log, startup
-from wan_mcp.server.http.app import LAST_WORK, PATH, create_app
+from wan_mcp.server.http.app import LAST_WORK, PATH, address_of, create_app
 from wan_mcp.server.http.metrics import exporting
 from wan_mcp.settings import Settings
 
@@ -51,17 +51,17 @@ def serve(settings: Settings, host: str, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_ANSWERS,  # type: ignore[arg-type] # passed on to a function that takes it
     )
-    # It would cut the waits before they have answered.
+    # sse-starlette would cut the waits before they have answered.
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     with exporting():
-        logger.info("serving at %s, WAN_MCP_AUTH=%s", address(host, port), settings.auth)
+        logger.info("serving at %s%s, WAN_MCP_AUTH=%s", address_of(host, port), PATH, settings.auth)
         _Server(config, app).run([listener])
         logger.info("stopped")
     gc.freeze()  # Python would look through all objects once more when it ends: a third of a second or more
 
 
 class _Server(uvicorn.Server):
-    """Ends the waits first when it is told to stop."""
+    """Ends the waits before it stops."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
         super().__init__(config)
@@ -79,7 +79,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._app.state.hosted.drain)
-        last = threading.Timer(END, os._exit, [0])  # the ledger takes no harm from it
+        last = threading.Timer(END, os._exit, [0])  # the ledger is safe: it survives a kill
         last.daemon = True
         last.start()
 
@@ -98,8 +98,3 @@ def _listener(host: str, port: int) -> socket.socket:
     # an answer of several small writes waits for the client's delayed acknowledgement, some 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def address(host: str, port: int) -> str:
-    """The address of the server for MCP clients on this machine."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"

@@ -21,14 +21,14 @@ def check(settings: Settings, host: str) -> None:
     Raises:
         SettingsError: when it may not, with each reason.
     """
-    problems = _of_keys(settings) if settings.auth == "key" else _of_oauth(settings)
+    problems = _problems_with_keys(settings) if settings.auth == "key" else _problems_with_oauth(settings)
     if not is_this_machine(host):
-        problems += _of_the_open(settings, host)
+        problems += _problems_beyond_loopback(settings, host)
     if problems:
         raise SettingsError("The server does not start. " + " ".join(problems))
 
 
-def _of_keys(settings: Settings) -> list[str]:
+def _problems_with_keys(settings: Settings) -> list[str]:
     # A key that setup keeps, or what is wrong with it, does not matter: no key of this machine is used.
     problems = [problem for problem in settings.problems if not problem.startswith(KEY_NOT_SET)]
     if settings.api_key is None or settings.key_is_kept:
@@ -40,7 +40,7 @@ def _of_keys(settings: Settings) -> list[str]:
     ]
 
 
-def _of_oauth(settings: Settings) -> list[str]:
+def _problems_with_oauth(settings: Settings) -> list[str]:
     missing = [text for name, text in _OAUTH.items() if getattr(settings, name) is None]
     return [
         *settings.problems,
@@ -48,12 +48,12 @@ def _of_oauth(settings: Settings) -> list[str]:
     ]
 
 
-def _of_the_open(settings: Settings, host: str) -> list[str]:
+def _problems_beyond_loopback(settings: Settings, host: str) -> list[str]:
     problems = []
     if settings.public_url is None or urlsplit(settings.public_url).scheme != "https":
         problems.append(
-            f"At {host}, other machines can reach it, and keys must travel encrypted: set WAN_MCP_PUBLIC_URL "
-            "to the https:// address of the proxy in front of it, or serve at 127.0.0.1."
+            f"At {host}, other machines can reach the server, and keys must be sent encrypted: set "
+            "WAN_MCP_PUBLIC_URL to the https:// address of the proxy in front of it, or serve at 127.0.0.1."
         )
     if settings.allow_private_network:
         problems.append(
