@@ -1,11 +1,13 @@
-"""Several callers of one hosted server, without HTTP: a test says whose call is being served."""
+"""Hosted servers without HTTP: a test says whose call is being served."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mcp import Client
+from mcp.server import MCPServer
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from pydantic import AnyHttpUrl, SecretStr
@@ -14,14 +16,17 @@ from tests.server.tasks_client import TasksClient
 from tests.world import KEY, World
 from wan_mcp.generation.measures import UNCOUNTED
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS, Deployment, Owner
+from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
-from wan_mcp.generation.services import Services
+from wan_mcp.generation.services import Services, Whose
 from wan_mcp.sandbox import Account
-from wan_mcp.server.app import Hosting, create_server
+from wan_mcp.server.app import Hosting, MakeRuntime, create_server
 from wan_mcp.settings import Settings
 
 NAMES = ("one", "two", "three")
-DEPLOYMENTS = {"own keys": OWN_KEYS, "one account": ONE_ACCOUNT}
+IN_BOTH_DEPLOYMENTS = pytest.mark.parametrize(
+    "deployment", [OWN_KEYS, ONE_ACCOUNT], ids=["own keys", "one account"]
+)
 
 
 class Nobody:
@@ -29,6 +34,37 @@ class Nobody:
 
     async def verify_token(self, token: str) -> AccessToken | None:
         return None
+
+
+def owner_of(deployment: Deployment) -> Owner:
+    """The one caller where a test has no other."""
+    return Owner(SecretStr(KEY), "https://issuer.example.com\nalice" if deployment.operator_pays else None)
+
+
+def hosted_server(
+    deployment: Deployment,
+    settings: Settings | None = None,
+    make_runtime: MakeRuntime = Runtime,
+    whose: Whose | None = None,
+) -> MCPServer[Services]:
+    """A hosted server; by default all its calls are one caller's."""
+    hosting = Hosting(
+        deployment=deployment,
+        whose=whose or (lambda: owner_of(deployment)),
+        auth=AuthSettings(issuer_url=AnyHttpUrl("https://issuer.example.com"), resource_server_url=None),
+        verifier=Nobody(),
+        measures=UNCOUNTED,
+        serving=lambda services: nullcontext(),
+    )
+    return create_server(settings or Settings.load({}), make_runtime=make_runtime, hosting=hosting)
+
+
+@asynccontextmanager
+async def hosted_client(world: World, deployment: Deployment, mode: Any = "auto") -> AsyncIterator[Client]:
+    """The client of one caller of a hosted server in this world."""
+    settings = Settings.load(world.environ | {"WAN_MCP_AUTOSAVE": "1"})
+    async with Client(hosted_server(deployment, settings, world.runtime), mode=mode) as client:
+        yield client
 
 
 class Callers:
@@ -62,16 +98,8 @@ class Callers:
     @asynccontextmanager
     async def client(self, **environ: str) -> AsyncIterator[tuple[Client, TasksClient]]:
         """A client of the server, which speaks the tasks extension as well."""
-        hosting = Hosting(
-            self.deployment,
-            self.whose,
-            AuthSettings(issuer_url=AnyHttpUrl("https://issuer.example.com"), resource_server_url=None),
-            Nobody(),
-            UNCOUNTED,
-            serving=lambda services: nullcontext(),
-        )
         settings = Settings.load(self.world.environ | environ)
-        server = create_server(settings, make_runtime=self.world.runtime, hosting=hosting)
+        server = hosted_server(self.deployment, settings, self.world.runtime, self.whose)
         extension = TasksClient()
         async with Client(server, extensions=[extension]) as client:
             yield client, extension

@@ -13,7 +13,7 @@ import pytest
 from mcp import Client
 from pydantic import BaseModel
 
-from tests.server.http.in_process import hosted_server
+from tests.callers import hosted_server
 from tests.world import World
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
 from wan_mcp.server.app import create_server

@@ -13,7 +13,7 @@ from mcp import Client, MCPError
 from mcp.types import ResourceTemplateReference
 from pydantic import BaseModel
 
-from tests.callers import DEPLOYMENTS, Callers
+from tests.callers import IN_BOTH_DEPLOYMENTS, Callers
 from tests.calls import ARGUMENTS, PROMPT, answer, call, text
 from tests.clock import now
 from tests.server.tasks_client import ask
@@ -23,7 +23,6 @@ from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
 
-EVERY_DEPLOYMENT = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
 RESOURCE = "wan://tasks/{task_id}"
 PATHS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "get_task": lambda client, task_id: call(client, "get_task", task_id=task_id),
@@ -54,7 +53,7 @@ async def outcome(client: Client, path: Callable[[Client, str], Awaitable[Any]],
     return said, round(now() - began)
 
 
-@EVERY_DEPLOYMENT
+@IN_BOTH_DEPLOYMENTS
 @EVERY_PATH
 @pytest.mark.parametrize("age", [0, 300], ids=["new", "completed"])
 async def test_another_callers_task_looks_like_one_that_nobody_has(
@@ -78,7 +77,7 @@ async def test_another_callers_task_looks_like_one_that_nobody_has(
         assert await outcome(client, path, f"task-unified-{as_old}-abcd0123") == theirs
 
 
-@EVERY_DEPLOYMENT
+@IN_BOTH_DEPLOYMENTS
 async def test_lists_and_completions_have_the_callers_own_tasks_alone(
     tmp_path: Path, deployment: Deployment
 ) -> None:
@@ -140,7 +139,7 @@ async def test_a_caller_with_an_own_key_is_told_what_to_do_about_it(
     assert "EVOLINK_API_KEY" not in said
 
 
-@EVERY_DEPLOYMENT
+@IN_BOTH_DEPLOYMENTS
 async def test_a_server_that_cannot_reach_evolink_says_whom_to_tell(
     tmp_path: Path, deployment: Deployment
 ) -> None:

@@ -14,8 +14,8 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import TextContent, TextResourceContents
 
+from tests.callers import IN_BOTH_DEPLOYMENTS, hosted_client, hosted_server, owner_of
 from tests.calls import ADDRESS, ERAS, PROMPT, answer, call, made, text
-from tests.server.http.in_process import DEPLOYMENTS, hosted_client, hosted_server, owner
 from tests.server.tasks_client import TasksClient, ask
 from tests.world import KEY, World, render_one_second
 from wan_mcp.errors import (
@@ -109,7 +109,7 @@ async def saved_by_a_server_on_the_same_machine(
     """A task of the same owner whose video a server over stdio has saved, in the ledger that they share."""
     settings = Settings.load(world.environ)
     async with world.runtime(settings) as runtime:
-        service = Services(runtime, lambda: owner(deployment)).current()
+        service = Services(runtime, lambda: owner_of(deployment)).current()
         request = GenerationRequest(prompt=PROMPT, image_urls=[ADDRESS], quality="480p")
         task_id = (await service.generate(request)).task.id
         await anyio.sleep(100)
@@ -120,7 +120,7 @@ async def saved_by_a_server_on_the_same_machine(
     yield task_id
 
 
-@DEPLOYMENTS
+@IN_BOTH_DEPLOYMENTS
 @ERAS
 @pytest.mark.parametrize("then_lost", [False, True])
 async def test_no_answer_tells_of_the_servers_machine(
@@ -137,7 +137,7 @@ async def test_no_answer_tells_of_the_servers_machine(
     assert [(found, one) for one in said if (found := leaks(world, one))] == []
 
 
-@DEPLOYMENTS
+@IN_BOTH_DEPLOYMENTS
 async def test_the_tasks_extension_tells_nothing_of_it_either(tmp_path: Path, deployment: Deployment) -> None:
     """A client that waits without its model reads the same answer."""
     world = World(tmp_path, seconds=60)
@@ -199,7 +199,7 @@ async def test_what_takes_too_long_is_to_be_asked_for_again(
     )
 
 
-@DEPLOYMENTS
+@IN_BOTH_DEPLOYMENTS
 async def test_a_ledger_that_cannot_be_used_is_not_named(
     world: World, deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -220,7 +220,7 @@ async def test_a_ledger_that_cannot_be_used_is_not_named(
     assert str(data) in caplog.text
 
 
-@DEPLOYMENTS
+@IN_BOTH_DEPLOYMENTS
 async def test_what_fails_unexpectedly_is_not_told(
     world: World, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,7 +328,7 @@ def test_an_error_is_told_without_what_belongs_to_the_operator(
     assert told(error, LOCAL) == (error.message, error.next_step)
 
 
-@DEPLOYMENTS
+@IN_BOTH_DEPLOYMENTS
 async def test_the_card_knows_that_nothing_is_saved(deployment: Deployment) -> None:
     """Its page differs from that of a user's own server in one mark."""
     async with Client(hosted_server(deployment)) as client:
@@ -339,7 +339,7 @@ async def test_the_card_knows_that_nothing_is_saved(deployment: Deployment) -> N
     assert content.text != page
 
 
-@DEPLOYMENTS
+@IN_BOTH_DEPLOYMENTS
 async def test_the_prompt_gives_the_link(deployment: Deployment) -> None:
     """A longer video is not planned, because its parts cannot be joined."""
     async with Client(hosted_server(deployment)) as client:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.callers import IN_BOTH_DEPLOYMENTS, hosted_client
 from tests.calls import PROMPT, call, text
-from tests.server.http.in_process import DEPLOYMENTS, hosted_client
 from tests.world import World
 from wan_mcp.generation.owners import OWN_KEYS, Deployment
 from wan_mcp.images import files, sources
@@ -24,7 +24,7 @@ SAID = "generate_video was not called, because its arguments are wrong. image_ur
 SAID += "Correct them and call it again. Nothing was sent or charged."
 
 
-@DEPLOYMENTS
+@IN_BOTH_DEPLOYMENTS
 @pytest.mark.parametrize(
     ("reference", "refusal"),
     [
@@ -80,7 +80,7 @@ async def test_what_is_no_address_is_refused_in_words_that_say_what_to_give(
     assert world.records.calls == []
 
 
-@DEPLOYMENTS
+@IN_BOTH_DEPLOYMENTS
 async def test_a_missing_picture_is_asked_for_by_its_address(world: World, deployment: Deployment) -> None:
     """A path would not help."""
     async with hosted_client(world, deployment) as client:
