@@ -153,7 +153,7 @@ class HostingFields(BaseModel):
     oauth_issuer: IssuerAddress | None = Field(
         None,
         alias="WAN_MCP_OAUTH_ISSUER",
-        description="With oauth: the address of who issues the tokens, as in their iss.",
+        description="With oauth: the address of the tokens' issuer, exactly as in their iss.",
     )
     oauth_audience: str | None = Field(
         None,

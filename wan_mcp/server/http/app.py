@@ -115,7 +115,7 @@ def create_app(
     make_runtime: MakeRuntime = Runtime,
     make_tokens: MakeTokens = Tokens,
 ) -> Starlette:
-    """The whole server; it runs with its lifespan, also when another application mounts it.
+    """The whole server. An application that mounts it must run its lifespan too.
 
     Args:
         settings: as loaded.
