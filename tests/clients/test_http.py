@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from tests.clients.agents import AGENTS
-from tests.clients.hosted import hosted
 from tests.clients.model import requesting, scripted
 from tests.clients.programs import Finished, program, run
 from tests.clients.scene import Scene, assert_begun, assert_refused, scene, ways_of_seeing
 from tests.clients.test_clients import ERAS, TOOL_ERROR
-from tests.server.http.issuer import AUDIENCE, LiveIssuer, live_issuer
+from tests.server.http.hosted import oauth_settings
+from tests.server.http.issuer import LiveIssuer, live_issuer
+from tests.server.http.live import live_at
 from tests.world import KEY, picture
 from wan_mcp.server.tools import TOOLS
 
@@ -50,23 +51,16 @@ class Remote(Scene):
 
 @asynccontextmanager
 async def remote(folder: Path, **settings: str) -> AsyncIterator[Remote]:
-    async with scene(folder) as at, hosted(folder, at.url, **settings) as address:
-        yield Remote(at.sandbox, at.url, folder, {}, address)
+    async with scene(folder) as at, live_at(at.url, folder, **settings) as server:
+        yield Remote(at.sandbox, at.url, folder, {}, f"{server.url}/mcp")
 
 
 @asynccontextmanager
 async def shared(folder: Path) -> AsyncIterator[tuple[Remote, LiveIssuer]]:
     """The same, but a token of the issuer tells who calls, and one account pays."""
     with live_issuer() as issuer:
-        settings = {
-            "EVOLINK_API_KEY": KEY,
-            "WAN_MCP_AUTH": "oauth",
-            "WAN_MCP_OAUTH_ISSUER": issuer.address,
-            "WAN_MCP_OAUTH_AUDIENCE": AUDIENCE,
-            "WAN_MCP_OAUTH_SCOPE": "videos",
-            "WAN_MCP_TOTAL_DAILY_CREDITS": "100",
-        }
-        async with remote(folder, **settings) as at:
+        settings = {"EVOLINK_API_KEY": KEY, "WAN_MCP_TOTAL_DAILY_CREDITS": "100"}
+        async with remote(folder, **oauth_settings(issuer.address) | settings) as at:
             yield at, issuer
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.hosted import hosted
 from tests.clients.programs import program
 from tests.conformance.forwarding import with_key
 from tests.conformance.suite import Scenario, examine, required, with_fixtures
+from tests.server.http.live import live_at
 from tests.world import KEY
 from wan_mcp.sandbox import Sandbox, running
 
@@ -119,8 +119,8 @@ async def test_the_command_passes_what_asks_for_no_fixture(revision: str, tmp_pa
     program("conformance")
     async with (
         running(Sandbox(key=KEY)) as sandbox,
-        hosted(tmp_path, sandbox) as url,
-        with_key(url, KEY) as open_to_all,
+        live_at(sandbox, tmp_path) as server,
+        with_key(f"{server.url}/mcp", KEY) as open_to_all,
     ):
         found = await examine(open_to_all, revision, tmp_path)
     unaided = {name: found[name] for name in UNAIDED[revision]}

@@ -84,7 +84,7 @@ async def hosted(
     given = {name: value for name, value in world.environ.items() if name != "EVOLINK_API_KEY"}
     make_tokens: MakeTokens = Tokens
     if issuer is not None:
-        given |= oauth_settings(issuer)
+        given |= oauth_settings(issuer.address)
         make_tokens = partial(Tokens, transport=httpx2.ASGITransport(issuer.app))
     settings = Settings.load(given | environ)
     app = create_app(settings, host=host, make_runtime=world.runtime, make_tokens=make_tokens)
@@ -92,12 +92,12 @@ async def hosted(
         yield Hosted(app)
 
 
-def oauth_settings(issuer: Issuer) -> dict[str, str]:
+def oauth_settings(issuer: str) -> dict[str, str]:
     """What an operator sets so that callers with tokens of this issuer share the account of the sandbox."""
     return {
         "EVOLINK_API_KEY": KEY,
         "WAN_MCP_AUTH": "oauth",
-        "WAN_MCP_OAUTH_ISSUER": issuer.address,
+        "WAN_MCP_OAUTH_ISSUER": issuer,
         "WAN_MCP_OAUTH_AUDIENCE": AUDIENCE,
         "WAN_MCP_OAUTH_SCOPE": "videos",
         "WAN_MCP_TOTAL_DAILY_CREDITS": "100000",

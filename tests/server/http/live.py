@@ -101,6 +101,9 @@ async def live_at(url: str, folder: Path, program: str = "", **environ: str) -> 
     try:
         await _ready(server)
         yield server
+    except Exception:
+        sys.stderr.write(server.log)
+        raise
     finally:
         if process.returncode is None:
             process.kill()
@@ -119,4 +122,4 @@ async def _ready(server: LiveServer) -> None:
                 except httpx2.ConnectError:
                     pass
                 await anyio.sleep(0.05)
-    raise AssertionError(server.log)
+    raise AssertionError("the server did not start")
