@@ -155,8 +155,8 @@ def _retry_after(value: str, now: datetime) -> float | None:
 _DASHBOARD = "in the Evolink dashboard, https://evolink.ai/dashboard"
 _TOP_UP = f"the user can add credits {_DASHBOARD}; then make the same request again."
 RAISE_KEY_LIMIT = f"This key's own limit is used up: the user can raise it {_DASHBOARD}, or set another key."
-KEYS = "https://evolink.ai/dashboard/keys"
-CHECK_KEY = f"Check EVOLINK_API_KEY, or the key that wan-mcp setup keeps; keys are at {KEYS}."
+KEYS_PAGE = "https://evolink.ai/dashboard/keys"
+CHECK_KEY = f"Check EVOLINK_API_KEY, or the key that wan-mcp setup keeps; keys are at {KEYS_PAGE}."
 _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
     (BALANCE, OutOfCredits, f"The account's balance is too low: {_TOP_UP}"),
     (KEY_LIMIT, OutOfCredits, RAISE_KEY_LIMIT),
@@ -169,7 +169,7 @@ _BY_CODE: list[tuple[frozenset[str], type[EvolinkError], str]] = [
     (
         frozenset(("key_model_not_allowed", "model_access_denied", "permission_denied")),
         Unauthorized,
-        f"Allow this model for the key, or use another key: {KEYS}.",
+        f"Allow this model for the key, or use another key: {KEYS_PAGE}.",
     ),
     (
         MODERATION,

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from wan_mcp.errors import EvolinkError, OutOfCredits, Unauthorized, Unreachable, UnreadableAnswer
 from wan_mcp.evolink import Accepted, Connections, Credits, Evolink, Listing, Task, Upload, VideoRequest
 from wan_mcp.evolink.client import PAGE_SIZE
-from wan_mcp.evolink.http_errors import CHECK_KEY, KEYS
+from wan_mcp.evolink.http_errors import CHECK_KEY, KEYS_PAGE
 from wan_mcp.generation.owners import Deployment
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ ASK_LATER = f"Try again in a minute; if it stays so, {OPERATOR}."
 TOO_FEW_CREDITS = "The server's account at Evolink has too few credits for this."
 KEY_REFUSED = "Evolink does not accept the server's own key for this."
 CALLERS_KEY = (
-    f"Check the Evolink key that the client sends in Authorization or X-API-Key; keys are at {KEYS}."
+    f"Check the Evolink key that the client sends in Authorization or X-API-Key; keys are at {KEYS_PAGE}."
 )
 
 

@@ -18,7 +18,6 @@ class Unavailable(Exception):
 
     def __init__(self, reason: str, retry_after: float) -> None:
         super().__init__(reason)
-        self.reason = reason
         self.retry_after = retry_after
 
 

@@ -82,7 +82,7 @@ class Gate:
         except TooManyRequests as error:
             await _refuse(_later(429, "too_many_requests", str(error), error.retry_after), send)
         except Unavailable as error:
-            await _refuse(_later(503, "temporarily_unavailable", error.reason, error.retry_after), send)
+            await _refuse(_later(503, "temporarily_unavailable", str(error), error.retry_after), send)
 
     def _check(self, headers: Headers) -> None:
         """Refuse what a web page could do to a server that its user can reach (DNS rebinding)."""
