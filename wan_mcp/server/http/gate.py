@@ -145,7 +145,7 @@ async def _with_pace(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -
             has_begun = True
             await send(message)
 
-    with suppress(ClientDisconnect):  # the caller has gone, unless its body is only late
+    with suppress(ClientDisconnect):  # nobody is there to be answered, unless it is only late
         await app(scope, paced, unless_late)
     if is_late and not has_begun:
         text = "The request did not arrive in time."
