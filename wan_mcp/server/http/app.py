@@ -53,8 +53,9 @@ class Hosted:
         self._probing: anyio.Event | None = None
 
     def drain(self) -> None:
-        """Prepare to stop: all waits end with their answer, and submissions have two more seconds."""
+        """Prepare to stop: waits, and checks of who calls, are answered now; submissions have two seconds."""
         self._is_draining = True
+        self.callers.end_checks()
         if self.services is not None:
             self.services.end_waits()
             self.services.runtime.stop_within(LAST_WORK)
