@@ -1,5 +1,6 @@
 """The server over Streamable HTTP, as one ASGI application: ``create_app``."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -30,6 +31,8 @@ from wan_mcp.server.http.oauth import Tokens
 from wan_mcp.server.http.request_log import NoteCall, RequestLog
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 PATH = "/mcp"
 MAX_BODY = 16 * 1024 * 1024
@@ -92,8 +95,8 @@ class Hosted:
             try:
                 await runtime.ledger.check()
                 answered = True
-            except LedgerError:
-                answered = False
+            except LedgerError as error:
+                logger.warning("not ready: %s %s", error.message, error.next_step)
             finally:
                 self._probing = None
                 done.set()
