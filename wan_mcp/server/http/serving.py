@@ -38,9 +38,9 @@ def serve(settings: Settings, host: str, port: int) -> None:
     startup.check(settings, host)
     listener = _listener(host, port)
     host, port = listener.getsockname()[:2]
-    app = create_app(settings, host=host, port=port)
-    request_log.configure(settings.log_level)
+    request_log.configure(settings.log_level)  # first: else the SDK's server would log to a terminal
     logger.setLevel(logging.INFO)
+    app = create_app(settings, host=host, port=port)
     config = uvicorn.Config(
         app,
         log_config=None,
