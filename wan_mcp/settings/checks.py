@@ -49,6 +49,13 @@ def _host(value: str) -> str:
     return _address(value, "https://api.evolink.ai").rstrip("/")
 
 
+def _public(value: str) -> str:
+    address = _address(value, "https://wan.example.com").rstrip("/")
+    if urlsplit(address).path:
+        raise ValueError("must have no path, not even /mcp; write it like https://wan.example.com")
+    return address
+
+
 def _issuer(value: str) -> str:
     # Compared with the tokens' iss exactly: a slash at its end counts.
     return _address(value, "https://login.example.com")
@@ -67,6 +74,7 @@ def _folders(value: str | tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 ServerAddress = Annotated[str, BeforeValidator(_host)]
+PublicAddress = Annotated[str, BeforeValidator(_public)]
 IssuerAddress = Annotated[str, BeforeValidator(_issuer)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Folders = Annotated[tuple[Path, ...], BeforeValidator(_folders)]

@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from wan_mcp.settings.checks import KEYS_PAGE, Folder, Folders, IssuerAddress, ServerAddress, usable_key
+from wan_mcp.settings.checks import (
+    KEYS_PAGE,
+    Folder,
+    Folders,
+    IssuerAddress,
+    PublicAddress,
+    ServerAddress,
+    usable_key,
+)
 
 
 def _default_data_dir() -> Path:
@@ -140,7 +148,7 @@ class HostingFields(BaseModel):
         alias="WAN_MCP_TOTAL_DAILY_CREDITS",
         description="How many credits all callers together may spend in 24 hours.",
     )
-    public_url: ServerAddress | None = Field(
+    public_url: PublicAddress | None = Field(
         None,
         alias="WAN_MCP_PUBLIC_URL",
         description="The server's address as callers know it, such as https://wan.example.com.",

@@ -13,7 +13,8 @@ import pytest
 from mcp import Client
 
 from tests.calls import answer, call, text
-from tests.server.http.hosted import IN_BOTH_ERAS, Era, message
+from tests.server.http.hosted import IN_BOTH_ERAS, Era, message, oauth_settings
+from tests.server.http.issuer import live_issuer
 from tests.server.http.live import GUARD, HOST, KEY, LiveServer, live, live_at
 from tests.world import picture
 from wan_mcp.sandbox import Fault, Sandbox, running
@@ -198,3 +199,41 @@ async def test_it_listens_no_longer_while_it_drains(sandbox: Sandbox, tmp_path: 
             await until(lambda: _refuses(server.port))
             assert server.process.returncode is None
         assert await server.ended() == 0, server.log
+
+
+async def _posted(http: httpx2.AsyncClient, answers: list[httpx2.Response]) -> None:
+    asked, headers = message("tools/list", "modern")
+    answers.append(await http.post("/mcp", json=asked, headers=headers))
+
+
+async def test_an_issuer_that_does_not_answer_does_not_hold_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The token cannot be checked: the caller is asked to come again."""
+    answers: list[httpx2.Response] = []
+    with live_issuer() as issuer:
+        issuer.seconds = 600
+        async with (
+            live(sandbox, tmp_path, **oauth_settings(issuer.address)) as server,
+            server.http(issuer.token()) as http,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(_posted, http, answers)
+            await until(issuer.was_asked.is_set)
+            server.stop()
+            assert await server.ended() == 0, server.log
+    [answer] = answers
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "Traceback" not in server.log
+
+
+async def test_a_key_that_is_not_checked_yet_does_not_hold_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Evolink does not answer: the caller is asked to come again."""
+    sandbox.faults.add(Fault("credits", "slow", seconds=600))
+    answers: list[httpx2.Response] = []
+    async with live(sandbox, tmp_path) as server, server.http() as http, anyio.create_task_group() as group:
+        group.start_soon(_posted, http, answers)
+        await until(lambda: any(record.at == "credits" for record in sandbox.records.calls))
+        server.stop()
+        assert await server.ended() == 0, server.log
+    [answer] = answers
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "Traceback" not in server.log

@@ -113,3 +113,14 @@ async def test_while_the_ledger_is_down_nothing_is_paid(
         assert world.records.posts == 0
         await answer(client, "generate_video", **ARGUMENTS)
     assert len(world.records.paid) == 1
+
+
+async def test_the_operator_reads_why_the_server_is_not_ready(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A probe that fails tells its caller nothing of the machine; the log names the folder."""
+    folder = f"{__file__}/data"
+    async with hosted(world, WAN_MCP_DATA_DIR=folder) as server:
+        assert await ready(server) == (503, "the ledger does not answer")
+    [reason] = [record.getMessage() for record in caplog.records if "not ready" in record.getMessage()]
+    assert folder in reason

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -24,7 +25,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tests.calls import ADDRESS, ARGUMENTS, ERAS, call
+from tests.server.http.live import KEY, live
 from tests.world import World
+from wan_mcp.sandbox import Sandbox
 from wan_mcp.server.http.request_log import JsonLines, NoteCall, RequestLog, configure
 from wan_mcp.server.tools import TOOLS
 
@@ -368,6 +371,19 @@ class TestOnASocket:
         assert "ValueError" in error["error"]
         assert (invalid["logger"], invalid["level"]) == ("uvicorn.error", "WARNING")
         assert QUERY not in str((error, invalid))
+
+    async def test_all_that_the_process_writes_is_json(self, tmp_path: Path) -> None:
+        """From its start to its end, also what libraries have to say."""
+        async with live(Sandbox(key=KEY), tmp_path, WAN_MCP_LOG_LEVEL="DEBUG") as server:
+            async with server.client("modern") as client:
+                await call(client, "list_tasks")
+            server.stop()
+            await server.ended()
+        lines = [json.loads(line) for line in server.log.splitlines()]
+        assert lines[0]["message"].startswith("serving at")
+        assert lines[-1]["message"] == "stopped"
+        assert "list_tasks" in {line.get("tool") for line in lines}
+        assert KEY not in server.log
 
 
 @asynccontextmanager

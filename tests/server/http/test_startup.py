@@ -56,6 +56,11 @@ def test_a_safe_server_starts(host: str, environ: Mapping[str, str], tmp_path: P
         ("example.com", {}, ["WAN_MCP_PUBLIC_URL"]),
         (OPEN, {"WAN_MCP_PUBLIC_URL": "http://127.0.0.1:9"}, ["https://"]),
         (LOCAL, {"WAN_MCP_PUBLIC_URL": "http://wan.example.com"}, ["WAN_MCP_PUBLIC_URL must begin with"]),
+        (
+            LOCAL,
+            {"WAN_MCP_PUBLIC_URL": "https://wan.example.com/mcp"},
+            ["must have no path"],
+        ),
         (OPEN, {**PUBLIC, "WAN_MCP_ALLOW_PRIVATE_NETWORK": "1"}, ["WAN_MCP_ALLOW_PRIVATE_NETWORK"]),
         (LOCAL, without("WAN_MCP_OAUTH_ISSUER"), ["WAN_MCP_OAUTH_ISSUER"]),
         (LOCAL, without("WAN_MCP_OAUTH_AUDIENCE"), ["WAN_MCP_OAUTH_AUDIENCE"]),
@@ -78,6 +83,18 @@ def test_an_unsafe_server_does_not_start(
     told = f"{refusal.value.message} {refusal.value.next_step}"
     assert [reason for reason in reasons if reason not in told] == []
     assert KEY not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WAN_MCP_OAUTH_ISSUER", "http://login.example.com"), ("WAN_MCP_TOTAL_DAILY_CREDITS", "many")],
+)
+def test_what_cannot_be_used_is_not_also_said_to_be_missing(name: str, value: str, tmp_path: Path) -> None:
+    """The operator reads one reason for one mistake."""
+    settings = Settings.load({"WAN_MCP_DATA_DIR": str(tmp_path), **OAUTH, name: value})
+    with pytest.raises(SettingsError) as refusal:
+        check(settings, LOCAL)
+    assert refusal.value.message.count(name) == 1
 
 
 @pytest.mark.parametrize(

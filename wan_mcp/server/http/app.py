@@ -1,5 +1,6 @@
 """The server over Streamable HTTP, as one ASGI application: ``create_app``."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -31,6 +32,8 @@ from wan_mcp.server.http.request_log import NoteCall, RequestLog
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 PATH = "/mcp"
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of a request: a picture of 10 MB as a data: URI, and a little more."""
@@ -54,8 +57,9 @@ class Hosted:
         self._probing: anyio.Event | None = None
 
     def drain(self) -> None:
-        """Prepare to stop: end all waits with their answer, and leave submissions ``LAST_WORK`` seconds."""
+        """Prepare to stop: answer waits and checks of who calls now; leave submissions ``LAST_WORK``."""
         self._is_draining = True
+        self.callers.end_checks()
         if self.services is not None:
             self.services.end_waits()
             self.services.runtime.stop_within(LAST_WORK)
@@ -92,8 +96,8 @@ class Hosted:
             try:
                 await runtime.ledger.check()
                 answered = True
-            except LedgerError:
-                answered = False
+            except LedgerError as error:
+                logger.warning("not ready: %s %s", error.message, error.next_step)
             finally:
                 self._probing = None
                 done.set()

@@ -3,16 +3,21 @@
 import hashlib
 import json
 import secrets
+from abc import abstractmethod
 
+import anyio
 from mcp.server.auth.provider import TokenVerifier
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.generation.owners import Owner
 from wan_mcp.generation.services import Services
-from wan_mcp.server.http.access import Caller
+from wan_mcp.server.http.access import Caller, Unavailable
 from wan_mcp.server.http.keys import Keys
 from wan_mcp.server.http.limits import OF_AN_OWNER, RateLimits
 from wan_mcp.server.http.oauth import Tokens
+
+RETRY_AFTER = 5.0
+"""Seconds after which another process may serve what this one could not begin."""
 
 
 class Callers(TokenVerifier):
@@ -23,6 +28,31 @@ class Callers(TokenVerifier):
     def __init__(self) -> None:
         self._limits = RateLimits(OF_AN_OWNER)
         self._salt = secrets.token_bytes(32)
+        self._checks: set[anyio.CancelScope] = set()
+        """Those under way."""
+
+    async def verify_token(self, token: str) -> Caller | None:
+        """Who calls with this credential; None where it is not a valid one.
+
+        Raises:
+            Unavailable: when that cannot be told now.
+            TooManyRequests: when the caller has made too many requests.
+        """
+        with anyio.CancelScope() as check:
+            self._checks.add(check)
+            try:
+                return await self._caller(token)
+            finally:
+                self._checks.discard(check)
+        raise Unavailable("The server is about to stop.", RETRY_AFTER)
+
+    @abstractmethod
+    async def _caller(self, token: str) -> Caller | None: ...
+
+    def end_checks(self) -> None:
+        """End the checks that are under way: the server stops, and who is asked may not answer in time."""
+        for check in self._checks:
+            check.cancel()
 
     async def admitted(
         self, owner: Owner, scopes: tuple[str, ...] = (), expires_at: int | None = None
@@ -55,7 +85,7 @@ class KeyCallers(Callers):
         super().__init__()
         self.keys = Keys()
 
-    async def verify_token(self, token: str) -> Caller | None:
+    async def _caller(self, token: str) -> Caller | None:
         key = await self.keys.accepts(token, self.services.runtime)
         return None if key is None else await self.admitted(Owner(key))
 
@@ -71,13 +101,17 @@ class TokenCallers(Callers):
         super().__init__()
         self._tokens = tokens
 
-    async def verify_token(self, token: str) -> Caller | None:
+    async def _caller(self, token: str) -> Caller | None:
         claims = await self._tokens.claims(token)
         if claims is None:
             return None
         key = self.services.runtime.settings.require_key()
         owner = Owner(key, subject=json.dumps([claims.issuer, claims.subject]))
         return await self.admitted(owner, claims.scopes, claims.expires_at)
+
+    def end_checks(self) -> None:
+        self._tokens.end_reading()  # first: it is shielded against the callers that leave
+        super().end_checks()
 
     async def aclose(self) -> None:
         await self._tokens.aclose()

@@ -82,10 +82,14 @@ class Issuer:
         self._search_at = -math.inf
         self._retry_at = -math.inf
 
-    async def aclose(self) -> None:
-        """Close the connections, and end a reading that is under way."""
+    def end_reading(self) -> None:
+        """End a reading that is under way, as if the issuer had not answered."""
         if self._reading is not None:
             self._reading.cancel()
+
+    async def aclose(self) -> None:
+        """Close the connections, and end a reading that is under way."""
+        self.end_reading()
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()

@@ -65,6 +65,10 @@ class Tokens:
         self._clock = clock
         self._issuer = Issuer(settings.oauth_issuer, transport=transport)
 
+    def end_reading(self) -> None:
+        """End a reading of the issuer's keys that is under way."""
+        self._issuer.end_reading()
+
     async def aclose(self) -> None:
         """Close the connections to the issuer."""
         await self._issuer.aclose()

@@ -38,9 +38,9 @@ def serve(settings: Settings, host: str, port: int) -> None:
     startup.check(settings, host)
     listener = _listener(host, port)
     host, port = listener.getsockname()[:2]
-    app = create_app(settings, host=host, port=port)
-    request_log.configure(settings.log_level)
+    request_log.configure(settings.log_level)  # first: else the SDK's server would log to a terminal
     logger.setLevel(logging.INFO)
+    app = create_app(settings, host=host, port=port)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -53,6 +53,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
     )
     # sse-starlette would cut the waits before they have answered.
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+    gc.collect()
+    gc.freeze()  # what is here now stays: the searches for garbage among many calls would go through it
     with exporting():
         logger.info("serving at %s%s, WAN_MCP_AUTH=%s", address_of(host, port), PATH, settings.auth)
         _Server(config, app).run([listener])

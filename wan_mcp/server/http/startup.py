@@ -41,7 +41,12 @@ def _problems_with_keys(settings: Settings) -> list[str]:
 
 
 def _problems_with_oauth(settings: Settings) -> list[str]:
-    missing = [text for name, text in _OAUTH.items() if getattr(settings, name) is None]
+    named = {problem.split()[0] for problem in settings.problems}  # these are set, but cannot be used
+    missing = [
+        text
+        for name, text in _OAUTH.items()
+        if getattr(settings, name) is None and text.partition(",")[0] not in named
+    ]
     return [
         *settings.problems,
         *([f"WAN_MCP_AUTH=oauth also needs {'; '.join(missing)}."] if missing else []),
