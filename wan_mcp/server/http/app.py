@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import anyio
@@ -50,7 +51,7 @@ class Hosted:
         self.callers = callers
         self.services: Services | None = None
         self._is_draining = False
-        self._probing: anyio.Event | None = None
+        self._check: _Check | None = None
 
     def drain(self) -> None:
         """Prepare to stop: all waits end with their answer, and submissions have two more seconds."""
@@ -83,27 +84,32 @@ class Hosted:
         return JSONResponse({"status": "ok"})
 
     async def _ledger_answers(self, runtime: Runtime) -> bool:
-        """Whether the ledger can be written soon. One check at a time: a thread cannot be stopped."""
-        answered = False
-
-        async def ask(done: anyio.Event) -> None:
-            nonlocal answered
-            try:
-                await runtime.ledger.check()
-                answered = True
-            except LedgerError:
-                answered = False
-            finally:
-                self._probing = None
-                done.set()
-
-        if self._probing is not None:  # an earlier question has no answer yet
-            return False
-        done = self._probing = anyio.Event()
-        runtime.background.start_soon(ask, done)
+        """Whether the ledger can be written soon. All share one check: its thread cannot be stopped."""
+        if self._check is None:
+            self._check = _Check()
+            runtime.background.start_soon(self._run, self._check, runtime)
+        check = self._check
         with anyio.move_on_after(READY_SECONDS):
-            await done.wait()
-        return answered
+            await check.ended.wait()
+        return check.succeeded
+
+    async def _run(self, check: "_Check", runtime: Runtime) -> None:
+        try:
+            await runtime.ledger.check()
+            check.succeeded = True
+        except LedgerError:
+            pass
+        finally:
+            self._check = None
+            check.ended.set()
+
+
+@dataclass
+class _Check:
+    """A check of the ledger that is under way, or its outcome."""
+
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    succeeded: bool = False
 
 
 def create_app(
