@@ -16,6 +16,7 @@ from mcp.types import (
     Completion,
     ResourceTemplateReference,
     SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
     UnsubscribeRequestParams,
 )
 
@@ -113,9 +114,10 @@ def add_resources(
         mime_type="image/jpeg",
     )
     offer_poster(tasks.poster)
-    # The high-level server has no API for these: the older protocol's subscriptions, and a completion
-    # that needs the lifespan context.
+    # The high-level server has no API for these: a bound on the streams of one owner, the older protocol's
+    # subscriptions, and a completion that needs the lifespan context.
     low = server._lowlevel_server
+    low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, notifier.listen)
     low.add_request_handler("resources/subscribe", SubscribeRequestParams, notifier.subscribe)
     low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, notifier.unsubscribe)
     low.add_request_handler("completion/complete", CompleteRequestParams, tasks.complete)
