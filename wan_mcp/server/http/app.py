@@ -10,6 +10,7 @@ from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -23,6 +24,7 @@ from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.server.app import Hosting, MakeRuntime, create_server
 from wan_mcp.server.http import startup
 from wan_mcp.server.http.access import current_owner
+from wan_mcp.server.http.bodies import LargeBodies
 from wan_mcp.server.http.callers import Callers, KeyCallers, TokenCallers
 from wan_mcp.server.http.gate import Gate
 from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
@@ -176,15 +178,19 @@ def create_app(
 
 
 def _take_only_posts(app: Starlette) -> None:
-    """Answer 405 to a caller's GET: without sessions its stream would have nothing to say, and never end."""
+    """Serve a caller's POSTs, those with large bodies in turn.
+
+    A GET is 405: without sessions its stream would have nothing to say, and never end.
+    """
     [mcp] = [route for route in app.routes if isinstance(route, Route) and route.path == PATH]
     authenticated = mcp.endpoint
     assert isinstance(authenticated, RequireAuthMiddleware)
-    serve = authenticated.app
+    serve, large = authenticated.app, LargeBodies()
 
     async def only_posts(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
-            await serve(scope, receive, send)
+            async with large.turn(scope["user"].username, Headers(scope=scope)):
+                await serve(scope, receive, send)
         else:
             await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
 
