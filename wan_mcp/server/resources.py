@@ -21,9 +21,11 @@ from mcp.types import (
 )
 
 from wan_mcp.errors import NoPoster, NotFound, WanError
+from wan_mcp.evolink.values import is_task_id
 from wan_mcp.generation.listing import TaskLine
 from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
+from wan_mcp.server.arguments import MAX_TASK_ID
 from wan_mcp.server.notifier import ALL, ONE, TaskNotifier
 from wan_mcp.server.results import TaskView
 from wan_mcp.server.text import error_text
@@ -59,6 +61,7 @@ class TaskResources:
 
     async def one(self, task_id: str, context: Context[Services]) -> str:
         services = context.request_context.lifespan_context
+        _check(task_id)
         try:
             service = services.current()
             snapshot = await service.get_task(task_id)
@@ -70,6 +73,7 @@ class TaskResources:
 
     async def poster(self, task_id: str, context: Context[Services]) -> bytes:
         services = context.request_context.lifespan_context
+        _check(task_id)
         try:
             return await services.current().poster(task_id)
         except NoPoster as error:
@@ -92,6 +96,12 @@ class TaskResources:
         return CompleteResult(
             completion=Completion(values=[found for found in ids if found.startswith(typed)])
         )
+
+
+def _check(task_id: str) -> None:
+    """Refuse what cannot be an id: it may be as long as a request, or be read as another path."""
+    if len(task_id) > MAX_TASK_ID or not is_task_id(task_id):
+        raise ResourceNotFoundError("The address has no id of an Evolink task.")
 
 
 def add_resources(

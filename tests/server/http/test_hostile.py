@@ -8,8 +8,11 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from mcp import MCPError
 
 from tests.server.http.hosted import IN_BOTH_ERAS, Era, Hosted, hosted, message
+from tests.server.http.issuer import Issuer
+from tests.server.http.test_refusals import IN_BOTH_MODES, Mode
 from tests.world import KEY, World
 from wan_mcp.sandbox import Fault
 from wan_mcp.server.http.bodies import LARGE, LARGE_OF_AN_OWNER, MAX_VALUES
@@ -141,3 +144,20 @@ async def test_a_request_of_very_many_values_is_refused_unread(world: World, era
         body["params"]["_meta"]["padding"] = [[]] * (MAX_VALUES // 2 - 100)
         served = await http.post("/mcp", json=body, headers=headers | {"x-api-key": KEY})
         assert served.status_code == 200
+
+
+@IN_BOTH_ERAS
+@IN_BOTH_MODES
+@pytest.mark.parametrize("name", ["a" * 10_000, "..%2Fcredits", "task-unified-1%2F..", "task-unified-1?x"])
+async def test_no_address_of_a_resource_is_sent_on_as_another_one(
+    world: World, era: Era, mode: Mode, name: str
+) -> None:
+    """Nothing is read upstream, and a long one is not remembered."""
+    issuer = Issuer("https://login.example.com") if mode == "oauth" else None
+    credential = issuer.token() if issuer else KEY
+    async with hosted(world, issuer=issuer) as server, server.client(credential, era) as client:
+        before = len(world.records.calls)
+        for uri in (f"wan://tasks/{name}", f"wan://tasks/{name}/poster"):
+            with pytest.raises(MCPError):
+                await client.read_resource(uri)
+    assert len(world.records.calls) == before

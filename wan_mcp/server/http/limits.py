@@ -52,8 +52,8 @@ def subject_of(address: str) -> str:
     """What is counted for an address: all of an IPv6 network that one customer gets count together."""
     try:
         parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
+    except ValueError:  # a header of the proxy gives it, of any length
+        return address[:100]
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped is not None:
             return str(parsed.ipv4_mapped)

@@ -37,8 +37,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
     startup.check(settings, host)
     listener = _listener(host, port)
     host, port = listener.getsockname()[:2]
+    request_log.configure(settings.log_level)  # before the SDK would write in a format of its own
     app = create_app(settings, host=host, port=port)
-    request_log.configure(settings.log_level)
     logger.setLevel(logging.INFO)
     config = uvicorn.Config(
         app,
