@@ -1,7 +1,9 @@
 """Callers who try to slow, fill or stop a hosted server for the others."""
 
 import gc
+import json
 import tracemalloc
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -111,6 +113,17 @@ async def large(server: Hosted, key: str, method: str, **params: Any) -> httpx2.
         return await http.post("/mcp", json=body, headers=headers | {"x-api-key": key})
 
 
+async def without_length(server: Hosted, key: str) -> httpx2.Response:
+    """A small request as some proxies pass it on, in chunks."""
+    body, headers = message("prompts/list", "modern")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield json.dumps(body).encode()
+
+    async with server.http() as http:
+        return await http.post("/mcp", content=chunks(), headers=headers | {"x-api-key": key})
+
+
 async def test_large_requests_of_one_caller_wait_for_each_other_alone(world: World) -> None:
     """What they hold in memory is bounded; small ones, and those of others, are served meanwhile."""
     world.sandbox.other_keys = (OTHER_KEY,)
@@ -125,6 +138,7 @@ async def test_large_requests_of_one_caller_wait_for_each_other_alone(world: Wor
             await large(server, KEY, "prompts/list")
         assert waiting.cancelled_caught
         assert (await ping(server, KEY)).status_code == 200
+        assert (await without_length(server, KEY)).status_code == 200
         assert (await large(server, OTHER_KEY, "prompts/list")).status_code == 200
         group.cancel_scope.cancel()
         await anyio.sleep(1)

@@ -10,7 +10,6 @@ from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -189,8 +188,8 @@ def _take_only_posts(app: Starlette) -> None:
 
     async def only_posts(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
-            async with large.turn(scope["user"].username, Headers(scope=scope)):
-                await serve(scope, receive, send)
+            async with large.received(scope["user"].username, receive) as received:
+                await serve(scope, received, send)
         else:
             await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
 

@@ -1,11 +1,11 @@
 """How much of the server's memory the bodies of one owner's requests, and of all, may take."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
 import anyio
-from starlette.datastructures import Headers
+from starlette.types import Message, Receive
 
 LARGE = 1024 * 1024
 """Bytes from which a body is large: only a picture in the request is."""
@@ -25,16 +25,26 @@ class LargeBodies:
         self._of_owners: WeakValueDictionary[str, anyio.CapacityLimiter] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def turn(self, owner: str, headers: Headers) -> AsyncIterator[None]:
-        """Wait until a request's body may be read; it may be kept until this block ends."""
-        if not _is_large(headers):
-            yield
-            return
-        of_the_owner = self._of_owners.setdefault(owner, anyio.CapacityLimiter(LARGE_OF_AN_OWNER))
-        # The same task may hold several turns, so each is held for a token of its own.
-        turn = object()
-        async with _held(of_the_owner, turn), _held(self._of_all, turn):
-            yield
+    async def received(self, owner: str, receive: Receive) -> AsyncIterator[Receive]:
+        """Read a request's body with what this yields: it waits for a turn once the body is large.
+
+        The turn, like what was read, may be kept until this block ends. A length that is announced does not
+        count: some proxies announce none for small requests either.
+        """
+        size = 0
+        async with AsyncExitStack() as turns:
+
+            async def in_turn() -> Message:
+                nonlocal size
+                message = await receive()
+                before, size = size, size + len(message.get("body", b""))
+                if before < LARGE <= size:
+                    limiter = self._of_owners.setdefault(owner, anyio.CapacityLimiter(LARGE_OF_AN_OWNER))
+                    await turns.enter_async_context(_held(limiter))
+                    await turns.enter_async_context(_held(self._of_all))
+                return message
+
+            yield in_turn
 
 
 def values_in(part: bytes) -> int:
@@ -42,13 +52,9 @@ def values_in(part: bytes) -> int:
     return part.count(b",") + part.count(b"[") + part.count(b"{")
 
 
-def _is_large(headers: Headers) -> bool:
-    length = headers.get("content-length", "")
-    return not length.isdecimal() or int(length) >= LARGE  # without a length, it may become large
-
-
 @asynccontextmanager
-async def _held(limiter: anyio.CapacityLimiter, turn: object) -> AsyncIterator[None]:
+async def _held(limiter: anyio.CapacityLimiter) -> AsyncIterator[None]:
+    turn = object()  # the SDK reads a body in a task of its own, which does not end the turn
     await limiter.acquire_on_behalf_of(turn)
     try:
         yield
