@@ -1,7 +1,7 @@
 """Frames of the videos of one owner's tasks: the last one, to continue the video, and a sheet of several."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from wan_mcp.errors import LedgerError, StillUnderWay
+from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.ledger import Entry, OwnerLedger
 from wan_mcp.videos import files, frames, pyav
@@ -35,12 +36,17 @@ class FrameReader:
         saver: has the videos.
         ledger: has the rows of their tasks.
         decoding: bounds the videos that the whole process decodes at the same time.
+        deployment: whether this owner is one of many, whose videos are decoded one after the other.
     """
 
-    def __init__(self, saver: VideoSaver, ledger: OwnerLedger, decoding: anyio.Semaphore) -> None:
+    def __init__(
+        self, saver: VideoSaver, ledger: OwnerLedger, decoding: anyio.Semaphore, deployment: Deployment
+    ) -> None:
         self._saver = saver
         self._ledger = ledger
         self._decoding = decoding
+        self._local = deployment.local
+        self._turn = anyio.Semaphore(1)
 
     async def last_frame(self, task_id: str) -> bytes:
         """The last good frame of a task's video, as a PNG file of the video's size.
@@ -86,6 +92,7 @@ class FrameReader:
         """What ``work`` makes of a task's video, and the saved file, unless it had to be downloaded."""
         with files.temporary_folder() as folder:
             path = await self._saver.local_file(task_id, folder)
-            async with self._decoding:
-                made = await anyio.to_thread.run_sync(work, path, abandon_on_cancel=True)
+            async with nullcontext() if self._local else self._turn, self._decoding:
+                # Among many owners, one who leaves must not leave a thread behind that does not count.
+                made = await anyio.to_thread.run_sync(work, path, abandon_on_cancel=self._local)
             return made, None if path.parent == folder else path

@@ -28,7 +28,8 @@ from wan_mcp.generation.status import TaskChanged
 from wan_mcp.images import Picture, PictureLoader
 from wan_mcp.ledger import Entry, Ledger
 from wan_mcp.ledger.policy import Delays
-from wan_mcp.net.fetch import PublicFetcher, Resolve
+from wan_mcp.net.fetch import PublicFetcher
+from wan_mcp.net.names import LookUps, Resolve
 from wan_mcp.net.trust import Trust
 from wan_mcp.settings import Settings
 
@@ -88,6 +89,8 @@ class Runtime:
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
         self.decoding = anyio.Semaphore(DECODED_AT_ONCE)
         trust = Trust()
+        if resolve is None and not deployment.local:
+            resolve = LookUps()
         self.connections = Connections(transport, trust)
         self.fetcher = PublicFetcher(
             allow_private=settings.allow_private_network, resolve=resolve, transport=transport, trust=trust

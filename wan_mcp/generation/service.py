@@ -90,9 +90,10 @@ class VideoService:
         self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
         locks = settings.data_dir / "saving" if self.deployment.local else None
         self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks, locks)
-        self.frames = FrameReader(self._saver, self._ledger, runtime.decoding)
+        self.frames = FrameReader(self._saver, self._ledger, runtime.decoding, self.deployment)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
-        self._pictures = PictureOpener(runtime.pictures, self.frames, self._ledger)
+        pictures = runtime.pictures if self.deployment.local else runtime.pictures.of_one_caller()
+        self._pictures = PictureOpener(pictures, self.frames, self._ledger)
         self._follower = Follower(
             runtime, self._tasks, self._poller, self._ledger, partial(self.save, name=None)
         )

@@ -1,9 +1,10 @@
 """Any picture that a user has becomes a picture that Evolink takes."""
 
+import copy
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ _AT_ONCE = 2
 """Pictures that are decoded at the same time at most: each may take much memory."""
 _THREADS = threading.BoundedSemaphore(_AT_ONCE)
 """Also counts the threads whose callers were cancelled."""
+_READ_AT_ONCE = 3
+"""Pictures on the web that are read and decoded at the same time for one of many callers."""
 _RESOLVING = 10.0
 _LONGEST_PATH = 300
 _LONGEST_NAME = 100
@@ -94,8 +97,17 @@ class PictureLoader:
         self._fetcher = fetcher
         self._folders = tuple(folders)
         self.accepted = ON_THE_USERS_MACHINE if local else HOSTED
+        self._local = local
         self._check = check
         self._decoding = anyio.Semaphore(_AT_ONCE)
+        self._turn: AbstractAsyncContextManager[object] = nullcontext()
+        self._reading: AbstractAsyncContextManager[object] = nullcontext()
+
+    def of_one_caller(self) -> "PictureLoader":
+        """The same for one of many callers, so that the others are served no later because of this one."""
+        loader = copy.copy(self)
+        loader._turn, loader._reading = anyio.Semaphore(1), anyio.Semaphore(_READ_AT_ONCE)
+        return loader
 
     def warm_up(self) -> None:
         """Import what the first picture needs."""
@@ -115,7 +127,8 @@ class PictureLoader:
         try:
             kind = sources.kind(reference, self.accepted)
             if kind == "web":
-                return await self._from_web(unquoted(reference))
+                async with self._reading:
+                    return await self._from_web(unquoted(reference))
             if kind == "data":
                 return await self._from_data(reference)
             return await self._from_file(reference)
@@ -215,8 +228,9 @@ class PictureLoader:
             with _THREADS:
                 return work()
 
-        async with self._decoding:
-            return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
+        async with self._turn, self._decoding:
+            # A thread goes on when its caller has left: where there are others, the caller's turn does, too.
+            return await anyio.to_thread.run_sync(run, abandon_on_cancel=self._local)
 
 
 def _picture(content: bytes, prepared: Prepared, notes: tuple[str, ...] = ()) -> Picture:

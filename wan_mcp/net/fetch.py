@@ -10,7 +10,7 @@ decides which IP address it reaches. A name that only the proxy can resolve is l
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlunsplit
@@ -32,10 +32,8 @@ from wan_mcp.net.addresses import (
     shown,
     split,
 )
+from wan_mcp.net.names import Resolve, look_up
 from wan_mcp.net.trust import CHECK_THEM, UNUSABLE, Trust
-
-Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Looks up a host name and port: every IP address, in the order in which to try them."""
 
 MAX_REDIRECTS = 5
 MAX_ADDRESSES = 4
@@ -82,7 +80,7 @@ class PublicFetcher:
     ) -> None:
         self._allow_private = allow_private
         self._public = public
-        self._resolve = resolve or _resolve
+        self._resolve = resolve or look_up
         self._given = transport
         self._trust = trust or Trust()
         self._transports: dict[str | None, httpx2.AsyncBaseTransport] = {}
@@ -228,13 +226,6 @@ def canonical(address: str) -> httpx2.URL:
     except httpx2.InvalidURL:
         raise AddressRefused(f"{shown(address)} {NOT_A_URL}", next_step=_ELSEWHERE) from None
     return url
-
-
-async def _resolve(host: str, port: int) -> list[str]:
-    import socket
-
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def _parsed(text: str, url: httpx2.URL) -> IPAddress:

@@ -73,7 +73,7 @@ def create_server(
     deployment = hosting.deployment if hosting else LOCAL
     measures = hosting.measures if hosting else UNCOUNTED
     bus = OwnersBus(whose)
-    notifier, tasks = TaskNotifier(bus), TaskResources()
+    notifier, tasks = TaskNotifier(bus, has_sessions=hosting is None), TaskResources()
     make = partial(make_runtime, settings, deployment=deployment, measures=measures)
 
     @asynccontextmanager

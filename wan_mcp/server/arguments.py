@@ -7,6 +7,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from wan_mcp.evolink.values import is_task_id
 from wan_mcp.ledger import EntryStatus
 
+MAX_TASK_ID = 128
+"""Characters."""
+
 
 def _task_id(value: str) -> str:
     if not is_task_id(value):
@@ -16,7 +19,7 @@ def _task_id(value: str) -> str:
 
 TaskId = Annotated[
     str,
-    Field(min_length=1, max_length=128, description="Id of a task, like task-unified-…"),
+    Field(min_length=1, max_length=MAX_TASK_ID, description="Id of a task, like task-unified-…"),
     AfterValidator(_task_id),
 ]
 

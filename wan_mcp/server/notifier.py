@@ -1,6 +1,7 @@
 """Notifications that a task has changed, to those clients of its owner that subscribed to it."""
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,10 +9,18 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
+from mcp import MCPError
 from mcp.server.context import ServerRequestContext
 from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
-from mcp.types import EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated, ServerEvent
+from mcp.types import (
+    INTERNAL_ERROR,
+    EmptyResult,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    UnsubscribeRequestParams,
+)
 
 from wan_mcp.errors import SettingsError
 from wan_mcp.generation.owners import Owner
@@ -21,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 ALL = "wan://tasks"
 ONE = "wan://tasks/{task_id}"
+MAX_STREAMS = 20
+"""Streams of changes that one owner may have open; a client needs one."""
 MAX_SUBSCRIPTIONS = 1000
 """Subscriptions of clients of the older protocol that are kept at most."""
 
@@ -61,11 +72,44 @@ class OwnersBus(InMemorySubscriptionBus):
         return super().subscribe(hear)
 
 
-class TaskNotifier:
-    """Notifies subscribers of both protocol eras that a task has changed."""
+class OwnersStreams(ListenHandler):
+    """Serves the streams of changes: so many of each owner, where the SDK bounds only the sum of all.
+
+    Args:
+        bus: tells whose stream it is, and what happens.
+    """
 
     def __init__(self, bus: OwnersBus) -> None:
+        super().__init__(bus)
+        self._whose = bus.listener
+        self._open: Counter[Owner | None] = Counter()
+
+    async def __call__(
+        self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams
+    ) -> SubscriptionsListenResult:
+        owner = self._whose()
+        if self._open[owner] >= MAX_STREAMS:
+            raise MCPError(INTERNAL_ERROR, f"{MAX_STREAMS} streams are open for you; end one first.")
+        self._open[owner] += 1
+        try:
+            return await super().__call__(ctx, params)
+        finally:
+            self._open[owner] -= 1
+            self._open += Counter()  # forgets who has none
+
+
+class TaskNotifier:
+    """Notifies subscribers of both protocol eras that a task has changed.
+
+    Args:
+        bus: takes it to those of the newer era.
+        has_sessions: whether clients of the older era can still be notified after the answer to their call.
+    """
+
+    def __init__(self, bus: OwnersBus, *, has_sessions: bool = True) -> None:
         self._bus = bus
+        self.listen = OwnersStreams(bus)
+        self._has_sessions = has_sessions
         self._subscribed: dict[tuple[Owner | None, str, int], ServerSession] = {}
         self._group: TaskGroup | None = None
 
@@ -86,6 +130,8 @@ class TaskNotifier:
     async def subscribe(
         self, context: ServerRequestContext[Any, Any], params: SubscribeRequestParams
     ) -> EmptyResult:
+        if not self._has_sessions:
+            return EmptyResult()
         if len(self._subscribed) >= MAX_SUBSCRIPTIONS:
             self._subscribed.pop(next(iter(self._subscribed)))
         self._subscribed[self._bus.listener(), str(params.uri), id(context.session)] = context.session

@@ -16,6 +16,7 @@ from mcp.types import (
     Completion,
     ResourceTemplateReference,
     SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
     UnsubscribeRequestParams,
 )
 
@@ -24,6 +25,7 @@ from wan_mcp.evolink.values import is_task_id
 from wan_mcp.generation.listing import TaskLine
 from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
+from wan_mcp.server.arguments import MAX_TASK_ID
 from wan_mcp.server.notifier import ALL, ONE, TaskNotifier
 from wan_mcp.server.results import TaskView
 from wan_mcp.server.text import error_text
@@ -56,8 +58,7 @@ class TaskResources:
         return json.dumps({"tasks": lines}, ensure_ascii=False)
 
     async def one(self, task_id: str, context: Context[Services]) -> str:
-        if not is_task_id(task_id):
-            raise ResourceNotFoundError("That is not the id of an Evolink task. Nothing was read.")
+        _check(task_id)
         services = context.request_context.lifespan_context
         with _resource_errors(services):
             service = services.current()
@@ -65,6 +66,7 @@ class TaskResources:
         return TaskView.of(snapshot, service.deployment).model_dump_json(exclude_none=True)
 
     async def poster(self, task_id: str, context: Context[Services]) -> bytes:
+        _check(task_id)
         services = context.request_context.lifespan_context
         with _resource_errors(services):
             return await services.current().poster(task_id)
@@ -97,6 +99,12 @@ def _resource_errors(services: Services) -> Iterator[None]:
         raise ResourceError(error_text(error, services.runtime.deployment)) from error
 
 
+def _check(task_id: str) -> None:
+    """Refuse what cannot be an id: it may be as long as a request, or be read as another path."""
+    if len(task_id) > MAX_TASK_ID or not is_task_id(task_id):
+        raise ResourceNotFoundError("That is not the id of an Evolink task. Nothing was read.")
+
+
 def add_resources(
     server: MCPServer[Services], tasks: TaskResources, notifier: TaskNotifier, deployment: Deployment
 ) -> None:
@@ -117,9 +125,10 @@ def add_resources(
         mime_type="image/jpeg",
     )
     offer_poster(tasks.poster)
-    # The high-level server has no API for these: the older protocol's subscriptions, and a completion
-    # that needs the lifespan context.
+    # The high-level server has no API for these: a bound on the streams of one owner, the older protocol's
+    # subscriptions, and a completion that needs the lifespan context.
     low = server._lowlevel_server
+    low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, notifier.listen)
     low.add_request_handler("resources/subscribe", SubscribeRequestParams, notifier.subscribe)
     low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, notifier.unsubscribe)
     low.add_request_handler("completion/complete", CompleteRequestParams, tasks.complete)

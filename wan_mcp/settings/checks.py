@@ -14,9 +14,12 @@ KEYS_PAGE = "https://evolink.ai/dashboard/keys"
 
 _PLACEHOLDER = re.compile(
     "(your|my|the|insert|enter|put|paste|add|replace|with|this|change|me|here|actual|real|valid|own|evolink"
-    "|api|access|key|keys|token|secret|sk|goes|todo|tbd|none|null|undefined|placeholder|example|dummy|sample|redacted|from|live|x{3,})*"
+    "|api|access|key|keys|token|secret|sk|goes|todo|tbd|none|null|undefined|placeholder|example|dummy|sample|redacted|from|live|x{3,}+)*"
 )
-"""The words of which the keys in examples are made, once all but letters and digits is taken away."""
+"""The words of which the keys in examples are made, once all but letters and digits is taken away.
+
+No text is made of them in two ways: else a caller's key could take hours to be told from one.
+"""
 
 
 def usable_key(value: str) -> str | None:

@@ -1,7 +1,9 @@
 """A hosted server behind real sockets: half a request, slow and large bodies, streams of changes."""
 
 import socket
+import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +186,17 @@ async def test_a_stream_has_its_owners_changes_alone(server: LiveServer) -> None
     for key in clients:
         assert uris[key] in heard[key]
         assert set(heard[key]) <= {uris[key], "wan://tasks"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+async def test_connections_that_stay_silent_do_not_use_up_the_usual_number_of_files(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A system gives 1,024, or here 100, unless it is asked; an open wait is a connection, too."""
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 4096))"
+    async with live(sandbox, tmp_path, few) as server, AsyncExitStack() as stack:
+        for _ in range(200):
+            await stack.enter_async_context(await anyio.connect_tcp(HOST, server.port))
+        with anyio.fail_after(10):
+            async with server.client("modern") as client:
+                assert (await client.list_tools()).tools

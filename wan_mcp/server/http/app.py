@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import anyio
@@ -23,6 +24,7 @@ from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.server.app import Hosting, MakeRuntime, create_server
 from wan_mcp.server.http import startup
 from wan_mcp.server.http.access import current_owner
+from wan_mcp.server.http.bodies import LargeBodies
 from wan_mcp.server.http.callers import Callers, KeyCallers, TokenCallers
 from wan_mcp.server.http.gate import Gate
 from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
@@ -54,7 +56,7 @@ class Hosted:
         self.callers = callers
         self.services: Services | None = None
         self._is_draining = False
-        self._probing: anyio.Event | None = None
+        self._check: _Check | None = None
 
     def drain(self) -> None:
         """Prepare to stop: answer waits and checks of who calls now; leave submissions ``LAST_WORK``."""
@@ -88,27 +90,32 @@ class Hosted:
         return JSONResponse({"status": "ok"})
 
     async def _ledger_answers(self, runtime: Runtime) -> bool:
-        """Whether the ledger can be written soon. One check at a time: a thread cannot be stopped."""
-        answered = False
-
-        async def ask(done: anyio.Event) -> None:
-            nonlocal answered
-            try:
-                await runtime.ledger.check()
-                answered = True
-            except LedgerError as error:
-                logger.warning("not ready: %s %s", error.message, error.next_step)
-            finally:
-                self._probing = None
-                done.set()
-
-        if self._probing is not None:  # an earlier question has no answer yet
-            return False
-        done = self._probing = anyio.Event()
-        runtime.background.start_soon(ask, done)
+        """Whether the ledger can be written soon. All share one check: its thread cannot be stopped."""
+        if self._check is None:
+            self._check = _Check()
+            runtime.background.start_soon(self._run, self._check, runtime)
+        check = self._check
         with anyio.move_on_after(READY_SECONDS):
-            await done.wait()
-        return answered
+            await check.ended.wait()
+        return check.succeeded
+
+    async def _run(self, check: "_Check", runtime: Runtime) -> None:
+        try:
+            await runtime.ledger.check()
+            check.succeeded = True
+        except LedgerError as error:
+            logger.warning("not ready: %s %s", error.message, error.next_step)
+        finally:
+            self._check = None
+            check.ended.set()
+
+
+@dataclass
+class _Check:
+    """A check of the ledger that is under way, or its outcome."""
+
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    succeeded: bool = False
 
 
 def create_app(
@@ -175,15 +182,19 @@ def create_app(
 
 
 def _take_only_posts(app: Starlette) -> None:
-    """Answer 405 to a caller's GET: without sessions its stream would have nothing to say, and never end."""
+    """Serve a caller's POSTs, those with large bodies in turn.
+
+    A GET is 405: without sessions its stream would have nothing to say, and never end.
+    """
     [mcp] = [route for route in app.routes if isinstance(route, Route) and route.path == PATH]
     authenticated = mcp.endpoint
     assert isinstance(authenticated, RequireAuthMiddleware)
-    serve = authenticated.app
+    serve, large = authenticated.app, LargeBodies()
 
     async def only_posts(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
-            await serve(scope, receive, send)
+            async with large.received(scope["user"].username, receive) as received:
+                await serve(scope, received, send)
         else:
             await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
 

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wan_mcp.server.http.access import TooManyRequests, Unavailable
+from wan_mcp.server.http.bodies import MAX_VALUES, values_in
 from wan_mcp.server.http.limits import RateLimits, network_of
 
 PROBES = ("/healthz", "/readyz")
@@ -23,6 +24,8 @@ BODY_SECONDS = 120.0
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.IGNORECASE)
 _BEARER = re.compile(rb"bearer +(\S+) *", re.IGNORECASE)
 TOKEN_HEADER, KEY_HEADER = b"authorization", b"x-api-key"
+
+_CLOSE = ("connection", "close")
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -76,7 +79,7 @@ class Gate:
             self._limits.take(network_of((scope.get("client") or ("unknown", 0))[0]))
             self._check(Headers(scope=scope))
             scope["headers"] = self._credentials(scope["headers"])
-            await _with_pace(self._app, scope, receive, send)
+            await _with_bounds(self._app, scope, receive, send)
         except _Refusal as refusal:
             await _refuse(refusal, send)
         except TooManyRequests as error:
@@ -119,37 +122,42 @@ def path_of(scope: Scope) -> str:
     return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
-async def _with_pace(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def _with_bounds(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve a request whose body has to arrive at some pace; what comes after it may take any time.
 
     Raises:
-        _Refusal: when it does not; to the application that looks as if the client had gone.
+        _Refusal: when it does not, or has too many values; to the application, the client seems to be gone.
     """
     deadline = anyio.current_time() + BODY_SECONDS
-    is_complete = is_late = has_begun = False
+    is_complete = has_begun = False
+    refusal: _Refusal | None = None
+    values = 0
 
-    async def paced() -> Message:
-        nonlocal is_complete, is_late
+    async def bounded() -> Message:
+        nonlocal is_complete, refusal, values
         if is_complete:
             return await receive()
-        with anyio.move_on_after(0 if is_late else min(BODY_PAUSE, deadline - anyio.current_time())):
+        with anyio.move_on_after(0 if refusal else min(BODY_PAUSE, deadline - anyio.current_time())):
             message = await receive()
             is_complete = message["type"] != "http.request" or not message.get("more_body", False)
-            return message
-        is_late = True
+            values += values_in(message.get("body", b""))
+            if values <= MAX_VALUES:
+                return message
+            refusal = _Refusal(413, "too_many_values", f"A request may have {MAX_VALUES} values.", _CLOSE)
+        refusal = refusal or _Refusal(408, "request_timeout", "The request did not arrive in time.", _CLOSE)
+        is_complete = False
         return {"type": "http.disconnect"}
 
-    async def unless_late(message: Message) -> None:
+    async def unless_refused(message: Message) -> None:
         nonlocal has_begun
-        if not is_late or has_begun:
+        if refusal is None or has_begun:
             has_begun = True
             await send(message)
 
-    with suppress(ClientDisconnect):  # nobody is there to be answered, unless it is only late
-        await app(scope, paced, unless_late)
-    if is_late and not has_begun:
-        text = "The request did not arrive in time."
-        raise _Refusal(408, "request_timeout", text, ("connection", "close"))
+    with suppress(ClientDisconnect):  # nobody is there to be answered, unless it is refused
+        await app(scope, bounded, unless_refused)
+    if refusal is not None and not has_begun:
+        raise refusal
 
 
 def _later(status: int, error: str, description: str, seconds: float) -> _Refusal:

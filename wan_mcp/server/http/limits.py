@@ -52,8 +52,8 @@ def network_of(address: str) -> str:
     """What is counted for an address: for IPv6 its /64 network, which one customer has as a whole."""
     try:
         parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
+    except ValueError:  # a header of the proxy gives it, of any length
+        return address[:100]
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped is not None:
             return str(parsed.ipv4_mapped)

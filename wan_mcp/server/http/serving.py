@@ -6,7 +6,9 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -25,6 +27,8 @@ LAST_ANSWERS = LAST_WORK + 0.4
 """Seconds after which a connection whose answer is not complete is cut, when the server is about to stop."""
 END = 2.9
 """Seconds after which the process ends, whatever still holds it, such as a thread that decodes a picture."""
+CONNECTIONS = 65_536
+"""Files, and so connections, that the process may have open, where the system allows it."""
 KEEP_ALIVE = 75
 """Seconds for which an idle connection stays open: longer than the proxies in front of it keep theirs."""
 
@@ -36,6 +40,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         SettingsError: when a server with these settings must not start, or the address cannot be used.
     """
     startup.check(settings, host)
+    _allow_connections()
     listener = _listener(host, port)
     host, port = listener.getsockname()[:2]
     request_log.configure(settings.log_level)  # first: else the SDK's server would log to a terminal
@@ -84,6 +89,19 @@ class _Server(uvicorn.Server):
         last = threading.Timer(END, os._exit, [0])  # the ledger is safe: it survives a kill
         last.daemon = True
         last.start()
+
+
+def _allow_connections() -> None:
+    """Let the process have more connections than the 1,024 that most systems give unless they are asked."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS if most == resource.RLIM_INFINITY else min(CONNECTIONS, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _listener(host: str, port: int) -> socket.socket:
