@@ -23,11 +23,18 @@ class Services:
     Args:
         runtime: what they share.
         whose: tells whose call it is; by default it is the one owner whose key the settings hold.
+        end_streams: ends what tells clients of changes.
     """
 
-    def __init__(self, runtime: Runtime, whose: Whose | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        whose: Whose | None = None,
+        end_streams: Callable[[], None] = lambda: None,
+    ) -> None:
         self.runtime = runtime
         self._whose = whose or self._of_the_settings
+        self._end_streams = end_streams
         self._known: dict[Owner, VideoService] = {}
         """The one that was used last comes last."""
         self._used: dict[Owner, float] = {}
@@ -61,6 +68,7 @@ class Services:
     def end_waits(self) -> None:
         """End all waits now, and later ones at once, with their normal answer, before the server stops."""
         self._is_ending = True
+        self._end_streams()
         for service in self._known.values():
             service.end_waits()
 

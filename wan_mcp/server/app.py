@@ -81,7 +81,7 @@ def create_server(
         async with (
             notifier.running(),
             make(changed=notifier.changed) as runtime,
-            tasks.serving(Services(runtime, whose)) as services,
+            tasks.serving(Services(runtime, whose, notifier.listen.close)) as services,
         ):
             if hosting is None:
                 runtime.run_until_exit(partial(_prepare, runtime, services))
