@@ -14,6 +14,7 @@ from tests.server.http.hosted import IN_BOTH_ERAS, Era, Hosted, hosted
 from tests.server.http.issuer import Issuer
 from tests.server.http.test_refusals import IN_BOTH_MODES, Mode
 from tests.world import KEY, World
+from wan_mcp.ledger.sqlite import database
 from wan_mcp.ledger.sqlite.store import FILE_NAME
 from wan_mcp.sandbox import Fault
 
@@ -74,10 +75,10 @@ async def test_while_evolink_is_down_no_new_key_is_told_to_be_wrong(
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Another program writes into the ledger, and does not come to an end."""
-    database = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
-    database.execute("BEGIN EXCLUSIVE")
+    other = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
     yield
-    database.close()
+    other.close()
 
 
 @contextmanager
@@ -95,9 +96,14 @@ def replaced(folder: Path) -> Iterator[None]:
 @IN_BOTH_MODES
 @pytest.mark.parametrize("is_down", [locked, replaced])
 async def test_while_the_ledger_is_down_nothing_is_paid(
-    world: World, era: Era, mode: Mode, is_down: Callable[[Path], AbstractContextManager[None]]
+    world: World,
+    era: Era,
+    mode: Mode,
+    is_down: Callable[[Path], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The request is refused before anything is sent; the server is not ready, and is again afterwards."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 2.0)  # SQLite waits for real
     issuer = Issuer("https://login.example.com") if mode == "oauth" else None
     credential = issuer.token() if issuer else KEY
     folder = Path(world.environ["WAN_MCP_DATA_DIR"])
