@@ -168,17 +168,22 @@ def create_app(
     )
     _take_only_posts(app)
     app.router.routes += [Route("/healthz", state.healthz), Route("/readyz", state.readyz)]
+    _guard(app, settings, host, url)
+    app.state.hosted = state
+    return app
+
+
+def _guard(app: Starlette, settings: Settings, host: str, url: str) -> None:
+    """Put the gate before all paths of the application, and the log before the gate."""
     app.add_middleware(
         Gate,
         hosts=(*LOOPBACK, _bracketed(urlsplit(url).hostname or "")),
         # The protocol's conformance suite asks for it. A page at another port has another origin.
         own_pages=settings.public_url is None and is_this_machine(host),
-        takes_keys=by_key,
+        takes_keys=settings.auth == "key",
         limits=RateLimits(OF_AN_ADDRESS),
     )
-    app.add_middleware(RequestLog)  # the outermost one
-    app.state.hosted = state
-    return app
+    app.add_middleware(RequestLog)
 
 
 def _take_only_posts(app: Starlette) -> None:
