@@ -11,11 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from tests.world import KEY
-from wan_mcp import key_file
 from wan_mcp.cli import sandbox
 from wan_mcp.errors import SettingsError
-from wan_mcp.key_file import KeptKey
-from wan_mcp.settings import Settings
+from wan_mcp.settings import Settings, key_file
+from wan_mcp.settings.key_file import KeptKey
 
 URLS = ("https://api.evolink.ai", "https://files-api.evolink.ai")
 

@@ -13,13 +13,12 @@ from pydantic import SecretStr
 
 from tests.clock import now
 from tests.world import KEY, World
-from wan_mcp import key_file
 from wan_mcp.cli import folders
 from wan_mcp.cli.commands import commands
 from wan_mcp.cli.doctor import Finding, could_generate, examine, masked
-from wan_mcp.key_file import KeptKey
 from wan_mcp.sandbox import Fault
-from wan_mcp.settings import Settings
+from wan_mcp.settings import Settings, key_file
+from wan_mcp.settings.key_file import KeptKey
 
 MADE = "sk-0123456789abcdef"
 

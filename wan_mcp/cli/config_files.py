@@ -5,8 +5,8 @@ import stat
 import time
 from pathlib import Path
 
-from wan_mcp import key_file
 from wan_mcp.errors import ConfigurationError, reason_of
+from wan_mcp.settings import key_file
 
 LARGEST = 100_000_000
 """Bytes of a file that is read. The one of Claude Code holds its history, too."""

@@ -6,13 +6,12 @@ import anyio
 import click
 from pydantic import SecretStr
 
-from wan_mcp import key_file
 from wan_mcp.cli.doctor import Finding, balance, masked
 from wan_mcp.cli.screen import Person, tell
 from wan_mcp.errors import Unauthorized, WanError
 from wan_mcp.evolink import Connections, Evolink
-from wan_mcp.key_file import KeptKey
-from wan_mcp.settings import KEYS_PAGE, Settings, usable_key
+from wan_mcp.settings import KEYS_PAGE, Settings, key_file, usable_key
+from wan_mcp.settings.key_file import KeptKey
 
 TRIES = 3
 KEEP = "Keep it for all clients?"

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
-from wan_mcp import key_file
 from wan_mcp.errors import SettingsError
+from wan_mcp.settings import key_file
 from wan_mcp.settings.checks import KEYS_PAGE, usable_key
 from wan_mcp.settings.fields import Fields, HostingFields
 from wan_mcp.validation import plain_schema, problems_of
