@@ -16,6 +16,7 @@ WanError
 ├── FetchFailed              a public address gave no complete answer
 ├── NoPoster                 no poster of a task's picture is kept
 ├── InternalError            wan-mcp itself failed
+├── StorageError             a hosted server's storage cannot be read or written
 ├── VideoError               a result cannot be fetched, is not a video, or cannot be stored
 │   ├── DiskError            a folder cannot be written, or its disk is full
 │   └── LinkFailed           the result's link does not deliver a whole video
@@ -142,6 +143,10 @@ class InternalError(WanError):
     def __init__(self, *, next_step: str = "Try once more.", charged: Charged = "no") -> None:
         text = "wan-mcp itself failed; the log on its stderr says why."
         super().__init__(text, next_step=next_step, charged=charged)
+
+
+class StorageError(WanError):
+    """Raised when the storage of a hosted server cannot be read or written now."""
 
 
 class VideoError(WanError):

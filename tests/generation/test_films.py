@@ -249,7 +249,8 @@ async def test_a_long_join_goes_on_and_is_told_to_an_equal_call(
         assert caught.value.next_step.startswith("Call join_videos with exactly the same arguments again")
         held.may_go_on.set()
         film = await service.joiner.join(tasks, None, 60, on_share)
-    assert (held.times, frames(film.saved.path)) == (1, 48)
+    assert film.found.saved is not None
+    assert (held.times, frames(film.found.saved.path)) == (1, 48)
     assert shares[0] == 0
     assert 0.4 in shares
     assert left(world) == ["the-cat-yawns-joined.mp4"]

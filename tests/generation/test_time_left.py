@@ -17,7 +17,7 @@ from tests.generation.gateway import API
 from tests.world import KEY, World
 from wan_mcp.evolink import Task
 from wan_mcp.generation.expectation import Expectation
-from wan_mcp.generation.owners import LOCAL
+from wan_mcp.generation.places import OutputFolder
 from wan_mcp.generation.reading import TaskReader
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.task_source import TaskSource
@@ -172,7 +172,13 @@ async def test_what_another_program_has_read_counts_from_when_it_read_it(world: 
     folder = Path(world.environ["WAN_MCP_DATA_DIR"])
     one, other = SqliteLedger(folder), SqliteLedger(folder)
     first, second = (
-        TaskReader(TaskSource(world.evolink(), ledger, now), ledger, now, lambda task_id: None, LOCAL)
+        TaskReader(
+            TaskSource(world.evolink(), ledger, now),
+            ledger,
+            now,
+            lambda task_id: None,
+            OutputFolder(folder, ledger, folder),
+        )
         for ledger in (one.for_owner(API, KEY), other.for_owner(API, KEY))
     )
     async with world.service() as service:

@@ -41,4 +41,5 @@ async def join(settings: Settings, task_ids: Sequence[str], output: str | None) 
             bar.show(100)
     for remark in film.remarks:
         tell(remark, err=True)
-    return Path(film.saved.path)
+    assert film.found.saved is not None
+    return Path(film.found.saved.path)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from wan_mcp.errors import InvalidRequest
 from wan_mcp.generation.listing import TaskLine
-from wan_mcp.generation.owners import LOCAL
 from wan_mcp.generation.posters import Posters
 from wan_mcp.generation.status import on_this_disk
 from wan_mcp.ledger import Entry
@@ -20,7 +19,7 @@ async def lines(
     """The rows of all keys, newest first: each as a few lines of text, or as one line of JSON."""
     ledger = SqliteLedger(folder)
     try:
-        entries = [await on_this_disk(entry, LOCAL) for entry in await ledger.entries(limit=limit)]
+        entries = [await on_this_disk(entry) for entry in await ledger.entries(limit=limit)]
     finally:
         await ledger.aclose()
     now = clock()

@@ -8,11 +8,12 @@ from functools import partial
 import anyio
 
 from wan_mcp.errors import LedgerError, WanError
+from wan_mcp.generation.places import VideoPlace
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.reading import TaskReader
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.status import LINK_LIFE
-from wan_mcp.ledger import Entry, OwnerLedger
+from wan_mcp.ledger import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Follower:
         runtime: has the clock, and runs the work in the background until the program stops.
         tasks: reads the tasks.
         poller: shared with the callers that wait.
-        ledger: the owner's; knows what is unfinished or unsaved.
+        place: where videos are saved; knows what is unfinished or unsaved.
         save: saves the video of a task; may be called again for a saved one.
     """
 
@@ -40,21 +41,26 @@ class Follower:
         runtime: Runtime,
         tasks: TaskReader,
         poller: Poller,
-        ledger: OwnerLedger,
+        place: VideoPlace,
         save: Callable[[str], Awaitable[object]],
     ) -> None:
         self._runtime = runtime
         self._tasks = tasks
         self._poller = poller
-        self._ledger = ledger
+        self._place = place
         self._save = save
         self._followed: set[str] = set()
         self._saving = anyio.CapacityLimiter(AT_ONCE)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any task is followed."""
+        return bool(self._followed)
+
     async def take_up(self) -> None:
         """Follow the tasks that earlier programs left unfinished or unsaved, while their links may work."""
         try:
-            entries = await self._ledger.unsaved(since=self._runtime.clock() - LINK_LIFE)
+            entries = await self._place.unsaved(since=self._runtime.clock() - LINK_LIFE)
         except LedgerError as error:
             logger.warning("earlier tasks are not followed: %s", error)
             return
@@ -73,7 +79,7 @@ class Follower:
     def follow(self, entry: Entry) -> None:
         """Follow a task in the background, unless nothing is left to do."""
         task = entry.task
-        if task is None or task.id in self._followed or entry.saved is not None:
+        if task is None or task.id in self._followed or self._place.has(entry):
             return
         if task.status not in ("failed", "cancelled"):
             self._followed.add(task.id)

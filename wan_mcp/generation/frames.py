@@ -80,12 +80,9 @@ class FrameReader:
             with suppress(LedgerError):  # the frames matter more
                 entry = await self._ledger.find(task_id)
             return Preview(sheet, entry, saved)
-        first = (
-            f"Call save_video with task_id {task_id}, then preview_video" if self._saver.has_files else "Try"
-        )
         raise StillUnderWay(
             f"The video could not be fetched and decoded within {patience:g} seconds.",
-            next_step=f"{first} again.",
+            next_step=f"Call save_video with task_id {task_id}, then preview_video again.",
         )
 
     async def _of_video(self, task_id: str, work: Callable[[Path], T]) -> tuple[T, Path | None]:

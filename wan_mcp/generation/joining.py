@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from wan_mcp.errors import InternalError, LedgerError, StillUnderWay, VideoError, WanError
 from wan_mcp.generation import outcomes
+from wan_mcp.generation.places import Found
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.ledger import OwnerLedger, Saved
@@ -34,7 +35,7 @@ OnShare = Callable[[float], Awaitable[None]]
 class Film:
     """A file in which the videos of several tasks follow one another."""
 
-    saved: Saved
+    found: Found
     task_ids: tuple[str, ...]
     lossless: bool
     """Whether the pictures were copied, not re-encoded."""
@@ -68,8 +69,8 @@ class VideoJoiner:
 
     def __init__(self, runtime: Runtime, saver: VideoSaver, ledger: OwnerLedger) -> None:
         self._runtime = runtime
-        self._folder = runtime.settings.output_dir
         self._saver = saver
+        self._place = saver.place
         self._ledger = ledger
         self._jobs: dict[tuple[str | None, ...], _Job] = {}
         self._one_at_a_time = anyio.Lock()
@@ -132,15 +133,17 @@ class VideoJoiner:
         stem = filenames.safe_stem(name or await self._default_name(task_ids[0]))
         with files.temporary_folder() as folder:
             paths = await self._parts(task_ids, folder)
-            partial = files.partial_path(self._folder)
-            try:
-                joined, saved = await anyio.to_thread.run_sync(
-                    self._make, job, paths, partial, stem, abandon_on_cancel=True
-                )
-            finally:
-                job.is_stopped = True
-                _remove(partial)  # an abandoned thread may end before it does this
-        return Film(saved, task_ids, joined.lossless, joined.remarks)
+            with self._place.workshop() as workshop:
+                partial = files.partial_path(workshop)
+                try:
+                    joined, saved = await anyio.to_thread.run_sync(
+                        self._make, job, paths, partial, stem, abandon_on_cancel=True
+                    )
+                finally:
+                    job.is_stopped = True
+                    _remove(partial)  # an abandoned thread may end before it does this
+                found = await self._place.add(saved, film=True)
+        return Film(found, task_ids, joined.lossless, joined.remarks)
 
     async def _parts(self, task_ids: tuple[str, ...], folder: Path) -> list[Path]:
         """The files of all parts, in order; one error names all parts that have no video."""
@@ -162,14 +165,15 @@ class VideoJoiner:
         return [found[task_id] for task_id in task_ids]
 
     def _make(self, job: _Job, paths: list[Path], partial: Path, stem: str) -> tuple[Joined, Saved]:
-        with files.disk_errors(self._folder):
-            files.prepare(self._folder)
+        folder = partial.parent
+        with files.disk_errors(folder):
+            files.prepare(folder)
             try:
                 joined = join_files(paths, partial, job.progress, lambda: job.is_stopped)
                 with partial.open("rb") as file:
                     video = formats.examine(file)
                 assert video is not None, "a film that was just written is whole"
-                return joined, files.keep(partial, video, self._folder, stem)
+                return joined, files.keep(partial, video, folder, stem)
             finally:
                 _remove(partial)
 

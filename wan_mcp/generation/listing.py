@@ -53,6 +53,8 @@ class TaskLine(BaseModel):
         task = entry.task
         links = list(task.results) if task and task.status == "completed" else []
         expires = link_expiry(entry) if links else None
+        if entry.link is not None:  # to the video that a hosted server keeps
+            links, expires = [entry.link.url], entry.link.expires_at
         return cls(
             id=task.id if task else None,
             status=entry.status,

@@ -1,6 +1,6 @@
 """Where a server runs, who pays, and whose tasks it serves."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -15,7 +15,19 @@ class Deployment:
     operator_pays: bool = False
     """Whether the operator's key pays for all owners; else each owner's own key does."""
     saves_to: Path | None = None
-    """Where it saves requested videos automatically; None where it does not."""
+    """The folder in which it saves requested videos automatically; None where it does not."""
+    keeps: bool = False
+    """Whether it keeps requested videos automatically in a hosted server's storage."""
+
+    @property
+    def autosaves(self) -> bool:
+        """Whether a video is saved, or kept in storage, without being asked."""
+        return self.saves_to is not None or self.keeps
+
+    @property
+    def follows(self) -> bool:
+        """Whether it follows tasks to their end even if nobody waits: it needs the key for that."""
+        return self.autosaves and (self.local or self.operator_pays)
 
 
 LOCAL = Deployment(local=True)
@@ -31,10 +43,5 @@ class Owner:
 
     key: SecretStr
     """The Evolink API key that pays."""
-    subject: str | None = field(default=None, repr=False)
-    """Who it is among those who share the key; None where the key is one owner's."""
-
-    @property
-    def identity(self) -> str:
-        """What tells owners apart; secret where it is the key. No key begins with a line break."""
-        return self.key.get_secret_value() if self.subject is None else f"\n{self.subject}"
+    digest: str | None = None
+    """The digest that stands for it in the ledger, where owners share the key; else None."""

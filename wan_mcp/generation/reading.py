@@ -13,9 +13,9 @@ from wan_mcp.errors import EvolinkError, LedgerError, LostAnswer, NotKnownYet
 from wan_mcp.evolink import Task
 from wan_mcp.generation.expectation import Expectation
 from wan_mcp.generation.last_reads import Known, LastReads
-from wan_mcp.generation.owners import Deployment
+from wan_mcp.generation.places import VideoPlace
 from wan_mcp.generation.schedule import MIN_PAUSE
-from wan_mcp.generation.status import LINK_LIFE, UNREADABLE, TaskSnapshot, link_expiry, on_this_disk
+from wan_mcp.generation.status import LINK_LIFE, UNREADABLE, TaskSnapshot, link_expiry
 from wan_mcp.generation.task_source import CLOCKS_DIFFER, TaskSource
 from wan_mcp.ledger import Entry, OwnerLedger
 
@@ -42,7 +42,7 @@ class TaskReader:
         ledger: the owner's; where it fails, reading goes on without it.
         clock: the time, in Unix seconds.
         changed: told the id of each task whose state has changed.
-        deployment: whether files of this machine are shown.
+        videos: tells which videos are saved.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class TaskReader:
         ledger: OwnerLedger,
         clock: Callable[[], float],
         changed: Callable[[str], None],
-        deployment: Deployment,
+        videos: VideoPlace,
     ) -> None:
         self._source = source
         self._ledger = ledger
         self._clock = clock
         self._changed = changed
-        self._deployment = deployment
+        self._videos = videos
         self._expected: dict[str, Expectation] = {}
         self._reads = LastReads(clock)
         self._reading: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
@@ -87,7 +87,7 @@ class TaskReader:
             task = entry.task if is_undone else task.completed_by(entry.task)
         self._reads.ended(task_id, task)
         self.take_in(task)
-        return self.snapshot(task, await on_this_disk(entry, self._deployment) if entry else None)
+        return self.snapshot(task, await self._videos.shown(entry) if entry else None)
 
     async def check(self, task_id: str) -> None:
         """Refuse a task that the owner may not see, before anything is done for it: see ``TaskSource``."""
@@ -186,7 +186,7 @@ class TaskReader:
         """The ledger's row of a task, if it has one and can be read."""
         with suppress(LedgerError):
             entry = await self._ledger.find(task_id)
-            return entry and await on_this_disk(entry, self._deployment)
+            return entry and await self._videos.shown(entry)
         return None
 
     async def learn(self, task_id: str) -> None:
@@ -228,6 +228,8 @@ class TaskReader:
             next_read=None if task.is_over else self._next_read(task, self._age(task.id, entry)),
             expires_at=expires,
             saved=entry.saved if entry else None,
+            kept=entry.kept if entry else None,
+            link=entry.link if entry else None,
         )
 
     def _next_read(self, task: Task, age: float) -> float:

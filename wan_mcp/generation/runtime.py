@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -22,16 +22,20 @@ from wan_mcp.generation import outcomes
 from wan_mcp.generation.hosted_api import HostedEvolink
 from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
+from wan_mcp.generation.places import OutputFolder, VideoPlace
 from wan_mcp.generation.polling import RateLimit
 from wan_mcp.generation.posters import Posters
 from wan_mcp.generation.status import TaskChanged
 from wan_mcp.images import Picture, PictureLoader
-from wan_mcp.ledger import Entry, Ledger
+from wan_mcp.ledger import Entry, Ledger, OwnerLedger
 from wan_mcp.ledger.policy import Delays
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.net.names import LookUps, Resolve
 from wan_mcp.net.trust import Trust
 from wan_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from wan_mcp.storage.storage import Storage  # loads what only a hosted server has
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +68,7 @@ class Runtime:
         changed: told the owner and the id of each task whose state has changed.
         delays: how long a submission waits at each point.
         measures: told of what happens.
+        storage: where a hosted server keeps videos and uploads; None on the user's machine.
     """
 
     def __init__(
@@ -78,10 +83,14 @@ class Runtime:
         changed: TaskChanged = _ignored,
         delays: Delays = DELAYS,
         measures: Measures = UNCOUNTED,
+        storage: "Storage | None" = None,
     ) -> None:
         self.settings = settings
-        saves = deployment.local and settings.autosave
-        self.deployment = replace(deployment, saves_to=settings.output_dir if saves else None)
+        assert (storage is None) == deployment.local
+        self.storage = storage
+        saves_to = settings.output_dir if deployment.local and settings.autosave else None
+        keeps = not deployment.local and settings.autosave
+        self.deployment = replace(deployment, saves_to=saves_to, keeps=keeps)
         self.clock = clock
         self.changed = changed
         self.delays = delays
@@ -155,6 +164,21 @@ class Runtime:
 
             self._ledger = SqliteLedger(self.settings.data_dir)
         return self._ledger
+
+    def ledger_of(self, owner: Owner) -> OwnerLedger:
+        """The ledger of one owner."""
+        if owner.digest is not None:
+            return self.ledger.for_digest(self.settings.gateway, owner.digest)
+        return self.ledger.for_owner(self.settings.gateway, owner.key.get_secret_value())
+
+    def place_of(self, ledger: OwnerLedger) -> VideoPlace:
+        """Where the videos of one owner's tasks go."""
+        settings = self.settings
+        if self.storage is None:
+            return OutputFolder(settings.output_dir, ledger, settings.data_dir / "saving")
+        from wan_mcp.generation.stored import StoredVideos  # loads what only a hosted server has
+
+        return StoredVideos(self.storage, ledger, settings, self.clock)
 
     def rate_limit(self) -> RateLimit:
         """The bound on the reads of one more owner: those who share a key share it, as at the API."""

@@ -1,61 +1,47 @@
 """Saving a task's video: the file that was saved before, or a download while a link works."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import anyio
-import anyio.to_thread
 import httpx2
 
-from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, VideoError
+from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, StorageError, VideoError, WanError
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.last_reads import Known
+from wan_mcp.generation.places import VideoPlace
 from wan_mcp.generation.reading import FRESH, TaskReader
 from wan_mcp.generation.status import NO_LINK_YET, UNREADABLE, TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
-from wan_mcp.videos import download, filenames, files
-from wan_mcp.videos.task_lock import task_lock
+from wan_mcp.videos import download, filenames
 
 MAX_FAILURES = 100
 """Videos whose failure to be saved is remembered, at most."""
 
 
 class VideoSaver:
-    """Saves the videos of one owner's tasks into one folder.
+    """Saves the videos of one owner's tasks.
 
     Args:
-        folder: where videos go.
+        place: where videos go.
         fetcher: opens their links.
-        ledger: the owner's; remembers where the videos are.
+        ledger: the owner's; has the tasks' rows.
         tasks: reads the owner's tasks.
-        locks: the folder of the locks that let only one process save a task's video; None where nothing is
-            saved, so that no owner ever waits for another one's task, and no file is read for an owner.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        fetcher: PublicFetcher,
-        ledger: OwnerLedger,
-        tasks: TaskReader,
-        locks: Path | None,
+        self, place: VideoPlace, fetcher: PublicFetcher, ledger: OwnerLedger, tasks: TaskReader
     ) -> None:
-        self._folder = folder
+        self.place = place
         self._fetcher = fetcher
         self._ledger = ledger
         self._tasks = tasks
-        self._locks = locks
         self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-        self._failures: dict[str, tuple[float, VideoError]] = {}
-
-    @property
-    def has_files(self) -> bool:
-        """Whether videos are saved as files for the owner."""
-        return self._locks is not None
+        self._failures: dict[str, tuple[float, WanError]] = {}
 
     async def save(
         self, task_id: str, name: str | None, on_progress: download.OnProgress, retry: float = 0.0
@@ -71,6 +57,7 @@ class VideoSaver:
 
         Raises:
             VideoError: when there is no video, or it cannot be fetched or written.
+            StorageError: when the storage fails.
             EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         await self._tasks.check(task_id)
@@ -81,7 +68,7 @@ class VideoSaver:
             self._failures.pop(task_id, None)
             try:
                 return await self._save(task_id, name, on_progress)
-            except VideoError as error:
+            except (VideoError, StorageError) as error:
                 if len(self._failures) >= MAX_FAILURES:
                     self._failures.clear()
                 self._failures[task_id] = anyio.current_time(), error
@@ -102,10 +89,9 @@ class VideoSaver:
         async with self._alone_with(task_id):
             with suppress(LedgerError):
                 entry = await self._ledger.find(task_id)
-                if self.has_files and entry is not None and entry.saved is not None:
-                    path = Path(entry.saved.path)
-                    if await anyio.to_thread.run_sync(files.is_there, entry.saved, path):
-                        return path
+                path = await self.place.local_file(entry, folder) if entry else None
+                if path is not None:
+                    return path
             snapshot = await self._current(task_id)
             _, downloaded = await self._download(snapshot, folder, task_id, _ignored)
             return Path(downloaded.path)
@@ -114,7 +100,7 @@ class VideoSaver:
     async def _alone_with(self, task_id: str) -> AsyncIterator[None]:
         """Let one call at a time work on a task's video, of all processes."""
         lock = self._under_way.setdefault(task_id, anyio.Lock())
-        async with lock, task_lock(self._locks, task_id) if self._locks else nullcontext():
+        async with lock, self.place.alone_with(task_id):
             yield
 
     async def _current(self, task_id: str) -> TaskSnapshot:
@@ -131,22 +117,16 @@ class VideoSaver:
         entry = None
         with suppress(LedgerError):  # read again: another process may just have saved it
             entry = await self._ledger.find(task_id)
-        known = entry.saved if entry else None
         stem = filenames.safe_stem(name or _default_name(task_id, entry))
-        saved = await anyio.to_thread.run_sync(self._found, known, stem, bool(name)) if known else None
-        if saved is None:
-            snapshot, saved = await self._download(snapshot, self._folder, stem, on_progress)
-        if saved != known:
+        found = await self.place.find(entry, stem, is_asked=bool(name)) if entry else None
+        if found is None:
+            with self.place.workshop() as folder:
+                snapshot, saved = await self._download(snapshot, folder, stem, on_progress)
+                found = await self.place.add(saved, task_id=task_id)
+        if entry is None or found.file not in (entry.saved, entry.kept):
             with suppress(LedgerError):  # the file matters more
-                await self._ledger.mark_saved(task_id, saved)
-        return replace(snapshot, saved=saved)
-
-    def _found(self, known: Saved, stem: str, is_asked: bool) -> Saved | None:
-        """The file that was saved before, under the name that the caller asked for; None where it is gone."""
-        if not is_asked and files.is_there(known, Path(known.path)):
-            return known
-        path = files.name_again(known, self._folder, stem)
-        return replace(known, path=str(path)) if path else None
+                await self.place.record(task_id, found)
+        return replace(snapshot, saved=found.saved, kept=found.kept, link=found.link)
 
     async def _download(
         self, snapshot: TaskSnapshot, folder: Path, stem: str, on_progress: download.OnProgress

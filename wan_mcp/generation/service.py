@@ -37,7 +37,7 @@ from wan_mcp.generation.request import Request
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
-from wan_mcp.generation.status import UNREADABLE, TaskSnapshot, on_this_disk
+from wan_mcp.generation.status import UNREADABLE, TaskSnapshot
 from wan_mcp.generation.task_source import TaskSource
 from wan_mcp.images import Picture
 from wan_mcp.images.loader import ON_SIGNED
@@ -81,21 +81,21 @@ class VideoService:
         self.deployment = runtime.deployment
         self._runtime = runtime
         self._evolink = runtime.evolink(owner)
-        self._ledger = runtime.ledger.for_owner(settings.gateway, owner.identity)
+        self._ledger = runtime.ledger_of(owner)
         clock, measures, changed = runtime.clock, runtime.measures, partial(runtime.changed, owner)
         self._source = TaskSource(self._evolink, self._ledger, clock, self.deployment, measures)
-        self._tasks = TaskReader(self._source, self._ledger, clock, changed, self.deployment)
+        self._place = runtime.place_of(self._ledger)
+        self._tasks = TaskReader(self._source, self._ledger, clock, changed, self._place)
         shared = self.deployment.operator_pays
         means = Means(self._evolink, self._ledger, clock, runtime.slots, runtime.delays, measures, shared)
         self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
-        locks = settings.data_dir / "saving" if self.deployment.local else None
-        self._saver = VideoSaver(settings.output_dir, runtime.fetcher, self._ledger, self._tasks, locks)
+        self._saver = VideoSaver(self._place, runtime.fetcher, self._ledger, self._tasks)
         self.frames = FrameReader(self._saver, self._ledger, runtime.decoding, self.deployment)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
         pictures = runtime.pictures if self.deployment.local else runtime.pictures.of_one_caller()
         self._pictures = PictureOpener(pictures, self.frames, self._ledger)
         self._follower = Follower(
-            runtime, self._tasks, self._poller, self._ledger, partial(self.save, name=None)
+            runtime, self._tasks, self._poller, self._place, partial(self.save, name=None)
         )
         self._submitter = Submitter(means, settings, runtime.background, self._on_task)
 
@@ -149,7 +149,7 @@ class VideoService:
         if submitted.repeated and not entry.task.is_over and age > FRESH:
             with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
                 return await self.get_task(entry.task.id)
-        return self._tasks.snapshot(entry.task, await on_this_disk(entry, self.deployment))
+        return self._tasks.snapshot(entry.task, await self._place.shown(entry))
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
         """Read a task, unless it is running and was just read; if the read fails, use the ledger's state.
@@ -194,7 +194,7 @@ class VideoService:
 
     async def saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Save the video of a completed task if the settings say so; a failure is noted in the snapshot."""
-        if self.deployment.saves_to is None or snapshot.task.status != "completed":
+        if not self.deployment.autosaves or snapshot.task.status != "completed":
             return snapshot
         with anyio.move_on_after(SAVING_SECONDS):
             try:
@@ -236,12 +236,12 @@ class VideoService:
                 group.start_soon(self._refresh, task_id)
         if running:
             entries = await self._ledger.entries(status=status, limit=limit)
-        return [await on_this_disk(entry, self.deployment) for entry in entries]
+        return [await self._place.shown(entry) for entry in entries]
 
     @property
     def is_busy(self) -> bool:
         """Whether a submission is under way, or a task is waited for or followed."""
-        return self._submitter.is_busy or self._poller.is_busy
+        return self._submitter.is_busy or self._poller.is_busy or self._follower.is_busy
 
     def end_waits(self) -> None:
         """End all waits now with their normal answer, since the server is about to stop."""
@@ -253,8 +253,12 @@ class VideoService:
 
     async def take_up(self) -> None:
         """Again and again, follow what other programs left unfinished or unsaved, if the settings say so."""
-        if self.deployment.saves_to is not None:
+        if self.deployment.follows:
             await self._follower.take_up_again()
+
+    async def take_up_once(self) -> None:
+        """Follow what an earlier process left unfinished or unsaved."""
+        await self._follower.take_up()
 
     async def credits(self) -> Credits:
         """What the account and the key have left: to be told only to whoever pays."""
@@ -273,7 +277,7 @@ class VideoService:
         assert submitted.entry.task is not None
         self._source.remember_own(submitted.entry.task.id)  # even if the ledger could not record it yet
         self._runtime.keep_poster(submitted.entry, sent)
-        if self.deployment.saves_to is not None:
+        if self.deployment.follows:
             self._follower.follow(submitted.entry)
             if submitted.also_paid:  # the ledger has those tasks as unsaved
                 self._runtime.run_until_exit(self._follower.take_up)

@@ -1,12 +1,18 @@
 """The services of all owners that a program serves: each is made when its owner first calls."""
 
+import logging
 from collections.abc import Callable
 
 import anyio
 
+from wan_mcp.errors import LedgerError
+from wan_mcp.generation.following import TAKE_UP_EVERY
 from wan_mcp.generation.owners import Owner
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.status import LINK_LIFE
+
+logger = logging.getLogger(__name__)
 
 IDLE = 600.0
 """Seconds without a call after which an owner whose work is done is forgotten."""
@@ -71,6 +77,25 @@ class Services:
         self._end_streams()
         for service in self._known.values():
             service.end_waits()
+
+    async def take_up(self) -> None:
+        """Again and again, follow what an earlier process left unfinished or unsaved, for all owners.
+
+        Only where the operator pays: nobody else's key is known before its owner calls.
+        """
+        key, gateway = self.runtime.settings.api_key, self.runtime.settings.gateway
+        if not self.runtime.deployment.follows or key is None:
+            return
+        while True:
+            since = self.runtime.clock() - LINK_LIFE
+            try:
+                digests = await self.runtime.ledger.owners_of_unkept(gateway, since=since)
+            except LedgerError as error:
+                logger.warning("earlier tasks are not followed: %s", error)
+                digests = []
+            for digest in digests:
+                await self.of(Owner(key, digest)).take_up_once()
+            await anyio.sleep(TAKE_UP_EVERY)
 
     def _of_the_settings(self) -> Owner:
         return Owner(self.runtime.settings.require_key())

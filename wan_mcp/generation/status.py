@@ -18,8 +18,8 @@ from wan_mcp.errors import (
 )
 from wan_mcp.evolink import TEXT_MODEL, Task, values
 from wan_mcp.generation.outcomes import Submitted
-from wan_mcp.generation.owners import Deployment, Owner
-from wan_mcp.ledger import Entry, Image, Saved
+from wan_mcp.generation.owners import Owner
+from wan_mcp.ledger import Entry, Image, Kept, Saved, SignedLink
 
 LINK_LIFE = 24 * 3600.0
 """Seconds for which a result's links work after the completion, as documented."""
@@ -70,6 +70,10 @@ class TaskSnapshot:
     """When the links expire, in Unix seconds."""
     saved: Saved | None = None
     """The video on this machine's disk."""
+    kept: Kept | None = None
+    """The video in a hosted server's storage."""
+    link: SignedLink | None = None
+    """A link to the kept video."""
     save_error: WanError | None = None
     """Why automatic saving failed."""
 
@@ -94,18 +98,25 @@ class TaskSnapshot:
         return self.link_life is not None and self.link_life <= 0
 
     @property
+    def links(self) -> tuple[str, ...]:
+        """The links that work: one to the kept video, else Evolink's."""
+        if self.link is not None:
+            return (self.link.url,)
+        return () if self.has_expired else self.task.results
+
+    @property
+    def links_expire_at(self) -> float | None:
+        """When these links expire, in Unix seconds."""
+        return self.link.expires_at if self.link is not None else self.expires_at
+
+    @property
     def is_forgotten(self) -> bool:
         """Whether the API does not know the task any more, so that waiting for it does not help."""
         return isinstance(self.read_error, NotFound) and not isinstance(self.read_error, NotKnownYet)
 
 
-async def on_this_disk(entry: Entry, deployment: Deployment) -> Entry:
-    """The row as its owner may see it: without the saved video if its file is gone.
-
-    A hosted server shows no files of its machine: a server on that machine over stdio may have saved them.
-    """
-    if not deployment.local:
-        return replace(entry, saved=None, missing=None)
+async def on_this_disk(entry: Entry) -> Entry:
+    """The row without the saved video if its file is gone."""
     if entry.saved is None or await anyio.to_thread.run_sync(os.path.isfile, entry.saved.path):
         return entry
     return replace(entry, saved=None, missing=entry.saved.path)

@@ -1,7 +1,8 @@
 """What was requested, under which idempotency key, and with which answer."""
 
-from wan_mcp.ledger.base import Claim, ClaimRules, Intent, KeyUse, Ledger, OwnerLedger
-from wan_mcp.ledger.entries import Entry, EntryStatus, Image, Post, Saved
+from wan_mcp.ledger.base import KeyUse, Ledger, OwnerLedger
+from wan_mcp.ledger.claim import Claim, ClaimRules, Intent
+from wan_mcp.ledger.entries import Entry, EntryStatus, Image, Kept, Post, Saved, SignedLink
 from wan_mcp.ledger.fingerprints import DEFAULTS, Fingerprints, fingerprint
 
 __all__ = [
@@ -13,10 +14,12 @@ __all__ = [
     "Fingerprints",
     "Image",
     "Intent",
+    "Kept",
     "KeyUse",
     "Ledger",
     "OwnerLedger",
     "Post",
     "Saved",
+    "SignedLink",
     "fingerprint",
 ]

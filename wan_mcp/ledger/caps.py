@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wan_mcp.errors import CapReached
 from wan_mcp.evolink import prices, values
 from wan_mcp.evolink.prices import cost_text, estimate_text
-from wan_mcp.ledger.base import ClaimRules, Intent
+from wan_mcp.ledger.claim import ClaimRules, Intent
 from wan_mcp.ledger.policy import DAY
 
 COUNTED_FOR = 2 * DAY

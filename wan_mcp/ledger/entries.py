@@ -1,6 +1,6 @@
 """The rows of a ledger: requests and their tasks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from wan_mcp.evolink import MODELS, TEXT_MODEL, Task
@@ -50,6 +50,35 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A video in the storage of a hosted server."""
+
+    key: str
+    """The name of its object."""
+    name: str
+    """What its file is called where somebody downloads it."""
+    at: float
+    """When it was put there, in Unix seconds."""
+    size: int
+    """Bytes."""
+    sha256: str
+    seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+    remark: str | None = None
+    """What is unusual about the file, in a sentence."""
+
+
+@dataclass(frozen=True)
+class SignedLink:
+    """An address at which whoever has it gets a kept video, for some time. It must not be logged."""
+
+    url: str = field(repr=False)
+    expires_at: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """One row: a request and its task, or a task that was made elsewhere."""
 
@@ -87,6 +116,10 @@ class Entry:
     """Where its video was saved."""
     missing: str | None = None
     """The path of a saved video whose file no longer exists."""
+    kept: Kept | None = None
+    """Where its video is kept by a hosted server."""
+    link: SignedLink | None = None
+    """A link to the kept video, made for this answer."""
     parent: str | None = None
     """The task whose video's last frame is the picture; None for any other picture."""
     part: int = 1

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from mcp.server import MCPServer
@@ -29,6 +29,9 @@ from wan_mcp.server.tool import StrictTool
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
 
+if TYPE_CHECKING:
+    from wan_mcp.storage.storage import Storage  # loads what only a hosted server has
+
 WARM_UP_AFTER = 0.5
 """Seconds after the start: the client's first requests come first."""
 TAKE_UP_AFTER = 3.0
@@ -39,7 +42,13 @@ class MakeRuntime(Protocol):
     """Makes the runtime: ``Runtime``, or one with another network or clock."""
 
     def __call__(
-        self, settings: Settings, *, changed: TaskChanged, deployment: Deployment, measures: Measures
+        self,
+        settings: Settings,
+        *,
+        changed: TaskChanged,
+        deployment: Deployment,
+        measures: Measures,
+        storage: "Storage | None" = None,
     ) -> Runtime: ...
 
 
@@ -54,9 +63,13 @@ class Hosting:
     verifier: TokenVerifier
     """Tells who calls."""
     measures: Measures
+    storage: "Storage"
+    """Where videos and uploads are kept."""
     serving: Callable[[Services], AbstractAsyncContextManager[None]]
     """Entered with the services while they can be used."""
     middleware: Sequence[ServerMiddleware[Services]] = ()
+    video_domains: Sequence[str] = ()
+    """From where the links to kept videos come."""
 
 
 def create_server(
@@ -74,7 +87,8 @@ def create_server(
     measures = hosting.measures if hosting else UNCOUNTED
     bus = OwnersBus(whose)
     notifier, tasks = TaskNotifier(bus, has_sessions=hosting is None), TaskResources()
-    make = partial(make_runtime, settings, deployment=deployment, measures=measures)
+    storage = hosting.storage if hosting else None
+    make = partial(make_runtime, settings, deployment=deployment, measures=measures, storage=storage)
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Services]) -> AsyncIterator[Services]:
@@ -88,6 +102,7 @@ def create_server(
                 yield services
             else:
                 runtime.run_until_exit(runtime.warm_up)
+                runtime.run_until_exit(services.take_up)
                 async with hosting.serving(services):
                     yield services
 
@@ -101,7 +116,7 @@ def create_server(
         lifespan=lifespan,
         log_level=settings.log_level,
         subscriptions=bus,
-        extensions=[card(settings, deployment), TaskExtension()],
+        extensions=[card(settings, deployment, hosting.video_domains if hosting else ()), TaskExtension()],
         auth=hosting.auth if hosting else None,
         token_verifier=hosting.verifier if hosting else None,
         middleware=hosting.middleware if hosting else (),

@@ -1,5 +1,6 @@
 """The card that follows a video in the chat: one HTML page, for hosts that show MCP Apps."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,14 +16,16 @@ SHOWN_BY_THE_PLAYER = {"ui": {"resourceUri": PLAYER}, "ui/resourceUri": PLAYER}
 """The ``_meta`` of a tool that has the card. The flat key is for older hosts."""
 
 
-def card(settings: Settings, deployment: Deployment) -> Apps:
+def card(settings: Settings, deployment: Deployment, video_domains: Sequence[str] = ()) -> Apps:
     """The extension with the page, which is read from the disk each time a host asks for it.
 
     A host lets the page play videos only from the domains that are named here: Evolink's, and that of the
-    API's address, from which the sandbox's videos come.
+    API's address, from which the sandbox's videos come, and those of a hosted server's storage.
     """
     api = urlsplit(settings.base_url)
-    csp = ResourceCsp(resource_domains=["https://*.evolink.ai", f"{api.scheme}://{api.netloc}"])
+    csp = ResourceCsp(
+        resource_domains=["https://*.evolink.ai", f"{api.scheme}://{api.netloc}", *video_domains]
+    )
     apps = Apps()
     apps.add_resource(
         FunctionResource(

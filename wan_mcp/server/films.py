@@ -5,14 +5,16 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
+from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
 from pydantic import BaseModel, Field
 
 from wan_mcp.evolink.prices import estimate_text
+from wan_mcp.evolink.values import iso
 from wan_mcp.generation.frames import Preview
 from wan_mcp.generation.joining import Film
 from wan_mcp.generation.outcomes import MAX_TAKE
 from wan_mcp.generation.service import VideoService
+from wan_mcp.generation.status import link_state
 from wan_mcp.ledger import Entry
 from wan_mcp.server import timeouts
 from wan_mcp.server.arguments import JoinArguments, PreviewArguments
@@ -24,6 +26,21 @@ class FilmView(BaseModel):
     """A film in the answer of ``join_videos``."""
 
     saved_to: Annotated[str, Field(description="Path")]
+    file: FileView
+    parts: list[str]
+    """The tasks, in order."""
+    lossless: Annotated[bool, Field(description="Whether the pictures were copied, not re-encoded")]
+    remarks: list[str] | None = None
+    next: str
+    """What to do now."""
+
+
+class KeptFilmView(BaseModel):
+    """A film in the answer of a hosted server's ``join_videos``."""
+
+    link: str
+    """Where it is played and downloaded."""
+    expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
     file: FileView
     parts: list[str]
     """The tasks, in order."""
@@ -53,25 +70,40 @@ async def join_videos(
             await context.report_progress(shown, 100, f"joining: {100 * share:.0f} %")
 
     patience = timeouts.patience(context, service.settings)
-    return film_result(await service.joiner.join(arguments.task_ids, arguments.filename, patience, on_share))
+    film = await service.joiner.join(arguments.task_ids, arguments.filename, patience, on_share)
+    return film_result(film, service.now())
 
 
-def film_result(film: Film) -> CallToolResult:
-    """The answer of ``join_videos``."""
-    saved = film.saved
-    view = FilmView(
-        saved_to=saved.path,
-        file=file_view(saved),
-        parts=list(film.task_ids),
-        lossless=film.lossless,
-        remarks=list(film.remarks) or None,
-        next=f"Tell the user: the film is saved at {saved.path}. {NOT_CHARGED}",
-    )
+def film_result(film: Film, now: float) -> CallToolResult:
+    """The answer of ``join_videos``.
+
+    Args:
+        film: the film.
+        now: Unix seconds.
+    """
+    saved, kept, link = film.found.saved, film.found.kept, film.found.link
+    facts: dict[str, Any] = {
+        "file": file_view(film.found.file),
+        "parts": list(film.task_ids),
+        "lossless": film.lossless,
+        "remarks": list(film.remarks) or None,
+    }
+    view: FilmView | KeptFilmView
+    if saved is not None:
+        said = f"Tell the user: the film is saved at {saved.path}. {NOT_CHARGED}"
+        view, address = FilmView(saved_to=saved.path, next=said, **facts), file_link(saved.path)
+    else:
+        assert kept is not None
+        assert link is not None
+        state = link_state(link.expires_at, now)
+        said = f"Tell the user: the film is ready at {link.url} (the link {state}). {NOT_CHARGED}"
+        view = KeptFilmView(link=link.url, expires_at=iso(link.expires_at), next=said, **facts)
+        address = ResourceLink(type="resource_link", uri=link.url, name=kept.name, mime_type="video/mp4")
     how = "without loss"
     if not film.lossless:
         how = "re-encoded because they differ, with the size and the frame rate of the first"
     lines = [f"Joined {len(film.task_ids)} videos, {how}.", f"File: {view.file}", *film.remarks, view.next]
-    content: list[ContentBlock] = [TextContent(type="text", text="\n".join(lines)), file_link(saved.path)]
+    content: list[ContentBlock] = [TextContent(type="text", text="\n".join(lines)), address]
     return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
 
 

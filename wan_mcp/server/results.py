@@ -15,7 +15,7 @@ from wan_mcp.generation.listing import TaskLine, facts_text
 from wan_mcp.generation.outcomes import balance_text
 from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.ledger import Entry, Image, Saved
+from wan_mcp.ledger import Entry, Image, Kept, Saved
 from wan_mcp.ledger.entries import cost_of
 from wan_mcp.server.text import next_of_list, next_step, paid
 
@@ -107,10 +107,10 @@ class TaskView(BaseModel):
             model=task.model,
             created=task.created,
             estimated_time=task.estimated_time,
-            results=None if snapshot.has_expired else list(task.results) or None,
-            expires_at=iso(snapshot.expires_at),
+            results=list(snapshot.links) or None,
+            expires_at=iso(snapshot.links_expire_at),
             saved_to=snapshot.saved.path if snapshot.saved else None,
-            file=file_view(snapshot.saved) if snapshot.saved else None,
+            file=file_view(file) if (file := snapshot.saved or snapshot.kept) else None,
             credits=_credits(task),
             dollars=_dollars(task),
             error=_error(task),
@@ -160,7 +160,7 @@ def file_link(saved_to: str) -> ResourceLink:
     return ResourceLink(type="resource_link", uri=path.as_uri(), name=path.name, mime_type=kind)
 
 
-def file_view(saved: Saved) -> FileView:
+def file_view(saved: Saved | Kept) -> FileView:
     return FileView(
         bytes=saved.size,
         sha256=saved.sha256,

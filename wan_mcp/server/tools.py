@@ -29,7 +29,7 @@ from wan_mcp.server.arguments import (
     WaitArguments,
 )
 from wan_mcp.server.card import SHOWN_BY_THE_PLAYER
-from wan_mcp.server.films import FilmView, join_videos, preview_video
+from wan_mcp.server.films import FilmView, KeptFilmView, join_videos, preview_video
 from wan_mcp.server.results import (
     AllowanceView,
     BalanceView,
@@ -78,13 +78,14 @@ async def wait_for_task(
 
 
 async def save_video(
-    service: VideoService, arguments: SaveArguments, context: Context[Any]
+    service: VideoService, arguments: SaveArguments | TaskArguments, context: Context[Any]
 ) -> CallToolResult:
     async def on_progress(received: int, length: int | None) -> None:
         with suppress(Exception):  # the call may be over while the download goes on
             await context.report_progress(received, length, f"{received / 1e6:.1f} MB")
 
-    snapshot = await service.save(arguments.task_id, arguments.filename, on_progress)
+    name = arguments.filename if isinstance(arguments, SaveArguments) else None
+    snapshot = await service.save(arguments.task_id, name, on_progress)
     return task_result(snapshot, service.deployment)
 
 
@@ -243,10 +244,23 @@ ALLOWANCE = Definition(
     handler=get_credits,
 )
 """Replaces the tool of the same name where the operator's account pays for all callers."""
-_NEED_SAVED_VIDEOS = ("save_video", "join_videos")
-_OF_SAVED_VIDEOS = frozenset(("saved_to", "file", "missing"))
+_OF_SAVED_FILES = frozenset(("saved_to", "missing"))
 _HOSTED: dict[str, dict[str, Any]] = {
     FROM_PICTURE: {"arguments": HostedGenerationRequest},
+    "save_video": {
+        "description": (
+            "Keep the video of a completed task on this server before Evolink's link expires; returns a new "
+            "link to it. Free. If it was kept before, returns a link to that."
+        ),
+        "arguments": TaskArguments,
+    },
+    "join_videos": {
+        "description": (
+            "Join the videos of completed tasks, in this order, into one MP4 on this server; returns a link "
+            "to it. Free. Videos of one kind are copied without loss; others get the size of the first."
+        ),
+        "answer": KeptFilmView,
+    },
     "list_tasks": {
         "description": (
             "List your tasks that this server knows, newest first, also from earlier conversations: to find "
@@ -256,7 +270,7 @@ _HOSTED: dict[str, dict[str, Any]] = {
     "preview_video": {
         "description": (
             "See frames of a completed task's video, with their times, in one picture: to judge your own "
-            "work before you show or continue it. Free."
+            "work before you show, continue or join it. Free."
         )
     },
 }
@@ -267,7 +281,7 @@ def tools_for(deployment: Deployment) -> tuple[Definition, ...]:
     """The tools that a server offers."""
     if deployment.local:
         return TOOLS
-    offered = [tool for tool in TOOLS if tool.name not in _NEED_SAVED_VIDEOS]
-    if deployment.operator_pays:
-        offered = [ALLOWANCE if tool.name == ALLOWANCE.name else tool for tool in offered]
-    return tuple(replace(tool, hidden=_OF_SAVED_VIDEOS, **_HOSTED.get(tool.name, {})) for tool in offered)
+    offered = [
+        ALLOWANCE if deployment.operator_pays and tool.name == ALLOWANCE.name else tool for tool in TOOLS
+    ]
+    return tuple(replace(tool, hidden=_OF_SAVED_FILES, **_HOSTED.get(tool.name, {})) for tool in offered)

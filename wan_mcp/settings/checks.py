@@ -64,6 +64,33 @@ def _issuer(value: str) -> str:
     return _address(value, "https://login.example.com")
 
 
+def usable_secret(value: str) -> str:
+    """A secret that cannot be guessed.
+
+    Raises:
+        ValueError: when it is too short; the text goes on after the name of what holds it.
+    """
+    if len(value.encode()) < 32:
+        raise ValueError("must have 32 characters or more; openssl rand -hex 32 makes one")
+    return value
+
+
+def _storage(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must have no password and no query; how to sign in is read from other variables")
+    is_place = {
+        "file": parts.path.startswith("/") and not parts.netloc,
+        "memory": not parts.netloc and parts.path in ("", "/"),
+    }.get(parts.scheme, parts.scheme in ("s3", "gs", "az") and bool(parts.netloc))
+    if not is_place:
+        raise ValueError(
+            "must be like file:///folder, s3://bucket/folder, gs://bucket/folder, az://container/folder "
+            "or memory:"
+        )
+    return value
+
+
 def _folder(value: str | Path) -> Path:
     path = Path(value).expanduser()
     if not path.is_absolute():
@@ -76,6 +103,7 @@ def _folders(value: str | tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(_folder(part) for part in parts if str(part).strip())
 
 
+StorageAddress = Annotated[str, BeforeValidator(_storage)]
 ServerAddress = Annotated[str, BeforeValidator(_host)]
 PublicAddress = Annotated[str, BeforeValidator(_public)]
 IssuerAddress = Annotated[str, BeforeValidator(_issuer)]

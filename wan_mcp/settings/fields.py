@@ -12,7 +12,9 @@ from wan_mcp.settings.checks import (
     IssuerAddress,
     PublicAddress,
     ServerAddress,
+    StorageAddress,
     usable_key,
+    usable_secret,
 )
 
 
@@ -140,6 +142,52 @@ class Fields(BaseModel):
 
 class HostingFields(BaseModel):
     """The settings that only a hosted server has."""
+
+    storage_url: StorageAddress | None = Field(
+        None,
+        alias="WAN_MCP_STORAGE_URL",
+        description=(
+            "Where videos and uploads are kept: file:///folder, s3://bucket/folder, gs://, az:// or memory:; "
+            "unset: the folder storage in the data folder."
+        ),
+    )
+    secret: Annotated[SecretStr | None, BeforeValidator(usable_secret)] = Field(
+        None,
+        alias="WAN_MCP_SECRET",
+        description="Signs the server's links, 32 characters or more; unset: one that it makes and keeps.",
+    )
+    link_hours: float = Field(
+        168,
+        ge=0.1,
+        le=168,
+        alias="WAN_MCP_LINK_HOURS",
+        description="For how long a link to a kept video works; asking again gives a new one.",
+    )
+    result_days: float = Field(
+        30,
+        ge=1,
+        alias="WAN_MCP_RESULT_DAYS",
+        description="For how many days videos are kept.",
+    )
+    upload_hours: float = Field(
+        1,
+        ge=0.25,
+        le=24,
+        alias="WAN_MCP_UPLOAD_HOURS",
+        description="For how many hours an uploaded picture can be used.",
+    )
+    poster_days: float = Field(
+        90,
+        ge=1,
+        alias="WAN_MCP_POSTER_DAYS",
+        description="For how many days the small picture of a task is kept.",
+    )
+    task_days: float = Field(
+        365,
+        ge=2,
+        alias="WAN_MCP_TASK_DAYS",
+        description="For how many days a request stays in the ledger, with its prompt.",
+    )
 
     total_daily_credits: float | None = Field(
         None,

@@ -11,6 +11,8 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
 
+from tests.callers import IN_MEMORY
+from tests.clock import now
 from tests.server.http.issuer import AUDIENCE, Issuer
 from tests.world import KEY, World
 from wan_mcp.server.http.app import MakeTokens, create_app
@@ -81,13 +83,13 @@ async def hosted(
     world: World, *, host: str = "127.0.0.1", issuer: Issuer | None = None, **environ: str
 ) -> AsyncIterator[Hosted]:
     """A server in ``key`` mode, whose callers' keys are the sandbox's; with an issuer, in ``oauth`` mode."""
-    given = {name: value for name, value in world.environ.items() if name != "EVOLINK_API_KEY"}
+    given = {name: value for name, value in world.environ.items() if name != "EVOLINK_API_KEY"} | IN_MEMORY
     make_tokens: MakeTokens = Tokens
     if issuer is not None:
         given |= oauth_settings(issuer.address)
         make_tokens = partial(Tokens, transport=httpx2.ASGITransport(issuer.app))
     settings = Settings.load(given | environ)
-    app = create_app(settings, host=host, make_runtime=world.runtime, make_tokens=make_tokens)
+    app = create_app(settings, host=host, make_runtime=world.runtime, make_tokens=make_tokens, clock=now)
     async with app.router.lifespan_context(app):
         yield Hosted(app)
 

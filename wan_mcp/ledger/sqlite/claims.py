@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from wan_mcp.errors import TakenOver
-from wan_mcp.ledger.base import Claim, ClaimRules, Intent, KeyUse
+from wan_mcp.ledger.base import KeyUse
 from wan_mcp.ledger.caps import COUNTED_FOR, Spending, check_caps
+from wan_mcp.ledger.claim import Claim, ClaimRules, Intent
 from wan_mcp.ledger.entries import Entry, Post
 from wan_mcp.ledger.fingerprints import Fingerprints
 from wan_mcp.ledger.lease import Lease

@@ -16,10 +16,6 @@ MAX_GAP = 30.0
 """Seconds between two reads, at most, for a completion between them to tell how long the task took."""
 REFRESHED_AFTER = 1.0
 """Seconds after which an unchanged state is written again, so that other processes need not read it."""
-UPLOAD_MARGIN = 3600.0
-"""Seconds before its expiry from which an upload is no longer used: Evolink still has to fetch it."""
-UPLOADS_KEPT = 30 * 24 * 3600.0
-"""Seconds after its expiry for which the row of an upload is kept."""
 EQUAL = (
     "(other.content = entries.content OR other.address = entries.address OR (entries.content IS NULL"
     " AND entries.address IS NULL AND other.reference = entries.reference))"
@@ -57,14 +53,34 @@ def newest(
     return [entry_of(row) for row in found]
 
 
+_LEFT_TO_DO = (
+    "status IN ('pending', 'processing', 'completed') AND idempotency_key IS NOT NULL AND same_as IS NULL"
+    " AND max(asked_at, coalesce(reposted_at, 0), coalesce(completed_at, 0)) > ?"
+)
+
+
 def unsaved(database: sqlite3.Connection, owner: str, since: float) -> list[Entry]:
     found = database.execute(
-        "SELECT * FROM entries WHERE owner = ? AND status IN ('pending', 'processing', 'completed')"
-        " AND saved IS NULL AND idempotency_key IS NOT NULL AND same_as IS NULL"
-        " AND max(asked_at, coalesce(reposted_at, 0), coalesce(completed_at, 0)) > ? ORDER BY asked_at DESC",
+        f"SELECT * FROM entries WHERE owner = ? AND saved IS NULL AND {_LEFT_TO_DO} ORDER BY asked_at DESC",
         (owner, since),
     )
     return [entry_of(row) for row in found]
+
+
+def unkept(database: sqlite3.Connection, owner: str, since: float) -> list[Entry]:
+    found = database.execute(
+        f"SELECT * FROM entries WHERE owner = ? AND kept IS NULL AND {_LEFT_TO_DO} ORDER BY asked_at DESC",
+        (owner, since),
+    )
+    return [entry_of(row) for row in found]
+
+
+def owners_of_unkept(database: sqlite3.Connection, gateway: str, since: float) -> list[str]:
+    found = database.execute(
+        f"SELECT DISTINCT owner FROM entries WHERE gateway = ? AND kept IS NULL AND {_LEFT_TO_DO}",
+        (gateway, since),
+    )
+    return [row["owner"] for row in found]
 
 
 def rivals(database: sqlite3.Connection, gateway: str) -> list[Entry]:
@@ -193,7 +209,7 @@ def _take_task_away(database: sqlite3.Connection, number: int) -> None:
     """Remove the answer of a row; close the row where an equal request is open, since only one may be."""
     database.execute(
         "UPDATE entries SET task_id = NULL, status = NULL, task = NULL, cost = NULL, recovered = 0,"
-        " saved = NULL, completed_at = NULL, took = NULL, known_at = NULL, answered_at = NULL,"
+        " saved = NULL, kept = NULL, completed_at = NULL, took = NULL, known_at = NULL, answered_at = NULL,"
         " closed = EXISTS (SELECT 1 FROM entries AS other WHERE other.owner = entries.owner"
         f" AND other.number <> entries.number AND other.task_id IS NULL AND other.closed = 0 AND {EQUAL})"
         " WHERE number = ?",
@@ -274,16 +290,3 @@ def _store(database: sqlite3.Connection, number: int, task: Task, now: float) ->
             number,
         ),
     )
-
-
-def find_upload(database: sqlite3.Connection, owner: str, digest: str, now: float) -> str | None:
-    row = database.execute(
-        "SELECT url FROM uploads WHERE owner = ? AND digest = ? AND expires_at > ?",
-        (owner, digest, now + UPLOAD_MARGIN),
-    ).fetchone()
-    return row["url"] if row else None
-
-
-def record_upload(database: sqlite3.Connection, owner: str, digest: str, url: str, expires_at: float) -> None:
-    database.execute("DELETE FROM uploads WHERE expires_at < ?", (expires_at - UPLOADS_KEPT,))
-    database.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", (owner, digest, url, expires_at))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.entries import Entry, Image, Post, Saved
+from wan_mcp.ledger.entries import Entry, Image, Kept, Post, Saved
 from wan_mcp.ledger.fingerprints import Fingerprints
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         known_at=row["known_at"],
         completed_at=row["completed_at"],
         saved=_readable(row, "saved", lambda text: Saved(**json.loads(text))),
+        kept=_readable(row, "kept", lambda text: Kept(**json.loads(text))),
         parent=row["parent"],
         part=row["part"],
     )

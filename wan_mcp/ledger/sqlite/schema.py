@@ -120,6 +120,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # What all owners spent is counted at each claim where a server has a cap for all of them.
         "CREATE INDEX entries_spent ON entries (gateway, asked_at) WHERE idempotency_key IS NOT NULL",
     ),
+    (
+        # Where a hosted server keeps the video, in its storage.
+        "ALTER TABLE entries ADD COLUMN kept TEXT",
+    ),
 )
 VERSION = len(STEPS)
 

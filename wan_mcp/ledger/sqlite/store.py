@@ -13,11 +13,12 @@ import anyio
 import anyio.to_thread
 
 from wan_mcp.evolink import Task
-from wan_mcp.ledger.base import Claim, ClaimRules, Intent, KeyUse
+from wan_mcp.ledger.base import KeyUse
 from wan_mcp.ledger.caps import of_the_last_day
-from wan_mcp.ledger.entries import Entry, EntryStatus, Post, Saved
+from wan_mcp.ledger.claim import Claim, ClaimRules, Intent
+from wan_mcp.ledger.entries import Entry, EntryStatus, Kept, Post, Saved
 from wan_mcp.ledger.lease import Lease
-from wan_mcp.ledger.sqlite import claims, queries
+from wan_mcp.ledger.sqlite import claims, queries, uploads
 from wan_mcp.ledger.sqlite.database import Database
 
 T = TypeVar("T")
@@ -45,7 +46,13 @@ class SqliteLedger:
         self._salt: bytes | None = None
 
     def for_owner(self, gateway: str, identity: str) -> "SqliteOwnerLedger":
-        return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, identity)
+        return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, identity=identity)
+
+    def for_digest(self, gateway: str, digest: str) -> "SqliteOwnerLedger":
+        return SqliteOwnerLedger(self._database, self._lease, self._cache, gateway, digest=digest)
+
+    async def owners_of_unkept(self, gateway: str, *, since: float) -> list[str]:
+        return await self._database.read(lambda database: queries.owners_of_unkept(database, gateway, since))
 
     async def digest(self, gateway: str, identity: str) -> str:
         if self._salt is None:  # it never changes: a line of a log does not wait for the file
@@ -94,15 +101,30 @@ class SqliteOwnerLedger:
         gateway: the API's address.
         identity: what tells owners apart, such as the API key. A digest of both, keyed with the file's own
             salt, is what the rows hold.
+        digest: that digest, instead of an identity.
     """
 
-    def __init__(self, database: Database, lease: Lease, cache: Cache, gateway: str, identity: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        lease: Lease,
+        cache: Cache,
+        gateway: str,
+        *,
+        identity: str = "",
+        digest: str | None = None,
+    ) -> None:
         self._database = database
         self._lease = lease
         self._cache = cache
         self._gateway = gateway
         self._identity = identity
-        self._owner: str | None = None
+        self._owner = digest
+
+    async def digest(self) -> str:
+        if self._owner is not None:
+            return self._owner
+        return await self._read(lambda database, owner: owner)
 
     async def claim(self, intent: Intent, rules: ClaimRules) -> Claim:
         def claim(database: sqlite3.Connection, owner: str) -> Claim:
@@ -207,6 +229,9 @@ class SqliteOwnerLedger:
     async def unsaved(self, *, since: float) -> list[Entry]:
         return await self._read(lambda database, owner: queries.unsaved(database, owner, since))
 
+    async def unkept(self, *, since: float) -> list[Entry]:
+        return await self._read(lambda database, owner: queries.unkept(database, owner, since))
+
     async def rivals(self) -> list[Entry]:
         return await self._read(lambda database, owner: queries.rivals(database, self._gateway))
 
@@ -217,23 +242,29 @@ class SqliteOwnerLedger:
         return await self._read(lambda database, owner: queries.durations(database, owner, task_id, limit))
 
     async def mark_saved(self, task_id: str, saved: Saved) -> None:
-        def mark(database: sqlite3.Connection, owner: str) -> None:
-            self._cache.pop((owner, task_id), None)
-            database.execute(
-                "UPDATE entries SET saved = ? WHERE owner = ? AND task_id = ?",
-                (json.dumps(asdict(saved)), owner, task_id),
-            )
+        await self._mark_video("saved", task_id, saved)
 
-        await self._write(mark, durable=False)
+    async def mark_kept(self, task_id: str, kept: Kept) -> None:
+        await self._mark_video("kept", task_id, kept)
 
     async def find_upload(self, digest: str, now: float) -> str | None:
-        return await self._read(lambda database, owner: queries.find_upload(database, owner, digest, now))
+        return await self._read(lambda database, owner: uploads.find(database, owner, digest, now))
 
     async def record_upload(self, digest: str, url: str, expires_at: float) -> None:
         await self._write(
-            lambda database, owner: queries.record_upload(database, owner, digest, url, expires_at),
+            lambda database, owner: uploads.record(database, owner, digest, url, expires_at),
             durable=False,
         )
+
+    async def _mark_video(self, column: str, task_id: str, video: Saved | Kept) -> None:
+        def mark(database: sqlite3.Connection, owner: str) -> None:
+            self._cache.pop((owner, task_id), None)
+            database.execute(
+                f"UPDATE entries SET {column} = ? WHERE owner = ? AND task_id = ?",
+                (json.dumps(asdict(video)), owner, task_id),
+            )
+
+        await self._write(mark, durable=False)
 
     async def _read(self, work: Callable[[sqlite3.Connection, str], T]) -> T:
         return await self._database.read(lambda database: work(database, self._digest(database)))

@@ -1,6 +1,7 @@
 """The server over Streamable HTTP, as one ASGI application: ``create_app``."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from wan_mcp.server.http.oauth import Tokens
 from wan_mcp.server.http.request_log import NoteCall, RequestLog
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
+from wan_mcp.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +127,7 @@ def create_app(
     port: int = 8000,
     make_runtime: MakeRuntime = Runtime,
     make_tokens: MakeTokens = Tokens,
+    clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """The whole server. An application that mounts it must run its lifespan too.
 
@@ -134,6 +137,7 @@ def create_app(
         port: the port at which it will listen.
         make_runtime: replaces ``Runtime``.
         make_tokens: replaces ``Tokens``.
+        clock: tells links when they expire, in Unix seconds.
 
     Raises:
         SettingsError: when a server with these settings must not start.
@@ -144,6 +148,7 @@ def create_app(
         settings = settings.model_copy(update={"api_key": None})
     deployment = OWN_KEYS if by_key else ONE_ACCOUNT
     url = settings.public_url or address_of(host, port)
+    storage = Storage.open(settings, url, clock)
     callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
     state = Hosted(callers)
     server = create_server(
@@ -155,6 +160,8 @@ def create_app(
             auth=_auth(settings, url),
             verifier=callers,
             measures=Metrics(),
+            storage=storage,
+            video_domains=[storage.objects.origin() or url],
             serving=state.serving,
             middleware=[NoteCall(definition.name for definition in tools_for(deployment))],
         ),

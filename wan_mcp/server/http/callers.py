@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import secrets
 from abc import abstractmethod
 
@@ -16,6 +17,8 @@ from wan_mcp.server.http.keys import Keys
 from wan_mcp.server.http.limits import OF_AN_OWNER, RateLimits
 from wan_mcp.server.http.oauth import Tokens
 
+logger = logging.getLogger(__name__)
+
 RETRY_AFTER = 5.0
 """Seconds after which another process may serve what this one could not begin."""
 
@@ -27,7 +30,6 @@ class Callers(TokenVerifier):
 
     def __init__(self) -> None:
         self._limits = RateLimits(OF_AN_OWNER)
-        self._salt = secrets.token_bytes(32)
         self._checks: set[anyio.CancelScope] = set()
         """Those under way."""
 
@@ -54,28 +56,28 @@ class Callers(TokenVerifier):
         for check in self._checks:
             check.cancel()
 
-    async def admitted(
-        self, owner: Owner, scopes: tuple[str, ...] = (), expires_at: int | None = None
+    def admitted(
+        self, owner: Owner, digest: str, scopes: tuple[str, ...] = (), expires_at: int | None = None
     ) -> Caller:
         """The caller, if it has not made too many requests.
 
         Raises:
             TooManyRequests: when it has.
         """
-        digest = await self._digest(owner)
         self._limits.take(digest)
         return Caller.of(owner, digest, scopes, expires_at)
 
     async def aclose(self) -> None:
         """Close what was opened."""
 
-    async def _digest(self, owner: Owner) -> str:
-        """What stands for an owner in logs: as in the ledger, unless that cannot be read."""
+    async def _digest(self, identity: str) -> str:
+        """The ledger's digest of an owner.
+
+        Raises:
+            LedgerError: when the ledger cannot be read.
+        """
         runtime = self.services.runtime
-        try:
-            return await runtime.ledger.digest(runtime.settings.gateway, owner.identity)
-        except LedgerError:
-            return hashlib.blake2b(owner.identity.encode(), key=self._salt, digest_size=16).hexdigest()
+        return await runtime.ledger.digest(runtime.settings.gateway, identity)
 
 
 class KeyCallers(Callers):
@@ -84,10 +86,18 @@ class KeyCallers(Callers):
     def __init__(self) -> None:
         super().__init__()
         self.keys = Keys()
+        self._salt = secrets.token_bytes(32)
 
     async def _caller(self, token: str) -> Caller | None:
         key = await self.keys.accepts(token, self.services.runtime)
-        return None if key is None else await self.admitted(Owner(key))
+        if key is None:
+            return None
+        secret = key.get_secret_value()
+        try:
+            digest = await self._digest(secret)
+        except LedgerError:  # it only stands for the key in logs and limits
+            digest = hashlib.blake2b(secret.encode(), key=self._salt, digest_size=16).hexdigest()
+        return self.admitted(Owner(key), digest)
 
 
 class TokenCallers(Callers):
@@ -106,8 +116,13 @@ class TokenCallers(Callers):
         if claims is None:
             return None
         key = self.services.runtime.settings.require_key()
-        owner = Owner(key, subject=json.dumps([claims.issuer, claims.subject]))
-        return await self.admitted(owner, claims.scopes, claims.expires_at)
+        try:
+            # No key, which tells owners apart in the other mode, begins with a line break.
+            digest = await self._digest("\n" + json.dumps([claims.issuer, claims.subject]))
+        except LedgerError as error:
+            logger.warning("the ledger cannot tell owners apart: %s %s", error.message, error.next_step)
+            raise Unavailable("The server's ledger cannot be read now.", RETRY_AFTER) from error
+        return self.admitted(Owner(key, digest), digest, claims.scopes, claims.expires_at)
 
     def end_checks(self) -> None:
         self._tokens.end_reading()  # first: it is shielded against the callers that leave

@@ -1,0 +1,21 @@
+"""The pictures in Evolink's file service: where each is, and until when."""
+
+import sqlite3
+
+MARGIN = 3600.0
+"""Seconds before its expiry from which an upload is no longer used: Evolink still has to fetch it."""
+KEPT = 30 * 24 * 3600.0
+"""Seconds after its expiry for which the row of an upload is kept."""
+
+
+def find(database: sqlite3.Connection, owner: str, digest: str, now: float) -> str | None:
+    row = database.execute(
+        "SELECT url FROM uploads WHERE owner = ? AND digest = ? AND expires_at > ?",
+        (owner, digest, now + MARGIN),
+    ).fetchone()
+    return row["url"] if row else None
+
+
+def record(database: sqlite3.Connection, owner: str, digest: str, url: str, expires_at: float) -> None:
+    database.execute("DELETE FROM uploads WHERE expires_at < ?", (expires_at - KEPT,))
+    database.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", (owner, digest, url, expires_at))

@@ -1,0 +1,57 @@
+"""A hosted server's storage: its objects, and the links to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from wan_mcp.ledger import SignedLink
+from wan_mcp.settings import Settings
+from wan_mcp.storage.links import Links, kept_secret
+from wan_mcp.storage.objects import ObjectStore
+
+FOLDER = "storage"
+"""The folder, in the data folder, in which objects are where the settings name no other place."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What all owners share."""
+
+    objects: ObjectStore
+    links: Links
+
+    @classmethod
+    def open(cls, settings: Settings, address: str, clock: Callable[[], float]) -> Self:
+        """The storage that the settings name; nothing is connected to yet.
+
+        Args:
+            settings: as loaded.
+            address: the server's, as callers know it.
+            clock: the time, in Unix seconds.
+
+        Raises:
+            SettingsError: when there can be no such storage, or the secret cannot be kept.
+        """
+        url = settings.storage_url or (settings.data_dir / FOLDER).as_uri()
+        secret = settings.secret or kept_secret(settings.data_dir)
+        return cls(ObjectStore(url), Links(secret, address, clock))
+
+    async def video_link(
+        self, key: str, name: str, media_type: str, expires_at: float, now: float
+    ) -> SignedLink:
+        """A link at which a video can be played and downloaded: at the bucket, or else at this server.
+
+        Args:
+            key: its object.
+            name: what its file is to be called.
+            media_type: what it is.
+            expires_at: when the link is to expire, in Unix seconds.
+            now: Unix seconds.
+
+        Raises:
+            StorageError: when the bucket's links cannot be signed now.
+        """
+        url = await self.objects.link(key, expires_at - now)
+        if url is None:
+            url = self.links.sign("videos", key, expires_at, name=name, type=media_type)
+        return SignedLink(url, expires_at)
