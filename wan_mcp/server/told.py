@@ -12,6 +12,7 @@ from wan_mcp.errors import (
     LedgerError,
     NoPoster,
     SettingsError,
+    StorageError,
     TakenOver,
     WanError,
 )
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 _SAID: tuple[tuple[type[WanError], str, str], ...] = (
     (LedgerError, "The server's ledger cannot be used now.", ASK_LATER),
     (DiskError, "The server's disk cannot be used now.", ASK_LATER),
+    (StorageError, "The server's storage cannot be used now.", ASK_LATER),
     (SettingsError, "The server is not set up for this call.", ASK_LATER),
     (InternalError, "The server itself failed.", f"Try once more; if it fails again, {OPERATOR}."),
     (NoPoster, "No poster of this task's picture is kept for you.", ""),

@@ -187,6 +187,7 @@ def _guard(app: Starlette, settings: Settings, host: str, url: str) -> None:
         hosts=(*LOOPBACK, _bracketed(urlsplit(url).hostname or "")),
         # The protocol's conformance suite asks for it. A page at another port has another origin.
         own_pages=settings.public_url is None and is_this_machine(host),
+        origin=url,
         takes_keys=settings.auth == "key",
         limits=RateLimits(OF_AN_ADDRESS),
     )

@@ -21,6 +21,10 @@ BODY_PAUSE = 20.0
 """Seconds without any data after which a request's body is given up."""
 BODY_SECONDS = 120.0
 """Seconds that a request's body may take in all."""
+VIDEOS, UPLOADS = "/videos/", "/uploads/"
+"""The beginnings of the paths of signed addresses: whoever has one needs no credentials."""
+UPLOAD_SECONDS = 600.0
+"""The same for an upload, which may come over a slow network."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.IGNORECASE)
 _BEARER = re.compile(rb"bearer +(\S+) *", re.IGNORECASE)
 TOKEN_HEADER, KEY_HEADER = b"authorization", b"x-api-key"
@@ -48,6 +52,7 @@ class Gate:
         app: what follows.
         hosts: the names by which callers may know this server, in lower case.
         own_pages: whether web pages at this server's own address may call; all others are refused.
+        origin: the public one, at which the server's own page for uploads is.
         takes_keys: whether a key may also be in ``X-API-Key``.
         limits: how many requests an address may make.
     """
@@ -58,12 +63,14 @@ class Gate:
         *,
         hosts: Iterable[str],
         own_pages: bool,
+        origin: str,
         takes_keys: bool,
         limits: RateLimits,
     ) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
         self._own_pages = own_pages
+        self._origin = origin.lower()
         self._takes_keys = takes_keys
         self._limits = limits
 
@@ -77,7 +84,7 @@ class Gate:
             return
         try:
             self._limits.take(network_of((scope.get("client") or ("unknown", 0))[0]))
-            self._check(Headers(scope=scope))
+            self._check(Headers(scope=scope), path_of(scope))
             scope["headers"] = self._credentials(scope["headers"])
             await _with_bounds(self._app, scope, receive, send)
         except _Refusal as refusal:
@@ -87,13 +94,17 @@ class Gate:
         except Unavailable as error:
             await _refuse(_later(503, "temporarily_unavailable", str(error), error.retry_after), send)
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, headers: Headers, path: str) -> None:
         """Refuse what a web page could do to a server that its user can reach (DNS rebinding)."""
         match = _HOST.fullmatch(headers.get("host", ""))
         if match is None or len(headers.getlist("host")) > 1 or match[1].lower() not in self._hosts:
             raise _Refusal(421, "invalid_host", "This server is not known by that name.")
-        own = f"http://{match[0].lower()}" if self._own_pages else None
-        if any(origin.lower() != own for origin in headers.getlist("origin")):
+        if path.startswith(VIDEOS):  # a page that shows a video has its signed address
+            return
+        allowed = {f"http://{match[0].lower()}"} if self._own_pages else set()
+        if path.startswith(UPLOADS):
+            allowed.add(self._origin)
+        if any(origin.lower() not in allowed for origin in headers.getlist("origin")):
             raise _Refusal(403, "invalid_origin", "Web pages of that origin may not call this server.")
 
     def _credentials(self, headers: RawHeaders) -> RawHeaders:
@@ -128,7 +139,8 @@ async def _with_bounds(app: ASGIApp, scope: Scope, receive: Receive, send: Send)
     Raises:
         _Refusal: when it does not, or has too many values; to the application, the client seems to be gone.
     """
-    deadline = anyio.current_time() + BODY_SECONDS
+    is_upload = path_of(scope).startswith(UPLOADS)
+    deadline = anyio.current_time() + (UPLOAD_SECONDS if is_upload else BODY_SECONDS)
     is_complete = has_begun = False
     refusal: _Refusal | None = None
     values = 0
@@ -140,7 +152,7 @@ async def _with_bounds(app: ASGIApp, scope: Scope, receive: Receive, send: Send)
         with anyio.move_on_after(0 if refusal else min(BODY_PAUSE, deadline - anyio.current_time())):
             message = await receive()
             is_complete = message["type"] != "http.request" or not message.get("more_body", False)
-            values += values_in(message.get("body", b""))
+            values += 0 if is_upload else values_in(message.get("body", b""))
             if values <= MAX_VALUES:
                 return message
             refusal = _Refusal(413, "too_many_values", f"A request may have {MAX_VALUES} values.", _CLOSE)
