@@ -1,4 +1,4 @@
-"""A caller of a hosted server, with a browser: a picture of theirs goes up, and the video plays from its link."""
+"""The whole way of a caller with a browser: a picture goes up, and its video plays from the signed link."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
