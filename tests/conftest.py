@@ -1,11 +1,13 @@
 """What all tests share: waiting takes no time, and a sandbox without a network."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests.clock import JumpingLoop, local_time
 from tests.world import World
@@ -22,6 +24,23 @@ def no_kept_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
             patch.setenv(name, str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def schemas_are_checked_once() -> Iterator[None]:
+    """The SDK's client checks a tool's schema with each connection, which takes longer than all calls of most
+    tests. The same schema is valid the next time, too."""
+    check, valid = Draft202012Validator.check_schema, set[str]()
+
+    def check_once(schema: Any, *arguments: Any) -> None:
+        content = json.dumps([schema, *map(repr, arguments)], sort_keys=True)
+        if content not in valid:
+            check(schema, *arguments)
+            valid.add(content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Draft202012Validator, "check_schema", check_once)
         yield
 
 

@@ -49,6 +49,7 @@ def render(content: bytes, seconds: int, quality: str) -> bytes:
     )
 
 
+@functools.lru_cache(maxsize=64)
 def render_one_second(content: bytes, seconds: int, quality: str) -> bytes:
     """A real video that is shorter than it says, so that tests of its frames are fast."""
     from wan_mcp.sandbox.render import render

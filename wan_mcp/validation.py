@@ -5,6 +5,7 @@ follows from one pydantic model: the schema, the checks, and the words for what 
 """
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -101,10 +102,12 @@ def problems_of(
     return found
 
 
+@functools.cache
 def plain_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The schema of a model, with nested models written where they are used.
 
-    Defaults are left to the descriptions: some clients remove the keyword before the model sees it.
+    Defaults are left to the descriptions: some clients remove the keyword before the model sees it. It is
+    made once for each model and shared: who needs another one makes a copy.
     """
     schema = model.model_json_schema(schema_generator=_PlainSchema, mode="validation")
     inlined = _inlined(schema, schema.pop("$defs", {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from array import array
@@ -38,11 +39,29 @@ def number_in(image: Image.Image) -> int:
     """The number that a picture says, wherever bars around it begin."""
     width, height = image.size
     across = [(2 * bit + 1) * width // (2 * BITS) for bit in range(BITS)]
-    row: Any = [image.convert("L").getpixel((x, height // 2)) for x in across]
+    middle = image.crop((0, height // 2, width, height // 2 + 1)).convert("L")
+    row: Any = [middle.getpixel((x, 0)) for x in across]
     return sum(2**bit for bit, grey in enumerate(row) if grey > 128)
 
 
-def make(
+_made: dict[str, bytes] = {}
+"""Contents by how they are made: many tests need the same video."""
+
+
+def make(path: Path, **how: Any) -> Path:
+    """Write a video of 24 numbered pictures to a file, or one that differs as ``_encoded`` says."""
+    if how.get("picture"):  # two functions may have the same name
+        _encoded(path, **how)
+        return path
+    key = repr(sorted(how.items()))
+    if key not in _made:
+        _encoded(path, **how)
+        _made[key] = path.read_bytes()
+    path.write_bytes(_made[key])
+    return path
+
+
+def _encoded(
     path: Path,
     *,
     count: int = 24,
@@ -61,8 +80,8 @@ def make(
     aspect: Fraction | None = None,
     picture: Callable[[int, tuple[int, int]], Image.Image] | None = None,
     tags: dict[str, int] | None = None,
-) -> Path:
-    """A video with a given number of pictures; ``times`` are theirs, in thousandths of a second."""
+) -> None:
+    """Make a video with a given number of pictures; ``times`` are theirs, in thousandths of a second."""
     with av.open(path, "w", format=kind, options={"movflags": flags} if flags else {}) as container:
         stream: Any = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height = size
@@ -87,7 +106,6 @@ def make(
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return path
 
 
 def as_frame(image: Image.Image, pixels: str, tags: dict[str, int]) -> av.VideoFrame:
@@ -110,12 +128,17 @@ def tones(frequency: float, seconds: float) -> Iterable[av.AudioFrame]:
     total = round(seconds * SOUND_RATE)
     for start in range(0, total, 1024):
         samples = range(start, min(start + 1024, total))
-        wave = array("f", (0.5 * math.sin(2 * math.pi * frequency * one / SOUND_RATE) for one in samples))
         frame = av.AudioFrame(format="fltp", layout="stereo", samples=len(samples))
         for plane in frame.planes:
-            plane.update(wave.tobytes())
+            plane.update(_wave(frequency, samples))
         frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
         yield frame
+
+
+@functools.cache
+def _wave(frequency: float, samples: range) -> bytes:
+    wave = array("f", (0.5 * math.sin(2 * math.pi * frequency * one / SOUND_RATE) for one in samples))
+    return wave.tobytes()
 
 
 def turned(path: Path, degrees: int) -> Path:
@@ -157,7 +180,7 @@ class Film:
     levels: tuple[float, ...]
     """The volume of the sound in each tenth of a second; none where there is no sound."""
 
-    @property
+    @functools.cached_property
     def numbers(self) -> list[int]:
         return [number_in(image) for image in self.images]
 
