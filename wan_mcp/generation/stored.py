@@ -69,7 +69,7 @@ class StoredVideos:
         return Found(kept=kept, link=await self._link(kept))
 
     def workshop(self) -> AbstractContextManager[Path]:
-        return files.temporary_folder()
+        return files.temporary_folder(self._storage.objects.workshop)
 
     async def add(self, saved: Saved, *, film: bool = False, task_id: str = "") -> Found:
         path = Path(saved.path)

@@ -27,11 +27,12 @@ from wan_mcp.server.http import startup
 from wan_mcp.server.http.access import current_owner
 from wan_mcp.server.http.bodies import LargeBodies
 from wan_mcp.server.http.callers import Callers, KeyCallers, TokenCallers
-from wan_mcp.server.http.gate import Gate
+from wan_mcp.server.http.gate import VIDEOS, Gate
 from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
 from wan_mcp.server.http.metrics import Metrics
 from wan_mcp.server.http.oauth import Tokens
 from wan_mcp.server.http.request_log import NoteCall, RequestLog
+from wan_mcp.server.http.videos import Videos
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
 from wan_mcp.storage.storage import Storage
@@ -174,7 +175,11 @@ def create_app(
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     _take_only_posts(app)
-    app.router.routes += [Route("/healthz", state.healthz), Route("/readyz", state.readyz)]
+    app.router.routes += [
+        Route("/healthz", state.healthz),
+        Route("/readyz", state.readyz),
+        Route(f"{VIDEOS}{{token}}", Videos(storage, clock).answer, methods=["GET"]),
+    ]
     _guard(app, settings, host, url)
     app.state.hosted = state
     return app

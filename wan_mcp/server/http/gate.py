@@ -84,8 +84,10 @@ class Gate:
             return
         try:
             self._limits.take(network_of((scope.get("client") or ("unknown", 0))[0]))
-            self._check(Headers(scope=scope), path_of(scope))
-            scope["headers"] = self._credentials(scope["headers"])
+            path = path_of(scope)
+            self._check(Headers(scope=scope), path)
+            is_signed = path.startswith((VIDEOS, UPLOADS))
+            scope["headers"] = (_without_credentials if is_signed else self._credentials)(scope["headers"])
             await _with_bounds(self._app, scope, receive, send)
         except _Refusal as refusal:
             await _refuse(refusal, send)

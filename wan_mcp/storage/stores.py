@@ -1,0 +1,133 @@
+"""The stores of obstore: which one an address names, what its links are worth, and what its errors say."""
+
+import os
+import re
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from shutil import rmtree
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
+
+from wan_mcp.errors import SettingsError
+
+CONNECTING = timedelta(seconds=3)
+SHORT_ANSWER = timedelta(seconds=8)
+"""Seconds for a request to a bucket whose answer is short."""
+ANSWER = timedelta(seconds=60)
+"""Seconds for any other request to a bucket, such as a part of a large file on a slow network."""
+RETRYING = timedelta(seconds=6)
+"""Seconds after which a failed request to a bucket is not tried again."""
+FAILURES = (BaseError, OSError, NotImplementedError)
+"""What obstore raises: some of its errors are Python's own."""
+WORKSHOP = ".workshop"
+"""The folder, in a store's folder, of files that are not objects yet."""
+ABANDONED = 24 * 3600.0
+"""Seconds after which what an ended process left behind is removed."""
+
+Store = LocalStore | MemoryStore | S3Store | GCSStore | AzureStore
+Bucket = S3Store | GCSStore | AzureStore
+"""A store that other machines can reach."""
+
+_NAMES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+"""With what the names of the variables begin in which operators say how to sign in."""
+_LASTING_KEYS = {
+    "s3": ("AWS_ACCESS_KEY_ID",),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"),
+}
+_TEMPORARY_KEYS = ("AWS_SESSION_TOKEN", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN")
+_STAGED = re.compile(r".+#\d+")
+"""The name of a file that obstore has not finished."""
+
+
+def opened(url: str, answer: timedelta = ANSWER) -> Store:
+    """The store that an address names; nothing is connected to yet.
+
+    Args:
+        url: as ``WAN_MCP_STORAGE_URL`` has it.
+        answer: for one request to a bucket.
+
+    Raises:
+        SettingsError: when there can be no such store, or a folder cannot be used.
+    """
+    parts = urlsplit(url)
+    try:
+        if parts.scheme == "memory":
+            return MemoryStore()
+        if parts.scheme == "file":
+            return LocalStore(_prepared(Path(url2pathname(parts.path))))
+        store = from_url(
+            url,
+            # With these options, obstore reads none of them from the environment.
+            client_options={
+                "timeout": answer,
+                "connect_timeout": CONNECTING,
+                "allow_http": _is_on(f"{_NAMES[parts.scheme]}_ALLOW_HTTP"),
+            },
+            retry_config={"max_retries": 2, "retry_timeout": RETRYING},
+        )
+    except (*FAILURES, ValueError) as error:
+        raise SettingsError(
+            f"WAN_MCP_STORAGE_URL cannot be used: {reason(error)}.", next_step="Correct it."
+        ) from None
+    if parts.scheme == "s3" and _endpoint().startswith("http://") and not _is_on("AWS_ALLOW_HTTP"):
+        raise SettingsError(
+            "WAN_MCP_STORAGE_URL cannot be used: AWS_ENDPOINT_URL begins with http://.",
+            next_step="Use https://, or set AWS_ALLOW_HTTP=true if the network to it is your own.",
+        )
+    assert isinstance(store, Bucket)
+    return store
+
+
+def _endpoint() -> str:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "").strip().lower() in ("1", "true", "on", "yes")
+
+
+def links_last(url: str) -> bool:
+    """Whether links that a bucket signs work until they expire.
+
+    Temporary credentials, such as those of a machine's role, end before, and all links with them.
+    """
+    names = _LASTING_KEYS.get(urlsplit(url).scheme, ())
+    return any(map(os.environ.get, names)) and not any(map(os.environ.get, _TEMPORARY_KEYS))
+
+
+def _prepared(folder: Path) -> Path:
+    """The folder of a store, without what processes left in it that were killed.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    workshop = folder / WORKSHOP
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    workshop.mkdir(mode=0o700, exist_ok=True)
+    if not os.access(workshop, os.W_OK | os.X_OK):
+        raise PermissionError(13, "Permission denied", str(workshop))
+    staged = (path for path in folder.glob("*/*#*") if _STAGED.fullmatch(path.name))
+    for path in (*workshop.iterdir(), *staged):
+        with suppress(OSError):
+            if path.lstat().st_mtime >= time.time() - ABANDONED:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                rmtree(path)
+            else:
+                path.unlink()
+    return folder
+
+
+def reason(error: Exception) -> str:
+    """What an error of obstore says: one line, without its debug output and the queries of addresses."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    line = str(error).split("\n", 1)[0].partition("<")[0]
+    line = re.sub(r"\?\S*", "", line).replace(": builder error", ": the address is not one for https")
+    return line[:300].rstrip(".: ") or type(error).__name__
