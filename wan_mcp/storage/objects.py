@@ -1,10 +1,7 @@
 """Objects in a folder, in memory or in a bucket: each is there whole, or not at all."""
 
 import logging
-import os
-import secrets
-import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +16,8 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import LocalStore
 
 from wan_mcp.errors import StorageError
-from wan_mcp.storage.stores import FAILURES, SHORT_ANSWER, WORKSHOP, Bucket, links_last, opened, reason
+from wan_mcp.storage import folder
+from wan_mcp.storage.stores import FAILURES, SHORT_ANSWER, Bucket, links_last, opened, reason
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +62,8 @@ class ObjectStore:
     def __init__(self, url: str) -> None:
         self._store = opened(url)
         self._brief = opened(url, SHORT_ANSWER) if isinstance(self._store, Bucket) else self._store
+        prefix = self._store.prefix if isinstance(self._store, LocalStore) else None
+        self._folder = Path(prefix) if prefix else None
         self._signs_links = isinstance(self._store, Bucket) and links_last(url)
         self._puts = anyio.Semaphore(PUTS_AT_ONCE)
         self._failed = False
@@ -77,8 +77,7 @@ class ObjectStore:
     @property
     def workshop(self) -> Path | None:
         """The folder for files that are to be put: on the disk of the objects, if these are on a disk."""
-        store = self._store
-        return Path(store.prefix) / WORKSHOP if isinstance(store, LocalStore) and store.prefix else None
+        return self._folder / folder.WORKSHOP if self._folder else None
 
     async def check(self) -> bool:
         """Whether an object can be written now; this takes a second at most, and is not asked too often."""
@@ -106,8 +105,8 @@ class ObjectStore:
         """
         async with self._puts:
             with self._noted():
-                if isinstance(self._store, LocalStore) and self._store.prefix:
-                    await anyio.to_thread.run_sync(_put_on_disk, Path(self._store.prefix), key, path)
+                if self._folder:
+                    await anyio.to_thread.run_sync(folder.put, self._folder, key, path)
                     return
                 about = {"Content-Type": media_type, "Content-Disposition": disposition(name)}
                 attributes = about if isinstance(self._store, Bucket) else None
@@ -163,7 +162,7 @@ class ObjectStore:
         *,
         facts: Facts | None = None,
         piece: int = CHUNK,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The bytes of an object; nothing where there is no such object.
 
         Each piece is a request of its own: a slow reader holds one piece, and no connection to a bucket.
@@ -218,14 +217,14 @@ class ObjectStore:
             with self._noted(), suppress(FileNotFoundError):
                 await obstore.delete_async(self._brief, key)
 
-    async def older_than(self, folder: str, moment: datetime) -> AsyncIterator[list[str]]:
+    async def older_than(self, within: str, moment: datetime) -> AsyncIterator[list[str]]:
         """The keys in a folder whose objects were written before a moment, some at a time.
 
         Raises:
             StorageError: when they cannot be listed now.
         """
         with self._noted():
-            async for page in obstore.list(self._store, folder, chunk_size=1000):
+            async for page in obstore.list(self._store, within, chunk_size=1000):
                 yield [meta["path"] for meta in page if meta["last_modified"] < moment]
 
     async def link(self, key: str, seconds: float) -> str | None:
@@ -244,7 +243,7 @@ class ObjectStore:
             return await obstore.sign_async(store, "GET", key, timedelta(seconds=max(int(seconds), 1)))
 
     def origin(self) -> str | None:
-        """Where the addresses of ``link`` lead, such as ``https://storage.example.com``; None without them."""
+        """Where the addresses of ``link`` lead, such as ``https://bucket.example.com``; None without them."""
         if not self._signs_links or not isinstance(self._store, Bucket):
             return None
         try:
@@ -269,31 +268,3 @@ def disposition(name: str) -> str:
     """The ``Content-Disposition`` of a video: it is shown, and saved under this name."""
     plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_").replace("\\", "_")
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-
-
-def _put_on_disk(folder: Path, key: str, path: Path) -> None:
-    """Make a file an object without a second copy, where both are on one disk; durable once this ends.
-
-    Raises:
-        OSError: when it cannot be written.
-    """
-    target, staged = folder / key, folder / WORKSHOP / secrets.token_hex(8)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staged.parent.mkdir(mode=0o700, exist_ok=True)
-    try:
-        try:
-            staged.hardlink_to(path)
-        except OSError:  # another disk, or a file system without hard links
-            shutil.copyfile(path, staged)
-        with staged.open("rb+") as file:
-            os.fsync(file.fileno())
-        staged.replace(target)
-    finally:
-        staged.unlink(missing_ok=True)
-    if os.name != "posix":
-        return
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,11 +2,8 @@
 
 import os
 import re
-import time
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from shutil import rmtree
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -14,6 +11,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
 
 from wan_mcp.errors import SettingsError
+from wan_mcp.storage.folder import prepared
 
 CONNECTING = timedelta(seconds=3)
 SHORT_ANSWER = timedelta(seconds=8)
@@ -24,11 +22,6 @@ RETRYING = timedelta(seconds=6)
 """Seconds after which a failed request to a bucket is not tried again."""
 FAILURES = (BaseError, OSError, NotImplementedError)
 """What obstore raises: some of its errors are Python's own."""
-WORKSHOP = ".workshop"
-"""The folder, in a store's folder, of files that are not objects yet."""
-ABANDONED = 24 * 3600.0
-"""Seconds after which what an ended process left behind is removed."""
-
 Store = LocalStore | MemoryStore | S3Store | GCSStore | AzureStore
 Bucket = S3Store | GCSStore | AzureStore
 """A store that other machines can reach."""
@@ -41,8 +34,6 @@ _LASTING_KEYS = {
     "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"),
 }
 _TEMPORARY_KEYS = ("AWS_SESSION_TOKEN", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN")
-_STAGED = re.compile(r".+#\d+")
-"""The name of a file that obstore has not finished."""
 
 
 def opened(url: str, answer: timedelta = ANSWER) -> Store:
@@ -60,7 +51,7 @@ def opened(url: str, answer: timedelta = ANSWER) -> Store:
         if parts.scheme == "memory":
             return MemoryStore()
         if parts.scheme == "file":
-            return LocalStore(_prepared(Path(url2pathname(parts.path))))
+            return LocalStore(prepared(Path(url2pathname(parts.path))))
         store = from_url(
             url,
             # With these options, obstore reads none of them from the environment.
@@ -99,29 +90,6 @@ def links_last(url: str) -> bool:
     """
     names = _LASTING_KEYS.get(urlsplit(url).scheme, ())
     return any(map(os.environ.get, names)) and not any(map(os.environ.get, _TEMPORARY_KEYS))
-
-
-def _prepared(folder: Path) -> Path:
-    """The folder of a store, without what processes left in it that were killed.
-
-    Raises:
-        OSError: when it cannot be written.
-    """
-    workshop = folder / WORKSHOP
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    workshop.mkdir(mode=0o700, exist_ok=True)
-    if not os.access(workshop, os.W_OK | os.X_OK):
-        raise PermissionError(13, "Permission denied", str(workshop))
-    staged = (path for path in folder.glob("*/*#*") if _STAGED.fullmatch(path.name))
-    for path in (*workshop.iterdir(), *staged):
-        with suppress(OSError):
-            if path.lstat().st_mtime >= time.time() - ABANDONED:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                rmtree(path)
-            else:
-                path.unlink()
-    return folder
 
 
 def reason(error: Exception) -> str:

@@ -35,6 +35,7 @@ from wan_mcp.server.http.request_log import NoteCall, RequestLog
 from wan_mcp.server.http.videos import Videos
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
+from wan_mcp.storage.objects import CHECK_STORAGE
 from wan_mcp.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -55,8 +56,9 @@ MakeTokens = Callable[[Settings], Tokens]
 class Hosted:
     """A hosted server's state, from its start to its end: ``app.state.hosted``."""
 
-    def __init__(self, callers: Callers) -> None:
+    def __init__(self, callers: Callers, storage: Storage) -> None:
         self.callers = callers
+        self._storage = storage
         self.services: Services | None = None
         self._is_draining = False
         self._check: _Check | None = None
@@ -73,12 +75,18 @@ class Hosted:
     async def serving(self, services: Services) -> AsyncIterator[None]:
         """Tell callers apart and serve them until this block ends."""
         self.services = self.callers.services = services
+        services.runtime.run_until_exit(self._check_storage)
         try:
             yield
         finally:
             self.services = None
             with anyio.move_on_after(1, shield=True):
                 await self.callers.aclose()
+
+    async def _check_storage(self) -> None:
+        """Say so at the start where nothing can be kept; callers are served all the same."""
+        if not await self._storage.objects.check():
+            logger.warning("the storage does not work now, so no video can be kept: %s", CHECK_STORAGE)
 
     async def healthz(self, request: Request) -> JSONResponse:
         """Whether the process is alive."""
@@ -151,7 +159,7 @@ def create_app(
     url = settings.public_url or address_of(host, port)
     storage = Storage.open(settings, url, clock)
     callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
-    state = Hosted(callers)
+    state = Hosted(callers, storage)
     server = create_server(
         settings,
         make_runtime=make_runtime,
