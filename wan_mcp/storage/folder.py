@@ -33,7 +33,7 @@ def prepared(folder: Path) -> Path:
             if path.lstat().st_mtime >= time.time() - ABANDONED:
                 continue
             if path.is_dir() and not path.is_symlink():
-                rmtree(path)
+                shutil.rmtree(path)
             else:
                 path.unlink()
     return folder
