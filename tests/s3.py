@@ -10,7 +10,9 @@ from subprocess import DEVNULL, PIPE, STDOUT, Popen
 from threading import Thread
 
 BUCKET = "videos"
-_SIGNED = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+_SIGNED = (
+    "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+)
 
 
 @dataclass(frozen=True)

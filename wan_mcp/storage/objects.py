@@ -1,6 +1,7 @@
 """Objects in a folder, in memory or in a bucket: each is there whole, or not at all."""
 
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ class ObjectStore:
         self._signs_links = isinstance(self._store, Bucket) and links_last(url)
         self._puts = anyio.Semaphore(PUTS_AT_ONCE)
         self._failed = False
-        self._checked_at = -CHECK_EVERY
+        self._checked_at = -math.inf
+        self._checking = anyio.Lock()
 
     @property
     def failed(self) -> bool:
@@ -81,14 +83,14 @@ class ObjectStore:
 
     async def check(self) -> bool:
         """Whether an object can be written now; this takes a second at most, and is not asked too often."""
-        now = anyio.current_time()
-        if now - self._checked_at >= CHECK_EVERY:
-            self._checked_at = now
-            with anyio.move_on_after(CHECK_SECONDS) as scope, suppress(StorageError), self._noted():
+        async with self._checking:  # calls at the same time share one check
+            if anyio.current_time() - self._checked_at >= CHECK_EVERY:
                 write = partial(obstore.put, self._brief, PROBE, b"ok")
-                await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
-            if scope.cancelled_caught:
-                self._failed = True
+                with anyio.move_on_after(CHECK_SECONDS) as scope, suppress(StorageError), self._noted():
+                    await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
+                self._checked_at = anyio.current_time()
+                if scope.cancelled_caught:
+                    self._note(f"it did not answer within {CHECK_SECONDS:g} s")
         return not self._failed
 
     async def put_file(self, key: str, path: Path, *, media_type: str, name: str) -> None:
@@ -239,8 +241,10 @@ class ObjectStore:
         store = self._store
         if not self._signs_links or not isinstance(store, Bucket):
             return None
-        with self._noted():
+        try:  # this says nothing about whether the store can be written
             return await obstore.sign_async(store, "GET", key, timedelta(seconds=max(int(seconds), 1)))
+        except FAILURES as error:
+            raise StorageError(f"No link can be signed: {reason(error)}.") from error
 
     def origin(self) -> str | None:
         """Where the addresses of ``link`` lead, such as ``https://bucket.example.com``; None without them."""
@@ -259,9 +263,17 @@ class ObjectStore:
         try:
             yield
         except FAILURES as error:
-            self._failed = True
+            self._note(reason(error))
             raise StorageError(f"The storage failed: {reason(error)}.", next_step=CHECK_STORAGE) from error
-        self._failed = False
+        if self._failed:
+            logger.warning("the storage works again")
+            self._failed = False
+
+    def _note(self, failure: str) -> None:
+        """Remember a failure, and log the first one of several."""
+        if not self._failed:
+            logger.error("the storage failed: %s. %s", failure, CHECK_STORAGE)
+        self._failed = True
 
 
 def disposition(name: str) -> str:

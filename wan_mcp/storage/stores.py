@@ -28,12 +28,12 @@ Bucket = S3Store | GCSStore | AzureStore
 
 _NAMES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
 """With what the names of the variables begin in which operators say how to sign in."""
-_LASTING_KEYS = {
-    "s3": ("AWS_ACCESS_KEY_ID",),
-    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_SERVICE_ACCOUNT_KEY"),
-    "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"),
+_KEYS = {
+    "s3": (("AWS_ACCESS_KEY_ID",), ("AWS_SESSION_TOKEN", "AWS_TOKEN")),
+    "gs": (("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_SERVICE_ACCOUNT_KEY"), ()),
+    "az": (("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"), ("AZURE_STORAGE_SAS_KEY",)),
 }
-_TEMPORARY_KEYS = ("AWS_SESSION_TOKEN", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN")
+"""The variables of keys that last, and of those that do not."""
 
 
 def opened(url: str, answer: timedelta = ANSWER) -> Store:
@@ -88,8 +88,8 @@ def links_last(url: str) -> bool:
 
     Temporary credentials, such as those of a machine's role, end before, and all links with them.
     """
-    names = _LASTING_KEYS.get(urlsplit(url).scheme, ())
-    return any(map(os.environ.get, names)) and not any(map(os.environ.get, _TEMPORARY_KEYS))
+    lasting, temporary = _KEYS.get(urlsplit(url).scheme, ((), ()))
+    return any(map(os.environ.get, lasting)) and not any(map(os.environ.get, temporary))
 
 
 def reason(error: Exception) -> str:

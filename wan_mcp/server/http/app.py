@@ -35,7 +35,6 @@ from wan_mcp.server.http.request_log import NoteCall, RequestLog
 from wan_mcp.server.http.videos import Videos
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
-from wan_mcp.storage.objects import CHECK_STORAGE
 from wan_mcp.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -75,18 +74,13 @@ class Hosted:
     async def serving(self, services: Services) -> AsyncIterator[None]:
         """Tell callers apart and serve them until this block ends."""
         self.services = self.callers.services = services
-        services.runtime.run_until_exit(self._check_storage)
+        services.runtime.run_until_exit(self._storage.objects.check)  # a failure is logged
         try:
             yield
         finally:
             self.services = None
             with anyio.move_on_after(1, shield=True):
                 await self.callers.aclose()
-
-    async def _check_storage(self) -> None:
-        """Say so at the start where nothing can be kept; callers are served all the same."""
-        if not await self._storage.objects.check():
-            logger.warning("the storage does not work now, so no video can be kept: %s", CHECK_STORAGE)
 
     async def healthz(self, request: Request) -> JSONResponse:
         """Whether the process is alive."""

@@ -84,10 +84,10 @@ class Gate:
             return
         try:
             self._limits.take(network_of((scope.get("client") or ("unknown", 0))[0]))
-            path = path_of(scope)
-            self._check(Headers(scope=scope), path)
-            is_signed = path.startswith((VIDEOS, UPLOADS))
-            scope["headers"] = (_without_credentials if is_signed else self._credentials)(scope["headers"])
+            self._check(Headers(scope=scope), path_of(scope))
+            is_signed = path_of(scope).startswith((VIDEOS, UPLOADS))
+            headers: RawHeaders = scope["headers"]
+            scope["headers"] = _without_credentials(headers) if is_signed else self._credentials(headers)
             await _with_bounds(self._app, scope, receive, send)
         except _Refusal as refusal:
             await _refuse(refusal, send)
