@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 PART = 5 * 1024**2
 """Bytes that are sent to a bucket at once: the smallest part that S3 takes."""
+BLOCK = 256 * 1024
+"""Bytes that are read from a file at once."""
 PUTS_AT_ONCE = 2
 """Files that are written at the same time at most: each may hold a part in memory."""
 CHUNK = 128 * 1024
@@ -112,9 +115,12 @@ class ObjectStore:
                     return
                 about = {"Content-Type": media_type, "Content-Disposition": disposition(name)}
                 attributes = about if isinstance(self._store, Bucket) else None
-                await obstore.put_async(
-                    self._store, key, path, attributes=attributes, chunk_size=PART, max_concurrency=1
-                )
+                with path.open("rb") as file:
+                    # Where obstore reads the file itself, it holds two parts and more.
+                    blocks = iter(partial(file.read, BLOCK), b"")
+                    await obstore.put_async(
+                        self._store, key, blocks, attributes=attributes, chunk_size=PART, max_concurrency=1
+                    )
 
     async def create(self, key: str, content: bytes) -> bool:
         """Put an object unless there is one of this key already; returns whether it was put.
@@ -278,5 +284,5 @@ class ObjectStore:
 
 def disposition(name: str) -> str:
     """The ``Content-Disposition`` of a video: it is shown, and saved under this name."""
-    plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_").replace("\\", "_")
+    plain = re.sub(r'[^ -~]|["\\\\]', "_", name)
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
