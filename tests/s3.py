@@ -38,7 +38,7 @@ class S3:
         self._post("moto-api/reset-auth", str(requests).encode())
 
     def _post(self, path: str, body: bytes, method: str = "POST") -> None:
-        headers = {"Authorization": _SIGNED}
+        headers = {"Authorization": _SIGNED, "Content-Type": "text/plain"}
         request = urllib.request.Request(f"{self.address}/{path}", body, headers, method=method)
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60):
             pass

@@ -1,16 +1,22 @@
 """The links to kept videos: what they answer, in parts and as a whole, and when they no longer work."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from tests.clock import EPOCH
 from tests.server.http.hosted import ADDRESS, Hosted, hosted
+from tests.server.http.live import GUARD, HOST, live
+from tests.server.http.live import KEY as CALLERS_KEY
 from tests.world import World
+from wan_mcp.sandbox import Sandbox
 from wan_mcp.server.http import videos
 from wan_mcp.server.http.videos import part_of
 from wan_mcp.storage.links import Links
@@ -25,10 +31,10 @@ HOUR = 3600.0
 
 
 @asynccontextmanager
-async def kept(folder: Path, **environ: str) -> AsyncIterator[tuple[Hosted, Storage]]:
+async def kept(folder: Path) -> AsyncIterator[tuple[Hosted, Storage]]:
     """A server that keeps one video in a folder."""
     place = (folder / "kept videos").as_uri()
-    async with hosted(World(folder), **{"WAN_MCP_STORAGE_URL": place} | environ) as server:
+    async with hosted(World(folder), WAN_MCP_STORAGE_URL=place) as server:
         storage = server.app.state.hosted.services.runtime.storage
         file = folder / "film.mp4"
         file.write_bytes(CONTENT)
@@ -144,7 +150,7 @@ async def test_conditions_name_the_version(tmp_path: Path) -> None:
 async def test_a_link_works_until_it_expires_and_unchanged(tmp_path: Path) -> None:
     """Afterwards it says how to get another; a foreign or changed one tells nothing."""
     async with kept(tmp_path) as (server, storage):
-        foreign = Links(type(storage.links._secret)("1" * 32), ADDRESS, storage.links._clock)
+        foreign = Links(SecretStr("1" * 32), ADDRESS, lambda: EPOCH)
         upload = storage.links.sign("uploads", KEY, EPOCH + HOUR)
         url = link(storage, life=100)
         good = await answered(server, url)
@@ -217,3 +223,70 @@ async def test_so_many_videos_are_sent_at_once(tmp_path: Path, monkeypatch: pyte
     assert (of_an_address.status_code, of_an_address.headers["retry-after"]) == (429, "10")
     assert after_others == [200, 200, 200]
     assert (of_all.status_code, of_all.headers["retry-after"]) == (503, "10")
+
+
+class TestAtARealServer:
+    """Over sockets, where a connection can be slow, be cut, and outlive the server."""
+
+    pytestmark = pytest.mark.slow
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """An ordinary event loop: time must not jump while a socket is waited for."""
+        return "asyncio"
+
+    async def test_readers_that_take_nothing_or_leave_do_not_hold_it(self, tmp_path: Path) -> None:
+        """It holds little of a large video for them, stops in time, and logs no link."""
+        secret, size = "s" * 32, 60_000_000
+        storage = tmp_path / "data" / "storage"
+        (storage / "results").mkdir(parents=True)
+        (storage / KEY).write_bytes(bytes(size))
+        environ = {"WAN_MCP_SECRET": secret}
+        async with live(Sandbox(key=CALLERS_KEY), tmp_path, **environ) as server:
+            links = Links(SecretStr(secret), server.url, lambda: 0)
+            url = links.sign("videos", KEY, 4e9, name="a.mp4", type="video/mp4")
+            path = url.removeprefix(server.url)
+            wanted = f"GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
+            status = Path(f"/proc/{server.process.pid}/status")
+            async with server.http() as http:
+                part = await http.get(url, headers={"range": "bytes=-5"})
+                before = _memory(status)
+                readers = [socket.create_connection((HOST, server.port)) for _ in range(40)]
+                for reader in readers:
+                    reader.sendall(wanted)
+                for reader in readers:
+                    assert reader.recv(15) == b"HTTP/1.1 200 OK"
+                for reader in readers[:20]:
+                    reader.close()
+                whole = await http.get(url)
+                grown = _memory(status) - before
+            (storage / KEY).write_bytes(b"another one")
+            with anyio.fail_after(GUARD):
+                cut = await anyio.to_thread.run_sync(_all_of, readers[-1])
+            server.stop()
+            assert await server.ended() == 0, server.log
+            for reader in readers:
+                reader.close()
+        assert (part.status_code, part.content) == (206, bytes(5))
+        assert (whole.status_code, len(whole.content)) == (200, size)
+        assert grown < 60_000_000
+        assert 0 < cut < size
+        assert "Traceback" not in server.log
+        assert path.removeprefix("/videos/") not in server.log
+        assert '"status": 206' in server.log
+
+
+def _all_of(reader: socket.socket) -> int:
+    """Bytes that come until the connection ends."""
+    total = 0
+    while got := len(reader.recv(65_536)):
+        total += got
+    return total
+
+
+def _memory(status: Path) -> int:
+    """Bytes of a process's memory; 0 where the system does not tell."""
+    if not status.exists():
+        return 0
+    [line] = [line for line in status.read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) * 1024
