@@ -55,8 +55,9 @@ MakeTokens = Callable[[Settings], Tokens]
 class Hosted:
     """A hosted server's state, from its start to its end: ``app.state.hosted``."""
 
-    def __init__(self, callers: Callers, storage: Storage) -> None:
+    def __init__(self, callers: Callers, storage: Storage, clock: Callable[[], float]) -> None:
         self.callers = callers
+        self.videos = Videos(storage, clock)
         self._storage = storage
         self.services: Services | None = None
         self._is_draining = False
@@ -66,6 +67,7 @@ class Hosted:
         """Prepare to stop: answer waits and checks of who calls now; leave submissions ``LAST_WORK``."""
         self._is_draining = True
         self.callers.end_checks()
+        self.videos.end_within(LAST_WORK)
         if self.services is not None:
             self.services.end_waits()
             self.services.runtime.stop_within(LAST_WORK)
@@ -153,7 +155,7 @@ def create_app(
     url = settings.public_url or address_of(host, port)
     storage = Storage.open(settings, url, clock)
     callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
-    state = Hosted(callers, storage)
+    state = Hosted(callers, storage, clock)
     server = create_server(
         settings,
         make_runtime=make_runtime,
@@ -180,7 +182,7 @@ def create_app(
     app.router.routes += [
         Route("/healthz", state.healthz),
         Route("/readyz", state.readyz),
-        Route(f"{VIDEOS}{{token}}", Videos(storage, clock).answer, methods=["GET"]),
+        Route(f"{VIDEOS}{{token}}", state.videos.answer, methods=["GET"]),
     ]
     _guard(app, settings, host, url)
     app.state.hosted = state

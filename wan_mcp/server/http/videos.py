@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -59,7 +58,13 @@ class Videos:
         self._objects = storage.objects
         self._links = storage.links
         self._clock = clock
-        self._streams: Counter[str] = Counter()
+        self._streams: dict[anyio.CancelScope, str] = {}
+        """What is sent now, and to whom."""
+
+    def end_within(self, seconds: float) -> None:
+        """Cut what is still being sent after that time."""
+        for scope in self._streams:
+            scope.deadline = anyio.current_time() + seconds
 
     async def answer(self, request: Request) -> Response:
         """The video of the address in the request's path, or the part of it that was asked for.
@@ -110,44 +115,51 @@ class Videos:
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers)
         chunks = self._objects.chunks(claims["sub"], start, end, facts=facts)
-        return _Stream(chunks, status, headers, self._admitted(request))
+        return _Stream(chunks, status, headers, self._admitted(request), self._streams.pop)
 
-    def _admitted(self, request: Request) -> Callable[[], None]:
-        """Count a video that is sent; returns what to call when it has been."""
+    def _admitted(self, request: Request) -> anyio.CancelScope:
+        """Count a video that is about to be sent."""
         reader = network_of(request.client.host if request.client else "unknown")
-        if self._streams[reader] >= STREAMS_OF_AN_ADDRESS:
+        if sum(one == reader for one in self._streams.values()) >= STREAMS_OF_AN_ADDRESS:
             raise TooManyRequests(RETRY_AFTER)
-        if self._streams.total() >= STREAMS:
+        if len(self._streams) >= STREAMS:
             raise Unavailable("Too many videos are being sent.", RETRY_AFTER)
-        self._streams[reader] += 1
-
-        def ended() -> None:
-            self._streams[reader] -= 1
-            self._streams += Counter()  # without those of whom nothing is counted
-
-        return ended
+        scope = anyio.CancelScope()
+        self._streams[scope] = reader
+        return scope
 
 
 class _Stream(StreamingResponse):
-    """Sends an object. Where that fails, the connection is cut: the length that was announced is missing."""
+    """Sends an object. Where that fails, the connection is cut: the length that was announced is missing.
+
+    Args:
+        chunks: its bytes.
+        status: of HTTP.
+        headers: with the length of what is sent.
+        scope: ends it early.
+        ended: called at the end.
+    """
 
     def __init__(
         self,
         chunks: AsyncGenerator[bytes],
         status: int,
         headers: Mapping[str, str],
-        ended: Callable[[], None],
+        scope: anyio.CancelScope,
+        ended: Callable[[anyio.CancelScope], object],
     ) -> None:
         super().__init__(chunks, status, headers)
         self._chunks = chunks
+        self._scope = scope
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with aclosing(self._chunks):
-                await super().__call__(scope, receive, send)
+            with self._scope:
+                async with aclosing(self._chunks):
+                    await super().__call__(scope, receive, send)
         finally:
-            self._ended()
+            self._ended(self._scope)
 
     async def stream_response(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
