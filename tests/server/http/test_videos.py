@@ -11,12 +11,16 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from tests.calls import answer
 from tests.clock import EPOCH
+from tests.s3 import S3, running_s3
 from tests.server.http.hosted import ADDRESS, Hosted, hosted
 from tests.server.http.live import GUARD, HOST, live
 from tests.server.http.live import KEY as CALLERS_KEY
-from tests.world import World
+from tests.world import KEY as WORLDS_KEY
+from tests.world import World, fetch, render
 from wan_mcp.sandbox import Sandbox
+from wan_mcp.server.card import PLAYER
 from wan_mcp.server.http import videos
 from wan_mcp.server.http.videos import part_of
 from wan_mcp.storage.links import Links
@@ -225,6 +229,26 @@ async def test_so_many_videos_are_sent_at_once(tmp_path: Path, monkeypatch: pyte
     assert (of_all.status_code, of_all.headers["retry-after"]) == (503, "10")
 
 
+@pytest.mark.parametrize(
+    ("place", "domain"),
+    [("memory:", ADDRESS), ("s3://videos", "http://127.0.0.1:1")],
+    ids=["at the server", "at a bucket"],
+)
+async def test_the_card_may_play_videos_from_where_the_links_lead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, domain: str
+) -> None:
+    """The server itself, or the service that serves them."""
+    for name, value in S3("http://127.0.0.1:1").environ.items():
+        monkeypatch.setenv(name, value)
+    async with (
+        hosted(World(tmp_path), WAN_MCP_STORAGE_URL=place) as server,
+        server.client(WORLDS_KEY) as client,
+    ):
+        (content,) = (await client.read_resource(PLAYER)).contents
+    assert content.meta is not None
+    assert content.meta["ui"]["csp"]["resourceDomains"][-1] == domain
+
+
 class TestAtARealServer:
     """Over sockets, where a connection can be slow, be cut, and outlive the server."""
 
@@ -234,6 +258,29 @@ class TestAtARealServer:
     def anyio_backend(self) -> str:
         """An ordinary event loop: time must not jump while a socket is waited for."""
         return "asyncio"
+
+    async def test_the_link_of_a_finished_task_plays(self, tmp_path: Path) -> None:
+        """Whole and in parts, from the bucket and without credentials; no link is in the log."""
+        sandbox = Sandbox(key=CALLERS_KEY, seconds=0, fetch=fetch, render=render)
+        request = {"prompt": "go", "image_urls": ["https://pictures.example.com/cat.png"]}
+        with running_s3() as s3:
+            place = {"WAN_MCP_STORAGE_URL": s3.storage_url, "WAN_MCP_IMAGE_CHECK": "0"}
+            async with (
+                live(sandbox, tmp_path, **s3.environ, **place) as server,
+                server.client("modern") as client,
+                httpx2.AsyncClient(trust_env=False) as http,
+            ):
+                asked = await answer(client, "generate_video", **request)
+                found = await answer(client, "save_video", task_id=asked["id"])
+                again = await answer(client, "get_task", task_id=asked["id"])
+                urls = [*found["results"], *again["results"]]
+                parts = [await http.get(url, headers={"range": "bytes=4-7"}) for url in urls]
+                whole = await http.get(urls[0])
+                log = server.log
+        assert [url.partition("?")[0].startswith(f"{s3.address}/") for url in urls] == [True, True]
+        assert [(part.status_code, part.content) for part in parts] == [(206, b"ftyp")] * 2
+        assert (whole.content, whole.headers["content-type"]) == (render(b"", 5, "480p"), "video/mp4")
+        assert "X-Amz-Signature" not in log
 
     async def test_readers_that_take_nothing_or_leave_do_not_hold_it(self, tmp_path: Path) -> None:
         """It holds little of a large video for them, stops in time, and logs no link."""
