@@ -42,7 +42,9 @@ _SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "cross-origin",  # the card and other players are pages of other sites
-    "Content-Security-Policy": "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox",
+    # A browser that opens the link makes a page with the video in it: of this origin, and without scripts.
+    "Content-Security-Policy": "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; "
+    "sandbox allow-same-origin allow-downloads",
 }
 
 
