@@ -50,9 +50,12 @@ def http(host: str, port: int) -> None:
     Each caller sends an Evolink key, or with WAN_MCP_AUTH=oauth a token of your own issuer. README says
     what to set.
     """
-    from wan_mcp.server.http.serving import serve as run
+    from wan_mcp.server.http.startup import require_packages
 
     try:
+        require_packages()
+        from wan_mcp.server.http.serving import serve as run
+
         run(Settings.load(), host, port)
     except SettingsError as error:
         raise Failure(f"{error.message} {error.next_step}".strip()) from error

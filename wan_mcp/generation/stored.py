@@ -69,7 +69,7 @@ class StoredVideos:
         return Found(kept=kept, link=await self._link(kept))
 
     def workshop(self) -> AbstractContextManager[Path]:
-        return files.temporary_folder()
+        return files.temporary_folder(self._storage.objects.workshop)
 
     async def add(self, saved: Saved, *, film: bool = False, task_id: str = "") -> Found:
         path = Path(saved.path)
@@ -100,7 +100,7 @@ class StoredVideos:
         if kept is None or not self._is_kept(kept):
             return None
         path = folder / f"{kept.sha256}{Path(kept.name).suffix}"
-        with suppress(StorageError):  # the link may work
+        with suppress(StorageError), files.disk_errors(folder):  # the link may work
             if await self._storage.objects.download(kept.key, path):
                 return path
         return None

@@ -3,7 +3,6 @@
 import hmac
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -73,7 +72,7 @@ class Links:
                 audience=purpose,
                 options={"require": ["aud", "sub", "exp"], "verify_exp": False},
             )
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, RecursionError):  # the latter: JSON that is nested very deeply
             raise LinkError(expired=False) from None
         if claims["exp"] <= self._clock():
             raise LinkError(expired=True)
@@ -94,17 +93,33 @@ def kept_secret(folder: Path) -> SecretStr:
     """
     path = folder / FILE_NAME
     try:
-        with suppress(FileNotFoundError):
-            kept = path.read_text("ascii").strip()
-            if len(kept) >= SIZE:
-                return SecretStr(kept)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = secrets.token_urlsafe(SIZE)
-        key_file.replace(path, made.encode(), mode=0o600)
-    except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else "it is not a text"
+        if not path.exists():
+            _make(path)
+        kept = path.read_bytes().strip()
+    except OSError as error:
         raise SettingsError(
-            f"The secret for links cannot be kept in {path}: {reason}.",
+            f"The secret for links cannot be kept in {path}: {reason_of(error)}.",
             next_step=f"{MAKE_DATA_FOLDER_WRITABLE} Or set WAN_MCP_SECRET.",
         ) from error
-    return SecretStr(made)
+    if len(kept) < SIZE or not kept.isascii():
+        raise SettingsError(
+            f"The secret for links in {path} is damaged.",
+            next_step="Delete the file, and the next start makes a new secret; links given before end then.",
+        )
+    return SecretStr(kept.decode())
+
+
+def _make(path: Path) -> None:
+    """Make the file of a secret, unless another process does so first."""
+    new = path.with_name(f".{FILE_NAME}-{secrets.token_hex(8)}")
+    try:
+        key_file.replace(new, secrets.token_urlsafe(SIZE).encode(), mode=0o600)
+        try:
+            path.hardlink_to(new)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

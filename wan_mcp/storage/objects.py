@@ -1,41 +1,43 @@
 """Objects in a folder, in memory or in a bucket: each is there whole, or not at all."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+import math
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
+import anyio.to_thread
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.store import LocalStore
 
-from wan_mcp.errors import SettingsError, StorageError
+from wan_mcp.errors import StorageError
+from wan_mcp.storage import folder
+from wan_mcp.storage.stores import FAILURES, SHORT_ANSWER, Bucket, links_last, opened, reason
 
 logger = logging.getLogger(__name__)
 
 PART = 5 * 1024**2
 """Bytes that are sent to a bucket at once: the smallest part that S3 takes."""
+BLOCK = 256 * 1024
+"""Bytes that are read from a file at once."""
 PUTS_AT_ONCE = 2
 """Files that are written at the same time at most: each may hold a part in memory."""
-CHUNK = 256 * 1024
-"""Bytes that are read from an object at once."""
-CONNECTING = timedelta(seconds=5)
-ANSWER = timedelta(seconds=120)
-"""Seconds for one request to a bucket, such as a part of a large file on a slow network."""
-RETRYING = timedelta(seconds=10)
-"""Seconds after which a failed request to a bucket is not tried again."""
+CHUNK = 128 * 1024
+"""Bytes that are read from an object at once for a reader who may be slow."""
 PROBE = "probe"
 """The object that a check writes."""
 CHECK_SECONDS = 1.0
 """Seconds in which a check has to succeed."""
 CHECK_EVERY = 10.0
 """Seconds for which the outcome of a check counts."""
-_FAILURES = (BaseError, OSError, NotImplementedError)
-"""What obstore raises: some of its errors are Python's own."""
+CHECK_STORAGE = "Check WAN_MCP_STORAGE_URL, the rights on it, and the space that is left."
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Facts:
     """Bytes."""
     version: str
     """Another one once the object has changed; in quotation marks, as HTTP has it."""
+    tag: str | None = None
+    """The same as the store knows it; None where it has no versions."""
 
 
 class ObjectStore:
@@ -56,37 +60,48 @@ class ObjectStore:
             ``az://container/folder``; how to sign in is read from the usual variables of that service.
 
     Raises:
-        SettingsError: when there can be no such store, or a folder cannot be made.
+        SettingsError: when there can be no such store, or a folder cannot be used.
     """
 
     def __init__(self, url: str) -> None:
-        self._store = _opened(url)
+        self._store = opened(url)
+        self._brief = opened(url, SHORT_ANSWER) if isinstance(self._store, Bucket) else self._store
+        prefix = self._store.prefix if isinstance(self._store, LocalStore) else None
+        self._folder = Path(prefix) if prefix else None
+        self._signs_links = isinstance(self._store, Bucket) and links_last(url)
         self._puts = anyio.Semaphore(PUTS_AT_ONCE)
         self._failed = False
-        self._checked_at = -CHECK_EVERY
+        self._checked_at = -math.inf
+        self._checking = anyio.Lock()
 
     @property
     def failed(self) -> bool:
         """Whether the last attempt to write or to read failed because of the store."""
         return self._failed
 
+    @property
+    def workshop(self) -> Path | None:
+        """The folder for files that are to be put: on the disk of the objects, if these are on a disk."""
+        return self._folder / folder.WORKSHOP if self._folder else None
+
     async def check(self) -> bool:
         """Whether an object can be written now; this takes a second at most, and is not asked too often."""
-        now = anyio.current_time()
-        if now - self._checked_at >= CHECK_EVERY:
-            self._checked_at = now
-            with anyio.move_on_after(CHECK_SECONDS) as scope, suppress(StorageError), self._noted():
-                await obstore.put_async(self._store, PROBE, b"ok")
-            if scope.cancelled_caught:
-                self._failed = True
+        async with self._checking:  # calls at the same time share one check
+            if anyio.current_time() - self._checked_at >= CHECK_EVERY:
+                write = partial(obstore.put, self._brief, PROBE, b"ok")
+                with anyio.move_on_after(CHECK_SECONDS) as scope, suppress(StorageError), self._noted():
+                    await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
+                self._checked_at = anyio.current_time()
+                if scope.cancelled_caught:
+                    self._note(f"it did not answer within {CHECK_SECONDS:g} s")
         return not self._failed
 
     async def put_file(self, key: str, path: Path, *, media_type: str, name: str) -> None:
-        """Put a file, in place of an older object of this key.
+        """Put a file, in place of an older object of this key; the file may be the object from then on.
 
         Args:
             key: the object's name.
-            path: the file.
+            path: the file, which must not be written to any more.
             media_type: what it is, such as ``video/mp4``.
             name: what the file is to be called where somebody downloads it from a bucket.
 
@@ -95,14 +110,17 @@ class ObjectStore:
         """
         async with self._puts:
             with self._noted():
-                await obstore.put_async(
-                    self._store,
-                    key,
-                    path,
-                    attributes=self._attributes(media_type, name),
-                    chunk_size=PART,
-                    max_concurrency=1,
-                )
+                if self._folder:
+                    await anyio.to_thread.run_sync(folder.put, self._folder, key, path)
+                    return
+                about = {"Content-Type": media_type, "Content-Disposition": disposition(name)}
+                attributes = about if isinstance(self._store, Bucket) else None
+                with path.open("rb") as file:
+                    # Where obstore reads the file itself, it holds two parts and more.
+                    blocks = iter(partial(file.read, BLOCK), b"")
+                    await obstore.put_async(
+                        self._store, key, blocks, attributes=attributes, chunk_size=PART, max_concurrency=1
+                    )
 
     async def create(self, key: str, content: bytes) -> bool:
         """Put an object unless there is one of this key already; returns whether it was put.
@@ -110,15 +128,12 @@ class ObjectStore:
         Raises:
             StorageError: when it cannot be written.
         """
-        try:
-            with self._noted():
+        with self._noted():
+            try:
                 await obstore.put_async(self._store, key, content, mode="create")
-        except StorageError as error:
-            if isinstance(error.__cause__, AlreadyExistsError):
-                self._failed = False
+            except AlreadyExistsError:
                 return False
-            raise
-        return True
+            return True
 
     async def facts(self, key: str) -> Facts | None:
         """What is known of an object; None where there is none.
@@ -128,10 +143,12 @@ class ObjectStore:
         """
         with self._noted():
             try:
-                meta = await obstore.head_async(self._store, key)
-            except FileNotFoundError:
+                meta = await obstore.head_async(self._brief, key)
+            except (FileNotFoundError, ValueError):  # no object can have such a key
                 return None
-            return Facts(meta["size"], meta["e_tag"] or f'"{meta["last_modified"].timestamp()}"')
+            tag = meta["e_tag"]
+            version = (tag or str(meta["last_modified"].timestamp())).removeprefix("W/").strip('"')
+            return Facts(meta["size"], f'"{version}"', tag)
 
     async def read(self, key: str) -> bytes | None:
         """A small object; None where there is none.
@@ -142,37 +159,61 @@ class ObjectStore:
         with self._noted():
             try:
                 return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
-            except FileNotFoundError:
+            except (FileNotFoundError, ValueError):
                 return None
 
-    async def chunks(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes of an object from ``start`` to before ``end``; nothing where there is no such object.
+    async def chunks(
+        self,
+        key: str,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        facts: Facts | None = None,
+        piece: int = CHUNK,
+    ) -> AsyncGenerator[bytes]:
+        """The bytes of an object; nothing where there is no such object.
+
+        Each piece is a request of its own: a slow reader holds one piece, and no connection to a bucket.
+
+        Args:
+            key: the object's name.
+            start: the first byte.
+            end: the byte before which to end; None: the end of the object.
+            facts: what is known of the object; another version of it is not read.
+            piece: bytes that are read at once.
 
         Raises:
-            StorageError: when it cannot be read now.
+            StorageError: when it cannot be read now, or has changed or gone since it was begun.
         """
-        with self._noted():
-            try:
-                found = await obstore.get_async(
-                    self._store, key, options={"range": (start, end)} if end is not None else {}
-                )
-            except FileNotFoundError:
-                return
-            async for chunk in found.stream(min_chunk_size=CHUNK):
-                yield bytes(chunk)
+        facts = facts or await self.facts(key)
+        if facts is None:
+            return
+        end = facts.size if end is None else min(end, facts.size)
+        for first in range(start, end, piece):
+            last = min(first + piece, end)
+            with self._noted():
+                try:
+                    options = {"range": (first, last), "if_match": facts.tag}
+                    found = await obstore.get_async(self._store, key, options=options)  # type: ignore[arg-type]
+                    content = await found.bytes_async()
+                except (FileNotFoundError, PreconditionError) as error:
+                    raise StorageError("An object was replaced or deleted while it was read.") from error
+            yield bytes(content)
 
     async def download(self, key: str, path: Path) -> bool:
         """Write an object into a file; returns whether there is such an object.
 
         Raises:
             StorageError: when it cannot be read now.
+            OSError: when the file cannot be written.
         """
-        is_there = False
+        facts = await self.facts(key)
+        if facts is None:
+            return False
         async with await anyio.open_file(path, "wb") as file:
-            async for chunk in self.chunks(key):
-                is_there = True
+            async for chunk in self.chunks(key, facts=facts, piece=PART):
                 await file.write(chunk)
-        return is_there
+        return True
 
     async def delete(self, *keys: str) -> None:
         """Delete objects; one that is not there is no error.
@@ -182,95 +223,66 @@ class ObjectStore:
         """
         for key in keys:
             with self._noted(), suppress(FileNotFoundError):
-                await obstore.delete_async(self._store, key)
+                await obstore.delete_async(self._brief, key)
 
-    async def older_than(self, folder: str, moment: datetime) -> AsyncIterator[list[str]]:
+    async def older_than(self, within: str, moment: datetime) -> AsyncIterator[list[str]]:
         """The keys in a folder whose objects were written before a moment, some at a time.
 
         Raises:
             StorageError: when they cannot be listed now.
         """
         with self._noted():
-            async for page in obstore.list(self._store, folder, chunk_size=1000):
+            async for page in obstore.list(self._store, within, chunk_size=1000):
                 yield [meta["path"] for meta in page if meta["last_modified"] < moment]
 
     async def link(self, key: str, seconds: float) -> str | None:
-        """An address at which the bucket itself serves an object; None for a folder and a memory.
+        """An address at which the bucket itself serves an object until then.
+
+        None for a folder and a memory, and where the bucket's links would end before: then this server
+        has to serve it.
 
         Raises:
             StorageError: when it cannot be signed now.
         """
         store = self._store
-        if not isinstance(store, S3Store | GCSStore | AzureStore):
+        if not self._signs_links or not isinstance(store, Bucket):
             return None
-        with self._noted():
-            return await obstore.sign_async(store, "GET", key, timedelta(seconds=int(seconds)))
+        try:  # this says nothing about whether the store can be written
+            return await obstore.sign_async(store, "GET", key, timedelta(seconds=max(int(seconds), 1)))
+        except FAILURES as error:
+            raise StorageError(f"No link can be signed: {reason(error)}.") from error
 
     def origin(self) -> str | None:
-        """Where the addresses of ``link`` lead, such as ``https://storage.example.com``; None without them.
-
-        This may ask the service for credentials, and block.
-        """
-        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+        """Where the addresses of ``link`` lead, such as ``https://bucket.example.com``; None without them."""
+        if not self._signs_links or not isinstance(self._store, Bucket):
             return None
         try:
             parts = urlsplit(obstore.sign(self._store, "GET", PROBE, timedelta(minutes=1)))
-        except _FAILURES as error:
-            logger.warning("the storage cannot sign links now: %s", _reason(error))
+        except FAILURES as error:
+            logger.warning("the storage cannot sign links now: %s", reason(error))
             return None
         return f"{parts.scheme}://{parts.netloc}"
-
-    def _attributes(self, media_type: str, name: str) -> dict[str, str] | None:
-        if isinstance(self._store, LocalStore | MemoryStore):  # served by the server itself
-            return None
-        return {"Content-Type": media_type, "Content-Disposition": disposition(name)}
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
         """Remember whether the store works, and turn its errors into ours."""
         try:
             yield
-        except _FAILURES as error:
-            self._failed = True
-            raise StorageError(f"The storage failed: {_reason(error)}.", next_step=CHECK_STORAGE) from error
-        self._failed = False
+        except FAILURES as error:
+            self._note(reason(error))
+            raise StorageError(f"The storage failed: {reason(error)}.", next_step=CHECK_STORAGE) from error
+        if self._failed:
+            logger.warning("the storage works again")
+            self._failed = False
 
-
-CHECK_STORAGE = "Check WAN_MCP_STORAGE_URL, the rights on it, and the space that is left."
+    def _note(self, failure: str) -> None:
+        """Remember a failure, and log the first one of several."""
+        if not self._failed:
+            logger.error("the storage failed: %s. %s", failure, CHECK_STORAGE)
+        self._failed = True
 
 
 def disposition(name: str) -> str:
     """The ``Content-Disposition`` of a video: it is shown, and saved under this name."""
-    from urllib.parse import quote
-
-    plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_")
+    plain = re.sub(r'[^ -~]|["\\\\]', "_", name)
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-
-
-def _opened(url: str) -> LocalStore | MemoryStore | S3Store | GCSStore | AzureStore:
-    parts = urlsplit(url)
-    try:
-        if parts.scheme == "memory":
-            return MemoryStore()
-        if parts.scheme == "file":
-            folder = Path(parts.path)
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return LocalStore(folder)
-        store = from_url(
-            url,
-            client_options={"timeout": ANSWER, "connect_timeout": CONNECTING},
-            retry_config={"max_retries": 2, "retry_timeout": RETRYING},
-        )
-    except (*_FAILURES, ValueError) as error:
-        raise SettingsError(
-            f"WAN_MCP_STORAGE_URL cannot be used: {_reason(error)}.", next_step="Correct it."
-        ) from None
-    assert isinstance(store, S3Store | GCSStore | AzureStore)
-    return store
-
-
-def _reason(error: Exception) -> str:
-    """What an error of obstore says, in a line and without its debug output."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).split("\n", 1)[0].partition("?")[0][:300].rstrip(". ") or type(error).__name__

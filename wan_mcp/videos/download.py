@@ -21,7 +21,7 @@ from wan_mcp.videos.filenames import safe_stem
 
 MAX_SIZE = 1024**3
 """Bytes of a video at most; real ones have a few million."""
-BLOCK = 1024**2
+BLOCK = 256 * 1024
 """Bytes that are written at once: each switch to another thread takes time."""
 ATTEMPTS = 4
 """Attempts in a row that may bring nothing new before a download is given up."""

@@ -40,10 +40,10 @@ def partial_path(folder: Path) -> Path:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder for files that are not kept."""
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A folder for files that are not kept; in the system's folder for them, unless ``parent`` is given."""
     # A thread that was abandoned may still have one of them open, which Windows does not delete.
-    with TemporaryDirectory(prefix="wan-mcp-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix="wan-mcp-", dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from tests.world import KEY
 from wan_mcp.errors import SettingsError
+from wan_mcp.server.http import startup
 from wan_mcp.server.http.app import create_app
-from wan_mcp.server.http.startup import check
+from wan_mcp.server.http.startup import check, require_packages
 from wan_mcp.settings import Settings
 
 OAUTH = {
@@ -104,3 +105,34 @@ def test_a_kept_key_does_not_matter_where_callers_bring_theirs(written: str, tmp
     """Not even a damaged one, or one for another address."""
     (tmp_path / "key.json").write_text(written)
     check(Settings.load({"WAN_MCP_DATA_DIR": str(tmp_path)}), LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("WAN_MCP_STORAGE_URL", "ftp://videos", "must be like file:///folder"),
+        ("WAN_MCP_STORAGE_URL", "s3://key:secret@bucket", "must have no password"),
+        ("WAN_MCP_STORAGE_URL", "file:///dev/null/videos", "Not a directory"),
+        ("WAN_MCP_SECRET", "short", "must have 32 characters or more"),
+        ("WAN_MCP_DATA_DIR", "/dev/null/data", "Not a directory"),
+    ],
+)
+def test_a_server_that_could_keep_nothing_does_not_start(
+    name: str, value: str, words: str, tmp_path: Path
+) -> None:
+    """The operator reads which setting it is."""
+    environ = {"WAN_MCP_DATA_DIR": str(tmp_path), name: value}
+    with pytest.raises(SettingsError) as refusal:
+        create_app(Settings.load(environ))
+    told = f"{refusal.value.message} {refusal.value.next_step}"
+    assert [part for part in (name, words) if part not in told] == []
+    assert "\n" not in told
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it; the packages of a hosted server are an extra."""
+    require_packages()
+    monkeypatch.setattr(startup, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match="obstore") as refusal:
+        require_packages()
+    assert "wan-mcp[http]" in refusal.value.next_step

@@ -27,11 +27,12 @@ from wan_mcp.server.http import startup
 from wan_mcp.server.http.access import current_owner
 from wan_mcp.server.http.bodies import LargeBodies
 from wan_mcp.server.http.callers import Callers, KeyCallers, TokenCallers
-from wan_mcp.server.http.gate import Gate
+from wan_mcp.server.http.gate import VIDEOS, Gate
 from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
 from wan_mcp.server.http.metrics import Metrics
 from wan_mcp.server.http.oauth import Tokens
 from wan_mcp.server.http.request_log import NoteCall, RequestLog
+from wan_mcp.server.http.videos import Videos
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
 from wan_mcp.storage.storage import Storage
@@ -54,8 +55,10 @@ MakeTokens = Callable[[Settings], Tokens]
 class Hosted:
     """A hosted server's state, from its start to its end: ``app.state.hosted``."""
 
-    def __init__(self, callers: Callers) -> None:
+    def __init__(self, callers: Callers, storage: Storage, clock: Callable[[], float]) -> None:
         self.callers = callers
+        self.videos = Videos(storage, clock)
+        self._storage = storage
         self.services: Services | None = None
         self._is_draining = False
         self._check: _Check | None = None
@@ -64,6 +67,7 @@ class Hosted:
         """Prepare to stop: answer waits and checks of who calls now; leave submissions ``LAST_WORK``."""
         self._is_draining = True
         self.callers.end_checks()
+        self.videos.end_within(LAST_WORK)
         if self.services is not None:
             self.services.end_waits()
             self.services.runtime.stop_within(LAST_WORK)
@@ -72,6 +76,7 @@ class Hosted:
     async def serving(self, services: Services) -> AsyncIterator[None]:
         """Tell callers apart and serve them until this block ends."""
         self.services = self.callers.services = services
+        services.runtime.run_until_exit(self._storage.objects.check)  # a failure is logged
         try:
             yield
         finally:
@@ -150,7 +155,7 @@ def create_app(
     url = settings.public_url or address_of(host, port)
     storage = Storage.open(settings, url, clock)
     callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
-    state = Hosted(callers)
+    state = Hosted(callers, storage, clock)
     server = create_server(
         settings,
         make_runtime=make_runtime,
@@ -174,7 +179,11 @@ def create_app(
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     _take_only_posts(app)
-    app.router.routes += [Route("/healthz", state.healthz), Route("/readyz", state.readyz)]
+    app.router.routes += [
+        Route("/healthz", state.healthz),
+        Route("/readyz", state.readyz),
+        Route(f"{VIDEOS}{{token}}", state.videos.answer, methods=["GET"]),
+    ]
     _guard(app, settings, host, url)
     app.state.hosted = state
     return app

@@ -1,5 +1,6 @@
 """When a hosted server must not start: where a stranger could spend the operator's money, or read a key."""
 
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from wan_mcp.errors import SettingsError
@@ -13,6 +14,19 @@ _OAUTH = {
     "api_key": "EVOLINK_API_KEY, which pays for all callers",
     "total_daily_credits": "WAN_MCP_TOTAL_DAILY_CREDITS, what all callers together may spend in a day",
 }
+
+
+def require_packages() -> None:
+    """Make sure that the packages are installed that only a hosted server needs.
+
+    Raises:
+        SettingsError: when one is not.
+    """
+    if find_spec("obstore") is None:
+        raise SettingsError(
+            "wan-mcp http needs a package that is not installed: obstore.",
+            next_step="Install it with pip install 'wan-mcp[http]'.",
+        )
 
 
 def check(settings: Settings, host: str) -> None:
