@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import obstore
 import pytest
 
-from tests.clock import JumpingLoop, local_time
+from tests.clock import JumpingLoop, counting, local_time
 from tests.world import World
 
 # Shared machines are slow at times: no example has a deadline. The long form is run by hand.
@@ -22,6 +23,15 @@ def no_kept_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
             patch.setenv(name, str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def storage_takes_real_time() -> Iterator[None]:
+    """Time does not jump while a storage works, which it does in threads of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("put_async", "get_async", "head_async", "delete_async", "sign_async"):
+            patch.setattr(obstore, name, counting(getattr(obstore, name)))
         yield
 
 

@@ -1,6 +1,7 @@
 """Objects in a folder, in memory or in a bucket: each is there whole, or not at all."""
 
 import logging
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class ObjectStore:
         self._store = _opened(url)
         self._puts = anyio.Semaphore(PUTS_AT_ONCE)
         self._failed = False
-        self._checked_at = -CHECK_EVERY
+        self._checked_at = -math.inf
+        self._checking = anyio.Lock()
 
     @property
     def failed(self) -> bool:
@@ -72,13 +74,13 @@ class ObjectStore:
 
     async def check(self) -> bool:
         """Whether an object can be written now; this takes a second at most, and is not asked too often."""
-        now = anyio.current_time()
-        if now - self._checked_at >= CHECK_EVERY:
-            self._checked_at = now
-            with anyio.move_on_after(CHECK_SECONDS) as scope, suppress(StorageError), self._noted():
-                await obstore.put_async(self._store, PROBE, b"ok")
-            if scope.cancelled_caught:
-                self._failed = True
+        async with self._checking:  # calls at the same time share one check
+            if anyio.current_time() - self._checked_at >= CHECK_EVERY:
+                with anyio.move_on_after(CHECK_SECONDS) as scope, suppress(StorageError), self._noted():
+                    await obstore.put_async(self._store, PROBE, b"ok")
+                self._checked_at = anyio.current_time()
+                if scope.cancelled_caught:
+                    self._note(f"it did not answer within {CHECK_SECONDS:g} s")
         return not self._failed
 
     async def put_file(self, key: str, path: Path, *, media_type: str, name: str) -> None:
@@ -203,8 +205,10 @@ class ObjectStore:
         store = self._store
         if not isinstance(store, S3Store | GCSStore | AzureStore):
             return None
-        with self._noted():
+        try:  # this says nothing about whether the store can be written
             return await obstore.sign_async(store, "GET", key, timedelta(seconds=int(seconds)))
+        except _FAILURES as error:
+            raise StorageError(f"No link can be signed: {_reason(error)}.") from error
 
     def origin(self) -> str | None:
         """Where the addresses of ``link`` lead, such as ``https://storage.example.com``; None without them.
@@ -231,9 +235,17 @@ class ObjectStore:
         try:
             yield
         except _FAILURES as error:
-            self._failed = True
+            self._note(_reason(error))
             raise StorageError(f"The storage failed: {_reason(error)}.", next_step=CHECK_STORAGE) from error
-        self._failed = False
+        if self._failed:
+            logger.warning("the storage works again")
+            self._failed = False
+
+    def _note(self, failure: str) -> None:
+        """Remember a failure, and log the first one of several."""
+        if not self._failed:
+            logger.error("the storage failed: %s. %s", failure, CHECK_STORAGE)
+        self._failed = True
 
 
 CHECK_STORAGE = "Check WAN_MCP_STORAGE_URL, the rights on it, and the space that is left."
