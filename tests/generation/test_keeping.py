@@ -1,5 +1,6 @@
 """Hosted servers keep the videos of their callers' tasks, whatever becomes of links, storage and callers."""
 
+import errno
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import obstore
 import pytest
 from mcp import Client
 
@@ -212,6 +214,32 @@ async def test_while_storage_fails_paid_calls_go_on_and_the_video_is_kept_later(
             await anyio.sleep(11)
             await waited(client, task_id)
         assert len(shelf.videos) == 1
+        assert "kept_until" in await answer(client, "get_task", task_id=task_id)
+
+
+@IN_ONE_ACCOUNT
+async def test_storage_that_is_full_for_videos_is_said_to_fail_until_there_is_room(
+    callers: Callers, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a check writes would still fit, so that the last attempt counts."""
+    put = obstore.put_async
+
+    async def full(store: Any, key: str, content: Any, **options: Any) -> Any:
+        if isinstance(content, Path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return await put(store, key, content, **options)
+
+    async with serving(callers, shelf) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(obstore, "put_async", full)
+            task_id = await begin(client)
+            await anyio.sleep(70)
+            paid = await answer(client, "generate_video", **ARGUMENTS, quality="480p", take=2)
+            for said in (paid, await waited(client, task_id)):
+                assert f"{STORAGE_FAILS} The video cannot be kept yet" in said["next"]
+            assert "No space left" not in said["next"]
+        assert caplog.text.count("the storage failed: No space left on device") == 1
+        await anyio.sleep(200)
         assert "kept_until" in await answer(client, "get_task", task_id=task_id)
 
 

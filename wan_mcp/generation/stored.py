@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from wan_mcp.errors import StorageError
+from wan_mcp.errors import LedgerError, StorageError
 from wan_mcp.generation.places import Found
 from wan_mcp.ledger import Entry, Kept, OwnerLedger, Saved, SignedLink
 from wan_mcp.settings import Settings
@@ -84,7 +84,8 @@ class StoredVideos:
             raise StorageError(f"The storage did not answer within {FINDING:g} seconds.")
         if facts is None or facts.size != kept.size:
             logger.warning("a kept video is not in the storage any more: %s", kept.key)
-            if entry.task is not None:
+            with suppress(LedgerError):
+                assert entry.task is not None
                 await self._ledger.mark_kept(entry.task.id, None)
             return None
         return await self._found(kept)

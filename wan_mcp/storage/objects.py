@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 import obstore
@@ -35,6 +35,8 @@ CHECK_SECONDS = 1.0
 """Seconds in which a check has to succeed."""
 CHECK_EVERY = 10.0
 """Seconds for which the outcome of a check counts."""
+FULL_FOR = 60.0
+"""Seconds after a file that could not be written: what a check writes may still fit on a full disk."""
 _FAILURES = (BaseError, OSError, NotImplementedError)
 """What obstore raises: some of its errors are Python's own."""
 
@@ -66,6 +68,8 @@ class ObjectStore:
         self._failed = False
         self._checked_at = -math.inf
         self._checking = anyio.Lock()
+        self._full_until = -math.inf
+        self._signs = True
 
     @property
     def failed(self) -> bool:
@@ -74,6 +78,8 @@ class ObjectStore:
 
     async def check(self) -> bool:
         """Whether an object can be written now; this takes a second at most, and is not asked too often."""
+        if anyio.current_time() < self._full_until:
+            return False
         async with self._checking:  # calls at the same time share one check
             if anyio.current_time() - self._checked_at >= CHECK_EVERY:
                 with anyio.move_on_after(CHECK_SECONDS) as scope, suppress(StorageError), self._noted():
@@ -96,7 +102,7 @@ class ObjectStore:
             StorageError: when it cannot be written.
         """
         async with self._puts:
-            with self._noted():
+            with self._noted(FULL_FOR):
                 await obstore.put_async(
                     self._store,
                     key,
@@ -206,9 +212,14 @@ class ObjectStore:
         if not isinstance(store, S3Store | GCSStore | AzureStore):
             return None
         try:  # this says nothing about whether the store can be written
-            return await obstore.sign_async(store, "GET", key, timedelta(seconds=int(seconds)))
+            address = await obstore.sign_async(store, "GET", key, timedelta(seconds=int(seconds)))
         except _FAILURES as error:
+            if self._signs:
+                logger.error("the storage cannot sign links now: %s", _reason(error))
+            self._signs = False
             raise StorageError(f"No link can be signed: {_reason(error)}.") from error
+        self._signs = True
+        return address
 
     def origin(self) -> str | None:
         """Where the addresses of ``link`` lead, such as ``https://storage.example.com``; None without them.
@@ -230,12 +241,13 @@ class ObjectStore:
         return {"Content-Type": media_type, "Content-Disposition": disposition(name)}
 
     @contextmanager
-    def _noted(self) -> Iterator[None]:
-        """Remember whether the store works, and turn its errors into ours."""
+    def _noted(self, full_for: float = 0.0) -> Iterator[None]:
+        """Turn errors into ours, and remember them: no check succeeds for ``full_for`` seconds after one."""
         try:
             yield
         except _FAILURES as error:
             self._note(_reason(error))
+            self._full_until = max(self._full_until, anyio.current_time() + full_for)
             raise StorageError(f"The storage failed: {_reason(error)}.", next_step=CHECK_STORAGE) from error
         if self._failed:
             logger.warning("the storage works again")
@@ -253,8 +265,6 @@ CHECK_STORAGE = "Check WAN_MCP_STORAGE_URL, the rights on it, and the space that
 
 def disposition(name: str) -> str:
     """The ``Content-Disposition`` of a video: it is shown, and saved under this name."""
-    from urllib.parse import quote
-
     plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_")
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 

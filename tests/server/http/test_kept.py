@@ -1,5 +1,4 @@
 """Videos that ``wan-mcp http`` keeps, as a process that can be killed."""
-# ruff: noqa: ASYNC240  a test may look at the disk for a moment
 
 import signal
 from collections.abc import Callable
