@@ -50,8 +50,13 @@ async def test_the_card_of_a_hosted_server_offers_only_what_that_server_can_do(h
         await at.begin(completed(**part()))
         await at.shows("The video is ready", "The link works until")
         await at.passes(5)
-        assert await at.buttons() == ["Another take", "Continue", "Join the parts", "Open*", "Save"]
+        assert await at.buttons() == ["Another take", "Continue", "Join the parts", "Open", "Save*"]
         assert len(await at.sent("wait_for_task")) == 1
+    async with host(deployment=OWN_KEYS) as at:
+        await at.begin(completed(kept_until=states.UNTIL))
+        await at.passes(5)
+        assert await at.buttons() == ["Another take", "Continue", "Open*"]
+        assert await at.sent("wait_for_task") == []
     async with host(deployment=OWN_KEYS) as at:
         await at.script(READS, answer(dead()))
         await at.begin(dead(**part()))
