@@ -4,6 +4,7 @@ import errno
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ from tests.calls import ARGUMENTS, answer, call, made, text
 from tests.clock import now
 from tests.server.tasks_client import ask
 from tests.world import World, render_one_second
+from wan_mcp.evolink import Task
 from wan_mcp.evolink.values import iso
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS, Deployment
+from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.ledger import Kept
 from wan_mcp.sandbox import Fault
+from wan_mcp.server.text import next_step
 from wan_mcp.videos import download
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("in_utc")]
@@ -297,6 +302,19 @@ async def test_storage_that_fails_is_no_reason_to_say_that_a_kept_video_is_gone(
             assert said.startswith(STORAGE_FAILS), said
         for tool in ("get_task", "wait_for_task"):
             assert "the video is ready at" in (await answer(client, tool, task_id=task_id))["next"]
+
+
+async def test_where_no_link_can_be_signed_evolinks_link_is_given() -> None:
+    """The video is not said to be gone: it is kept."""
+    task = Task(id="task-unified-1-a", status="completed", results=("https://files.evolink.ai/a.mp4",))
+    kept = Kept(key="results/a.mp4", name="a.mp4", at=now(), size=1000, sha256="0" * 64)
+    known = TaskSnapshot(task, now=now(), kept=kept, kept_until=now() + 30 * DAY, expires_at=now() + DAY)
+    later = "Call get_task with task_id task-unified-1-a in a minute for a link."
+    until = "This server keeps it until 2026-10-21 14:13 UTC."
+    text = "Tell the user: the video is kept on this server, but no link to it can be made now."
+    link = "Evolink's link is https://files.evolink.ai/a.mp4 (it works until tomorrow 14:13 UTC)."
+    assert next_step(known, ONE_ACCOUNT) == f"{text} {link} {later} {until}"
+    assert next_step(replace(known, expires_at=now()), ONE_ACCOUNT) == f"{text} {later} {until}"
 
 
 @IN_BOTH_DEPLOYMENTS
