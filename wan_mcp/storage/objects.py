@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import anyio
 import obstore
@@ -37,6 +37,7 @@ CHECK_EVERY = 10.0
 """Seconds for which the outcome of a check counts."""
 FULL_FOR = 60.0
 """Seconds after a file that could not be written: what a check writes may still fit on a full disk."""
+CHECK_STORAGE = "Check WAN_MCP_STORAGE_URL, the rights on it, and the space that is left."
 _FAILURES = (BaseError, OSError, NotImplementedError)
 """What obstore raises: some of its errors are Python's own."""
 
@@ -260,22 +261,23 @@ class ObjectStore:
         self._failed = True
 
 
-CHECK_STORAGE = "Check WAN_MCP_STORAGE_URL, the rights on it, and the space that is left."
-
-
 def disposition(name: str) -> str:
     """The ``Content-Disposition`` of a video: it is shown, and saved under this name."""
     plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_")
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
+def folder_of(url: str) -> Path:
+    """The folder of a ``file:`` address."""
+    return Path(unquote(urlsplit(url).path))
+
+
 def _opened(url: str) -> LocalStore | MemoryStore | S3Store | GCSStore | AzureStore:
-    parts = urlsplit(url)
     try:
-        if parts.scheme == "memory":
+        if (scheme := urlsplit(url).scheme) == "memory":
             return MemoryStore()
-        if parts.scheme == "file":
-            folder = Path(parts.path)
+        if scheme == "file":
+            folder = folder_of(url)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             return LocalStore(folder)
         store = from_url(

@@ -1,16 +1,23 @@
 """A hosted server's storage: its objects, and the links to them."""
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from wan_mcp.ledger import SignedLink
 from wan_mcp.settings import Settings
 from wan_mcp.storage.links import Links, kept_secret
-from wan_mcp.storage.objects import ObjectStore
+from wan_mcp.storage.objects import ObjectStore, folder_of
 
 FOLDER = "storage"
 """The folder, in the data folder, in which objects are where the settings name no other place."""
+
+ABANDONED = 60.0
+"""Seconds without a write after which a half-written file in a folder is removed at the next start."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,10 @@ class Storage:
         """
         url = settings.storage_url or (settings.data_dir / FOLDER).as_uri()
         secret = settings.secret or kept_secret(settings.data_dir)
-        return cls(ObjectStore(url), Links(secret, address, clock))
+        objects = ObjectStore(url)
+        if urlsplit(url).scheme == "file":
+            _remove_abandoned(folder_of(url))
+        return cls(objects, Links(secret, address, clock))
 
     async def video_link(
         self, key: str, name: str, media_type: str, expires_at: float, now: float
@@ -55,3 +65,11 @@ class Storage:
         if url is None:
             url = self.links.sign("videos", key, expires_at, name=name, type=media_type)
         return SignedLink(url, expires_at)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed left half-written; obstore names it like ``a.mp4#1``."""
+    for path in folder.rglob("*#*"):
+        with suppress(OSError):
+            if path.is_file() and path.stat().st_mtime < time.time() - ABANDONED:
+                path.unlink()
