@@ -3,19 +3,22 @@
 import asyncio
 import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import anyio.to_thread
 import pytest
 
 EPOCH = 1_790_000_000.0
+waited_for: list[object] = []
+"""Calls under way that end in a thread which the loop does not know."""
 
 
 class JumpingSelector(selectors.DefaultSelector):
     """Where the loop would sleep until its next timer, time jumps there instead; else it stands still.
 
-    While a worker thread is busy its end is awaited for real: that is not idle time.
+    While a worker thread or the storage is busy its end is awaited for real: that is not idle time.
     """
 
     def __init__(self) -> None:
@@ -26,7 +29,7 @@ class JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or timeout is None or timeout <= 0:
             return ready or super().select(timeout)
-        if _threads_are_busy():
+        if _threads_are_busy() or waited_for:
             ready = super().select(timeout)
         if not ready:
             self.now += timeout
@@ -49,6 +52,41 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+
+def counting(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A function of obstore, whose work is awaited for real."""
+
+    async def run(*given: Any, **named: Any) -> Any:
+        call = object()
+        waited_for.append(call)
+        try:
+            result = await work(*given, **named)
+        finally:
+            waited_for.remove(call)
+        return _Answer(result) if hasattr(result, "bytes_async") else result
+
+    return run
+
+
+class _Answer:
+    """An object that is being read."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+        self.bytes_async = counting(answer.bytes_async)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._answer, name)
+
+    async def stream(self, **options: Any) -> AsyncIterator[Any]:
+        chunks = self._answer.stream(**options).__aiter__()
+        following = counting(chunks.__anext__)
+        while True:
+            try:
+                yield await following()
+            except StopAsyncIteration:
+                return
 
 
 def now() -> float:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import obstore
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.clock import JumpingLoop, local_time
+from tests.clock import JumpingLoop, counting, local_time
 from tests.world import World
 
 # Shared machines are slow at times: no example has a deadline. The long form is run by hand.
@@ -41,6 +42,15 @@ def schemas_are_checked_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Draft202012Validator, "check_schema", check_once)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def storage_takes_real_time() -> Iterator[None]:
+    """Time does not jump while a storage works, which it does in threads of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("put_async", "get_async", "head_async", "delete_async", "sign_async"):
+            patch.setattr(obstore, name, counting(getattr(obstore, name)))
         yield
 
 

@@ -45,10 +45,15 @@ def answer(result: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_the_card_of_a_hosted_server_offers_only_what_that_server_can_do(host: MakeHost) -> None:
-    """It neither saves nor joins, does not wait for a file, and says of none that it is missing."""
+    """It waits until the video is kept, keeps it on request, and says of no file that it is missing."""
     async with host(deployment=OWN_KEYS) as at:
         await at.begin(completed(**part()))
         await at.shows("The video is ready", "The link works until")
+        await at.passes(5)
+        assert await at.buttons() == ["Another take", "Continue", "Join the parts", "Open", "Save*"]
+        assert len(await at.sent("wait_for_task")) == 1
+    async with host(deployment=OWN_KEYS) as at:
+        await at.begin(completed(kept_until=states.UNTIL))
         await at.passes(5)
         assert await at.buttons() == ["Another take", "Continue", "Open*"]
         assert await at.sent("wait_for_task") == []

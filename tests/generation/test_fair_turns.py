@@ -17,6 +17,8 @@ import httpx2
 import pytest
 from PIL import Image
 
+from tests.callers import ADDRESS, IN_MEMORY
+from tests.clock import now
 from wan_mcp.errors import FetchFailed, PictureUnavailable, WanError
 from wan_mcp.generation.frames import FrameReader
 from wan_mcp.generation.owners import OWN_KEYS
@@ -26,6 +28,7 @@ from wan_mcp.images.fitting import Prepared, fit
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.net.names import look_up
 from wan_mcp.settings import Settings
+from wan_mcp.storage.storage import Storage
 from wan_mcp.videos import frames
 
 pytestmark = pytest.mark.anyio
@@ -106,8 +109,6 @@ async def test_callers_who_leave_do_not_leave_more_pictures_to_decode(
 class Saver:
     """Has the video of every task."""
 
-    has_files = False
-
     async def local_file(self, task_id: str, folder: Path) -> Path:
         return folder / "video.mp4"
 
@@ -159,7 +160,11 @@ async def test_a_name_server_that_takes_its_time_holds_up_no_other_connection(
         with pytest.raises(FetchFailed):
             await runtime.fetcher.check("https://slow.example.com/a.png")
 
-    async with Runtime(Settings.load({}), deployment=OWN_KEYS) as runtime, anyio.create_task_group() as group:
+    storage = Storage.open(Settings.load(IN_MEMORY), ADDRESS, now)
+    async with (
+        Runtime(Settings.load({}), deployment=OWN_KEYS, storage=storage) as runtime,
+        anyio.create_task_group() as group,
+    ):
         for _ in range(40):
             group.start_soon(check, runtime)
         for _ in range(40):

@@ -43,8 +43,8 @@ class Unreadable(SqliteLedger):
 
     fails = False
 
-    def for_owner(self, gateway: str, identity: str) -> Any:
-        owned: Any = super().for_owner(gateway, identity)
+    def for_digest(self, gateway: str, digest: str) -> Any:
+        owned: Any = super().for_digest(gateway, digest)
         found = owned.find
 
         async def find(task_id: str) -> Any:

@@ -180,7 +180,7 @@ def test_a_preview_says_whether_the_price_of_another_one_is_a_guess(model: str) 
     """The model must ask the user first, who decides by the price."""
     sheet = Sheet(b"", (0.0,), 5.0, 1280, 720, 24.0, has_sound=False)
     row = replace(entry(take=1), body={"model": model})
-    said = text(preview_result("task-unified-1-a", Preview(sheet, row, path=None)))
+    said = text(preview_result("task-unified-1-a", Preview(sheet, row, path=None), 0.0))
     assert "Each try costs about 25.5 credits ($0.38)" in said
     assert (TEXT_GUESSED in said) is (model == MODELS[1])
 

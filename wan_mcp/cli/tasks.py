@@ -52,7 +52,7 @@ def _facts(entry: Entry, now: float) -> dict[str, object]:
     line = TaskLine.of(entry, now)
     return {
         "number": entry.number,
-        **line.model_dump(),
+        **line.model_dump(exclude={"kept_until"}),  # links are made for hosted callers alone
         "asked_at": line.asked_at or None,
         "prompt": entry.prompt,
         "results": line.results or [],

@@ -7,7 +7,7 @@ from functools import partial
 
 import anyio
 
-from wan_mcp.errors import LedgerError, WanError
+from wan_mcp.errors import LedgerError, StorageError, WanError
 from wan_mcp.generation.places import VideoPlace
 from wan_mcp.generation.polling import Poller
 from wan_mcp.generation.reading import TaskReader
@@ -109,6 +109,8 @@ class Follower:
                     async with self._saving:
                         await self._save(task_id)
                 return
+            except StorageError:  # the storage logs its failure once, for all tasks
+                logger.info("%s cannot be kept yet", task_id)
             except WanError as error:  # a refused key, too, may be accepted later
                 logger.warning("%s cannot be saved yet: %s", task_id, error)
             await anyio.sleep(pause)

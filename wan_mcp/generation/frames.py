@@ -79,6 +79,7 @@ class FrameReader:
             entry = None
             with suppress(LedgerError):  # the frames matter more
                 entry = await self._ledger.find(task_id)
+                entry = entry and await self._saver.place.shown(entry)
             return Preview(sheet, entry, saved)
         raise StillUnderWay(
             f"The video could not be fetched and decoded within {patience:g} seconds.",

@@ -133,6 +133,7 @@ class VideoJoiner:
         stem = filenames.safe_stem(name or await self._default_name(task_ids[0]))
         with files.temporary_folder() as folder:
             paths = await self._parts(task_ids, folder)
+            await self._place.check()
             with self._place.workshop() as workshop:
                 partial = files.partial_path(workshop)
                 try:

@@ -38,6 +38,7 @@ class TaskLine(BaseModel):
     expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
     results: list[str] | None = None
     """Links that work."""
+    kept_until: Annotated[str | None, Field(description="ISO 8601, UTC; absent: not kept")] = None
     credits: Annotated[float, Field(description="Used, else reserved, else estimated")]
     dollars: str
     error: str | None = None
@@ -74,6 +75,7 @@ class TaskLine(BaseModel):
             link=None if expires is None else link_state(expires, now),
             expires_at=iso(expires),
             results=(links if expires is None or expires > now else None) or None,
+            kept_until=iso(entry.kept_until),
             credits=entry.cost,
             dollars=dollars(entry.cost),
             error=task.error.code if task and task.error else None,
@@ -82,13 +84,18 @@ class TaskLine(BaseModel):
     @property
     def is_awaited(self) -> bool:
         """Whether its video, or the link to it, is still to come."""
-        has_video = self.results or self.link or self.saved_to
+        has_video = self.results or self.link or self.is_saved
         return self.status in ("pending", "processing") or (self.status == "completed" and not has_video)
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether its video is saved in a file, or kept in storage."""
+        return self.saved_to is not None or self.kept_until is not None
 
     @property
     def is_gone(self) -> bool:
         """Whether its video is lost: not saved, and its link has expired."""
-        return self.link is not None and not self.results and self.saved_to is None
+        return self.link is not None and not self.results and not self.is_saved
 
     def __str__(self) -> str:
         percent = f" {self.progress:g} %" if self.progress is not None else ""
@@ -102,7 +109,8 @@ class TaskLine(BaseModel):
         dead = f"link: {self.link}" if self.link and not self.results else ""
         head = f"{self.id or '(no id yet)'} {self.status}{percent}{error}, {self.asked}".removesuffix(", ")
         facts = facts_text(self.duration, self.quality, self.take, cost, self.part, self.continues)
-        return "\n  ".join(filter(None, [head, prompt, facts, saved, *links, dead]))
+        kept = f"kept until {self.kept_until}" if self.kept_until else ""
+        return "\n  ".join(filter(None, [head, prompt, facts, saved, *links, dead, kept]))
 
 
 def facts_text(

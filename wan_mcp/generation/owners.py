@@ -1,9 +1,12 @@
 """Where a server runs, who pays, and whose tasks it serves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from pydantic import SecretStr
+
+from wan_mcp.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,15 @@ class Deployment:
     """The folder in which it saves requested videos automatically; None where it does not."""
     keeps: bool = False
     """Whether it keeps requested videos automatically in a hosted server's storage."""
+    kept_days: float = 0.0
+    """For how many days a hosted server keeps a video."""
+
+    def under(self, settings: Settings) -> Self:
+        """The same with what the settings say of saving."""
+        saves_to = settings.output_dir if self.local and settings.autosave else None
+        kept_days = 0.0 if self.local else settings.result_days
+        keeps = not self.local and settings.autosave
+        return replace(self, saves_to=saves_to, keeps=keeps, kept_days=kept_days)
 
     @property
     def autosaves(self) -> bool:

@@ -20,6 +20,8 @@ class Found:
     saved: Saved | None = None
     kept: Kept | None = None
     link: SignedLink | None = None
+    kept_until: float | None = None
+    """In Unix seconds."""
 
     @property
     def file(self) -> Saved | Kept:
@@ -39,6 +41,14 @@ class VideoPlace(Protocol):
 
     def has(self, entry: Entry) -> bool:
         """Whether a row says that its video is saved here."""
+        ...
+
+    async def check(self) -> None:
+        """Check, within a second, that a video can be saved now.
+
+        Raises:
+            StorageError: when it cannot.
+        """
         ...
 
     async def shown(self, entry: Entry) -> Entry:
@@ -87,6 +97,9 @@ class VideoPlace(Protocol):
         Args:
             entry: its row.
             folder: where a copy may be put.
+
+        Raises:
+            StorageError: when it is saved, but cannot be read now.
         """
         ...
 
@@ -110,8 +123,12 @@ class OutputFolder:
     def has(self, entry: Entry) -> bool:
         return entry.saved is not None
 
+    async def check(self) -> None:
+        """A folder that cannot be written is noticed when a video is saved."""
+
     async def shown(self, entry: Entry) -> Entry:
-        return await on_this_disk(entry)
+        """Without what a hosted server with the same ledger keeps."""
+        return replace(await on_this_disk(entry), kept=None)
 
     async def unsaved(self, *, since: float) -> list[Entry]:
         return await self._ledger.unsaved(since=since)

@@ -230,6 +230,7 @@ class TaskReader:
             saved=entry.saved if entry else None,
             kept=entry.kept if entry else None,
             link=entry.link if entry else None,
+            kept_until=entry.kept_until if entry else None,
         )
 
     def _next_read(self, task: Task, age: float) -> float:

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
 from types import TracebackType
@@ -45,6 +44,8 @@ GRACE = 0.8
 DELAYS = Delays()
 POSTS_AT_ONCE = 20
 """Paid POSTs of a process that are under way at most."""
+KEPT_AT_ONCE = 12
+"""Videos that a hosted server fetches and keeps at the same time at most."""
 DECODED_AT_ONCE = 2
 """Videos whose frames a process decodes at the same time at most: each takes a processor."""
 
@@ -88,15 +89,14 @@ class Runtime:
         self.settings = settings
         assert (storage is None) == deployment.local
         self.storage = storage
-        saves_to = settings.output_dir if deployment.local and settings.autosave else None
-        keeps = not deployment.local and settings.autosave
-        self.deployment = replace(deployment, saves_to=saves_to, keeps=keeps)
+        self.deployment = deployment.under(settings)
         self.clock = clock
         self.changed = changed
         self.delays = delays
         self.measures = measures
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
         self.decoding = anyio.Semaphore(DECODED_AT_ONCE)
+        self.keeping = anyio.CapacityLimiter(KEPT_AT_ONCE)
         trust = Trust()
         if resolve is None and not deployment.local:
             resolve = LookUps()

@@ -1,7 +1,7 @@
 """Saving a task's video: the file that was saved before, or a download while a link works."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -12,15 +12,19 @@ import httpx2
 from wan_mcp.errors import EvolinkError, LedgerError, LinkDead, LinkFailed, StorageError, VideoError, WanError
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.last_reads import Known
-from wan_mcp.generation.places import VideoPlace
+from wan_mcp.generation.places import Found, VideoPlace
 from wan_mcp.generation.reading import FRESH, TaskReader
 from wan_mcp.generation.status import NO_LINK_YET, UNREADABLE, TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger, Saved
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.videos import download, filenames
 
+AT_ONCE = 3
+"""Videos of one owner that are fetched at the same time at most, where there are many owners."""
 MAX_FAILURES = 100
 """Videos whose failure to be saved is remembered, at most."""
+
+Turn = AbstractAsyncContextManager[object]
 
 
 class VideoSaver:
@@ -31,15 +35,24 @@ class VideoSaver:
         fetcher: opens their links.
         ledger: the owner's; has the tasks' rows.
         tasks: reads the owner's tasks.
+        turn: bounds the videos that the whole process fetches at the same time; None: there is no bound,
+            since there is one owner.
     """
 
     def __init__(
-        self, place: VideoPlace, fetcher: PublicFetcher, ledger: OwnerLedger, tasks: TaskReader
+        self,
+        place: VideoPlace,
+        fetcher: PublicFetcher,
+        ledger: OwnerLedger,
+        tasks: TaskReader,
+        turn: anyio.CapacityLimiter | None = None,
     ) -> None:
         self.place = place
         self._fetcher = fetcher
         self._ledger = ledger
         self._tasks = tasks
+        self._turn: Turn = turn or nullcontext()
+        self._own_turn: Turn = anyio.CapacityLimiter(AT_ONCE) if turn else nullcontext()
         self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._failures: dict[str, tuple[float, WanError]] = {}
 
@@ -86,15 +99,24 @@ class VideoSaver:
             EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
         await self._tasks.check(task_id)
+        entry = None
         async with self._alone_with(task_id):
             with suppress(LedgerError):
                 entry = await self._ledger.find(task_id)
+            try:
                 path = await self.place.local_file(entry, folder) if entry else None
-                if path is not None:
-                    return path
-            snapshot = await self._current(task_id)
+            except StorageError as error:
+                return await self._downloaded(task_id, folder, error)
+            return path or await self._downloaded(task_id, folder)
+
+    async def _downloaded(self, task_id: str, folder: Path, because: StorageError | None = None) -> Path:
+        """A video from its link; where it is kept but the link is dead, ``because`` tells what failed."""
+        snapshot = await self._current(task_id)
+        try:
             _, downloaded = await self._download(snapshot, folder, task_id, _ignored)
-            return Path(downloaded.path)
+        except LinkFailed as error:
+            raise because or error from error
+        return Path(downloaded.path)
 
     @asynccontextmanager
     async def _alone_with(self, task_id: str) -> AsyncIterator[None]:
@@ -120,13 +142,24 @@ class VideoSaver:
         stem = filenames.safe_stem(name or _default_name(task_id, entry))
         found = await self.place.find(entry, stem, is_asked=bool(name)) if entry else None
         if found is None:
-            with self.place.workshop() as folder:
-                snapshot, saved = await self._download(snapshot, folder, stem, on_progress)
-                found = await self.place.add(saved, task_id=task_id)
+            snapshot, found = await self._fetched(snapshot, stem, on_progress)
         if entry is None or found.file not in (entry.saved, entry.kept):
             with suppress(LedgerError):  # the file matters more
                 await self.place.record(task_id, found)
-        return replace(snapshot, saved=found.saved, kept=found.kept, link=found.link)
+        return replace(
+            snapshot, saved=found.saved, kept=found.kept, link=found.link, kept_until=found.kept_until
+        )
+
+    async def _fetched(
+        self, snapshot: TaskSnapshot, stem: str, on_progress: download.OnProgress
+    ) -> tuple[TaskSnapshot, Found]:
+        """Download a video, and add it to its place."""
+        _links(snapshot)  # there is a video
+        async with self._own_turn, self._turn:
+            await self.place.check()  # else the download would be for nothing
+            with self.place.workshop() as folder:
+                snapshot, saved = await self._download(snapshot, folder, stem, on_progress)
+                return snapshot, await self.place.add(saved, task_id=snapshot.task.id)
 
     async def _download(
         self, snapshot: TaskSnapshot, folder: Path, stem: str, on_progress: download.OnProgress

@@ -1,6 +1,5 @@
 """The use cases of one owner, without MCP: request a video, get its task, wait, list, save, preview, join."""
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,16 +11,14 @@ import anyio
 from wan_mcp.errors import (
     AddressRefused,
     EvolinkError,
-    InternalError,
     LedgerError,
     OutOfCredits,
     PictureUnavailable,
-    StillUnderWay,
-    WanError,
 )
 from wan_mcp.evolink import Credits, Task, prices
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.allowance import Allowance
+from wan_mcp.generation.autosaving import AutomaticSaver
 from wan_mcp.generation.following import Follower
 from wan_mcp.generation.frames import FrameReader
 from wan_mcp.generation.jobs import Source, Submitter
@@ -44,14 +41,10 @@ from wan_mcp.images.loader import ON_SIGNED
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
 
-logger = logging.getLogger(__name__)
-
 MAX_REFRESHED = 5
 """Unfinished tasks that one listing reads again at most."""
 REFRESH_SECONDS = 8.0
 """Seconds that a listing waits for these reads."""
-SAVING_SECONDS = 8.0
-"""Seconds that a wait goes on after the completion, so that the video is saved."""
 GONE = "The picture cannot be read now; this is the task of an equal request that was made before."
 """Said where an earlier request was found by its picture's place alone."""
 BALANCE_SECONDS = 5.0
@@ -89,7 +82,8 @@ class VideoService:
         shared = self.deployment.operator_pays
         means = Means(self._evolink, self._ledger, clock, runtime.slots, runtime.delays, measures, shared)
         self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
-        self._saver = VideoSaver(self._place, runtime.fetcher, self._ledger, self._tasks)
+        turn = None if self.deployment.local else runtime.keeping
+        self._saver = VideoSaver(self._place, runtime.fetcher, self._ledger, self._tasks, turn)
         self.frames = FrameReader(self._saver, self._ledger, runtime.decoding, self.deployment)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
         pictures = runtime.pictures if self.deployment.local else runtime.pictures.of_one_caller()
@@ -97,6 +91,8 @@ class VideoService:
         self._follower = Follower(
             runtime, self._tasks, self._poller, self._place, partial(self.save, name=None)
         )
+        save_again = partial(self.save, name=None, retry=AFTER_FAILURE)
+        self._automatic = AutomaticSaver(self.deployment, self._place, save_again)
         self._submitter = Submitter(means, settings, runtime.background, self._on_task)
 
     async def generate(
@@ -129,6 +125,7 @@ class VideoService:
         except (PictureUnavailable, AddressRefused) as error:  # an equal request may have been paid before
             picture, notes = error, (GONE,)
         left = max(deadline - anyio.current_time(), MIN_PATIENCE)
+        self._runtime.run_until_exit(self._automatic.check)
         try:
             submitted = await self._submitter.submit(request, picture, left, on_stage, before_paying)
         except OutOfCredits as error:
@@ -149,7 +146,8 @@ class VideoService:
         if submitted.repeated and not entry.task.is_over and age > FRESH:
             with suppress(EvolinkError), anyio.move_on_after(max(deadline - anyio.current_time(), 0)):
                 return await self.get_task(entry.task.id)
-        return self._tasks.snapshot(entry.task, await self._place.shown(entry))
+        snapshot = self._tasks.snapshot(entry.task, await self._place.shown(entry))
+        return await self._automatic.noted(snapshot)
 
     async def get_task(self, task_id: str) -> TaskSnapshot:
         """Read a task, unless it is running and was just read; if the read fails, use the ledger's state.
@@ -157,7 +155,7 @@ class VideoService:
         Raises:
             EvolinkError: when the task cannot be read, and the ledger does not have it.
         """
-        return await self._tasks.read_or_remember(task_id)
+        return await self._automatic.noted(await self._tasks.read_or_remember(task_id))
 
     async def current(self, task_id: str, patience: float = PATIENCE) -> TaskSnapshot:
         """A task as it is known after ``patience`` seconds at most, read only if the schedule says so.
@@ -190,22 +188,11 @@ class VideoService:
         snapshot = self._tasks.snapshot(waited.task, await self._tasks.entry(task_id))
         if waited.task.is_over:
             return await self.saved_automatically(snapshot)
-        return replace(snapshot, read_error=waited.read_error, waited=seconds)
+        return await self._automatic.noted(replace(snapshot, read_error=waited.read_error, waited=seconds))
 
     async def saved_automatically(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Save the video of a completed task if the settings say so; a failure is noted in the snapshot."""
-        if not self.deployment.autosaves or snapshot.task.status != "completed":
-            return snapshot
-        with anyio.move_on_after(SAVING_SECONDS):
-            try:
-                return await self.save(snapshot.task.id, None, retry=AFTER_FAILURE)
-            except WanError as error:
-                return replace(snapshot, save_error=error)
-            except Exception:
-                logger.exception("saving %s failed unexpectedly", snapshot.task.id)
-                return replace(snapshot, save_error=InternalError())
-        slow = StillUnderWay("The video is still being saved.")
-        return replace(snapshot, save_error=slow)
+        return await self._automatic.saved(snapshot)
 
     async def save(
         self, task_id: str, name: str | None, on_progress: download.OnProgress = _ignored, retry: float = 0.0
@@ -236,7 +223,19 @@ class VideoService:
                 group.start_soon(self._refresh, task_id)
         if running:
             entries = await self._ledger.entries(status=status, limit=limit)
-        return [await self._place.shown(entry) for entry in entries]
+        return await self._shown(entries)
+
+    async def _shown(self, entries: list[Entry]) -> list[Entry]:
+        """Rows as their owner may see them, together: a link that is slow to be signed delays no other."""
+        shown = list(entries)
+
+        async def show(index: int, entry: Entry) -> None:
+            shown[index] = await self._place.shown(entry)
+
+        async with anyio.create_task_group() as group:
+            for index, entry in enumerate(entries):
+                group.start_soon(show, index, entry)
+        return shown
 
     @property
     def is_busy(self) -> bool:

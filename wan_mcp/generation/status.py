@@ -73,9 +73,11 @@ class TaskSnapshot:
     kept: Kept | None = None
     """The video in a hosted server's storage."""
     link: SignedLink | None = None
-    """A link to the kept video."""
+    """A link to the kept video; None where none can be signed now."""
+    kept_until: float | None = None
+    """Until when the video is kept, in Unix seconds."""
     save_error: WanError | None = None
-    """Why automatic saving failed."""
+    """Why automatic saving failed; of a running task: why it would fail now."""
 
     @property
     def repeated(self) -> bool:

@@ -1,24 +1,33 @@
 """The videos of a hosted server's callers, in its storage."""
 
 import hashlib
+import logging
 import mimetypes
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from wan_mcp.errors import StorageError
+import anyio
+
+from wan_mcp.errors import LedgerError, StorageError
 from wan_mcp.generation.places import Found
 from wan_mcp.ledger import Entry, Kept, OwnerLedger, Saved, SignedLink
 from wan_mcp.settings import Settings
 from wan_mcp.storage.storage import Storage
 from wan_mcp.videos import files
 
+logger = logging.getLogger(__name__)
+
 RESULTS = "results"
 FILMS = "films"
 """The folders of the objects: of tasks' videos, and of films of several."""
 DAY = 86_400.0
 HOUR = 3600.0
+SIGNING = 2.0
+"""Seconds that an answer waits for a link: some services sign only what they are asked to."""
+FINDING = 4.0
+"""Seconds in which storage has to tell whether it has a video."""
 
 
 class StoredVideos:
@@ -45,13 +54,19 @@ class StoredVideos:
     def has(self, entry: Entry) -> bool:
         return entry.kept is not None
 
+    async def check(self) -> None:
+        if not await self._storage.objects.check():
+            raise StorageError("The storage cannot be written now.")
+
     async def shown(self, entry: Entry) -> Entry:
         """Without the files of this machine: a server over stdio may have saved them."""
-        kept, link = entry.kept, None
-        if kept is not None and self._is_kept(kept):
-            with suppress(StorageError):
-                link = await self._link(kept)
-        return replace(entry, saved=None, missing=None, kept=kept if link else None, link=link)
+        shown = replace(entry, saved=None, missing=None, kept=None)
+        if entry.kept is None or not self._is_kept(entry.kept):
+            return shown
+        link = None
+        with suppress(StorageError), anyio.move_on_after(SIGNING):
+            link = await self._link(entry.kept)
+        return replace(shown, kept=entry.kept, link=link, kept_until=self._until(entry.kept))
 
     async def unsaved(self, *, since: float) -> list[Entry]:
         return await self._ledger.unkept(since=since)
@@ -63,10 +78,17 @@ class StoredVideos:
         kept = entry.kept
         if kept is None or not self._is_kept(kept):
             return None
-        facts = await self._storage.objects.facts(kept.key)
+        with anyio.move_on_after(FINDING) as scope:
+            facts = await self._storage.objects.facts(kept.key)
+        if scope.cancelled_caught:
+            raise StorageError(f"The storage did not answer within {FINDING:g} seconds.")
         if facts is None or facts.size != kept.size:
+            logger.warning("a kept video is not in the storage any more: %s", kept.key)
+            with suppress(LedgerError):
+                assert entry.task is not None
+                await self._ledger.mark_kept(entry.task.id, None)
             return None
-        return Found(kept=kept, link=await self._link(kept))
+        return await self._found(kept)
 
     def workshop(self) -> AbstractContextManager[Path]:
         return files.temporary_folder(self._storage.objects.workshop)
@@ -89,7 +111,7 @@ class StoredVideos:
             height=saved.height,
             remark=saved.remark,
         )
-        return Found(kept=kept, link=await self._link(kept))
+        return await self._found(kept)
 
     async def record(self, task_id: str, found: Found) -> None:
         assert found.kept is not None
@@ -100,17 +122,22 @@ class StoredVideos:
         if kept is None or not self._is_kept(kept):
             return None
         path = folder / f"{kept.sha256}{Path(kept.name).suffix}"
-        with suppress(StorageError), files.disk_errors(folder):  # the link may work
-            if await self._storage.objects.download(kept.key, path):
-                return path
-        return None
+        with files.disk_errors(folder):
+            is_there = await self._storage.objects.download(kept.key, path)
+            return path if is_there and path.stat().st_size == kept.size else None
 
     def _is_kept(self, kept: Kept) -> bool:
-        return self._clock() < kept.at + self._kept_for
+        return self._clock() < self._until(kept)
+
+    def _until(self, kept: Kept) -> float:
+        return kept.at + self._kept_for
+
+    async def _found(self, kept: Kept) -> Found:
+        return Found(kept=kept, link=await self._link(kept), kept_until=self._until(kept))
 
     async def _link(self, kept: Kept) -> SignedLink:
         now = self._clock()
-        expires_at = min(now + self._life, kept.at + self._kept_for)
+        expires_at = min(now + self._life, self._until(kept))
         return await self._storage.video_link(kept.key, kept.name, media_type(kept.name), expires_at, now)
 
 

@@ -120,6 +120,8 @@ class Entry:
     """Where its video is kept by a hosted server."""
     link: SignedLink | None = None
     """A link to the kept video, made for this answer."""
+    kept_until: float | None = None
+    """Until when the video is kept, in Unix seconds; also made for this answer."""
     parent: str | None = None
     """The task whose video's last frame is the picture; None for any other picture."""
     part: int = 1

@@ -83,7 +83,7 @@ def create_server(
         hosting: what differs where the server serves many callers over HTTP; None on the user's machine.
     """
     whose = hosting.whose if hosting else lambda: Owner(settings.require_key())
-    deployment = hosting.deployment if hosting else LOCAL
+    deployment = (hosting.deployment if hosting else LOCAL).under(settings)
     measures = hosting.measures if hosting else UNCOUNTED
     bus = OwnersBus(whose)
     notifier, tasks = TaskNotifier(bus, has_sessions=hosting is None), TaskResources()

@@ -42,6 +42,6 @@ def card(settings: Settings, deployment: Deployment, video_domains: Sequence[str
 
 
 def page_for(deployment: Deployment) -> str:
-    """The page for this deployment. That of a hosted server offers nothing that needs saved videos."""
+    """The page for this deployment. That of a hosted server knows that there are no saved files."""
     page = Path(__file__).with_name("player.html").read_text("utf-8")
     return page if deployment.local else page.replace("<html ", "<html data-hosted ", 1)

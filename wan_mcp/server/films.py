@@ -9,7 +9,7 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, 
 from pydantic import BaseModel, Field
 
 from wan_mcp.evolink.prices import estimate_text
-from wan_mcp.evolink.values import iso
+from wan_mcp.evolink.values import iso, spoken
 from wan_mcp.generation.frames import Preview
 from wan_mcp.generation.joining import Film
 from wan_mcp.generation.outcomes import MAX_TAKE
@@ -41,6 +41,7 @@ class KeptFilmView(BaseModel):
     link: str
     """Where it is played and downloaded."""
     expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
+    kept_until: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
     file: FileView
     parts: list[str]
     """The tasks, in order."""
@@ -55,7 +56,7 @@ async def preview_video(
 ) -> CallToolResult:
     patience = timeouts.patience(context, service.settings)
     preview = await service.frames.preview(arguments.task_id, arguments.frames, patience)
-    return preview_result(arguments.task_id, preview)
+    return preview_result(arguments.task_id, preview, service.now())
 
 
 async def join_videos(
@@ -96,8 +97,18 @@ def film_result(film: Film, now: float) -> CallToolResult:
         assert kept is not None
         assert link is not None
         state = link_state(link.expires_at, now)
-        said = f"Tell the user: the film is ready at {link.url} (the link {state}). {NOT_CHARGED}"
-        view = KeptFilmView(link=link.url, expires_at=iso(link.expires_at), next=said, **facts)
+        until = spoken(film.found.kept_until, now)
+        said = (
+            f"Tell the user: the film is ready at {link.url} (the link {state}). This server keeps it until "
+            f"{until}; the same call gives a new link while it has the parts. {NOT_CHARGED}"
+        )
+        view = KeptFilmView(
+            link=link.url,
+            expires_at=iso(link.expires_at),
+            kept_until=iso(film.found.kept_until),
+            next=said,
+            **facts,
+        )
         address = ResourceLink(type="resource_link", uri=link.url, name=kept.name, mime_type="video/mp4")
     how = "without loss"
     if not film.lossless:
@@ -107,18 +118,24 @@ def film_result(film: Film, now: float) -> CallToolResult:
     return CallToolResult(content=content, structured_content=view.model_dump(exclude_none=True))
 
 
-def preview_result(task_id: str, preview: Preview) -> CallToolResult:
-    """The answer of ``preview_video``; no structured content, since some clients show the model only that."""
+def preview_result(task_id: str, preview: Preview, now: float) -> CallToolResult:
+    """The answer of ``preview_video``; no structured content, since some clients show the model only that.
+
+    Args:
+        task_id: the task.
+        preview: frames of its video.
+        now: Unix seconds.
+    """
     image = base64.b64encode(preview.sheet.content).decode()
     return CallToolResult(
         content=[
             ImageContent(type="image", data=image, mime_type="image/jpeg"),
-            TextContent(type="text", text=_preview_text(task_id, preview)),
+            TextContent(type="text", text=_preview_text(task_id, preview, now)),
         ]
     )
 
 
-def _preview_text(task_id: str, preview: Preview) -> str:
+def _preview_text(task_id: str, preview: Preview, now: float) -> str:
     sheet, entry = preview.sheet, preview.entry
     moments = ", ".join(f"{time:.1f}" for time in sheet.times)
     size, sound = f"{sheet.width}\u00d7{sheet.height}", "with sound" if sheet.has_sound else "without sound"
@@ -127,6 +144,8 @@ def _preview_text(task_id: str, preview: Preview) -> str:
     if entry is not None and entry.prompt:
         lines.append(f'Compare them with the prompt: "{entry.prompt}"')
     place = f"the video is saved at {preview.path}" if preview.path else "the video is ready"
+    if entry is not None and entry.link is not None:
+        place += f" at {entry.link.url} (the link {link_state(entry.link.expires_at, now)})"
     lines.append(f"If it is as intended, tell the user: {place}. If not, say what differs.")
     return " ".join(["\n".join(lines), *_another_try(entry), NOT_CHARGED])
 

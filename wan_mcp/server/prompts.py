@@ -16,7 +16,8 @@ from wan_mcp.evolink.prices import FACTORS, TEXT_GUESSED, cost_text, estimate
 from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.services import Services
 from wan_mcp.images.loader import LONGEST_CHAIN
-from wan_mcp.server.text import DOWNLOAD, NOT_SENT, PRICE
+from wan_mcp.server.kept import keeping
+from wan_mcp.server.text import NOT_SENT, PRICE
 
 SHORTEST, USUAL, LONGEST = 10, 15, 120
 """Seconds of a video of several parts."""
@@ -51,7 +52,7 @@ double; {other_qualities}. Call generate_video once, wait with wait_for_task unt
 the task is over, and {ending}
 """
 SAVE = "tell the user where the video is. If it is not saved yet, save_video saves it."
-GIVE_LINK = f"give the user the video's link. {DOWNLOAD}"
+GIVE_LINK = "give the user the video's link. {keeping}"
 
 STORYBOARD = """\
 Make a video of {seconds} seconds in {count} parts.{changed}
@@ -114,7 +115,7 @@ Idea = Annotated[str, Field(description="What the video should show, in a few wo
 
 
 def add_prompts(server: MCPServer[Services], deployment: Deployment) -> None:
-    """Offer the prompts; a video of several parts only where they can be joined."""
+    """Offer the prompts: for a video, and for one of several parts."""
     image_is = "Address or path of the picture" if deployment.local else "Address of the picture"
     then = "make, wait for and save the video" if deployment.local else "make and wait for the video"
 
@@ -133,11 +134,10 @@ def add_prompts(server: MCPServer[Services], deployment: Deployment) -> None:
             writing=WRITING,
             price=PRICE,
             other_qualities=OTHER_QUALITIES,
-            ending=SAVE if deployment.local else GIVE_LINK,
+            ending=SAVE if deployment.local else GIVE_LINK.format(keeping=keeping(deployment)),
         )
 
-    if deployment.local:
-        _add_storyboard(server)
+    _add_storyboard(server, image_is)
     server.middleware.append(partial(_refuse_wrong_calls, server))
 
 
@@ -162,7 +162,7 @@ async def _refuse_wrong_calls(
     return await call_next(ctx)
 
 
-def _add_storyboard(server: MCPServer[Services]) -> None:
+def _add_storyboard(server: MCPServer[Services], image_is: str) -> None:
     @server.prompt(
         name="storyboard",
         title="Plan a longer video",
@@ -173,8 +173,8 @@ def _add_storyboard(server: MCPServer[Services]) -> None:
         image: Annotated[
             str,
             Field(
-                description="Address or path of the first picture, or a completed task's id, to continue its "
-                f"video. Default {NO_PICTURE}."
+                description=f"{image_is.replace('the picture', 'the first picture')}, or a completed task's "
+                f"id, to continue its video. Default {NO_PICTURE}."
             ),
         ] = "",
         seconds: Annotated[

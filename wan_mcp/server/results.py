@@ -77,6 +77,7 @@ class TaskView(BaseModel):
     results: list[str] | None = None
     """Links of the video, while they work."""
     expires_at: Annotated[str | None, Field(description="ISO 8601, UTC")] = None
+    kept_until: Annotated[str | None, Field(description="ISO 8601, UTC; absent: not kept")] = None
     saved_to: Annotated[str | None, Field(description="Path")] = None
     file: FileView | None = None
     take: int | None = None
@@ -109,6 +110,7 @@ class TaskView(BaseModel):
             estimated_time=task.estimated_time,
             results=list(snapshot.links) or None,
             expires_at=iso(snapshot.links_expire_at),
+            kept_until=iso(snapshot.kept_until),
             saved_to=snapshot.saved.path if snapshot.saved else None,
             file=file_view(file) if (file := snapshot.saved or snapshot.kept) else None,
             credits=_credits(task),

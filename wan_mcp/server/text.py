@@ -1,6 +1,6 @@
 """Text for the model: what happened, whether anything was charged, what to do next."""
 
-from wan_mcp.errors import Charged, LinkFailed, NotSent, StillUnderWay, WanError
+from wan_mcp.errors import Charged, LinkFailed, NotSent, StillUnderWay, StorageError, WanError
 from wan_mcp.evolink.prices import TEXT_GUESSED, cost_text, estimate
 from wan_mcp.evolink.values import spoken
 from wan_mcp.generation.listing import TaskLine
@@ -17,6 +17,7 @@ from wan_mcp.generation.outcomes import (
 )
 from wan_mcp.generation.owners import Deployment
 from wan_mcp.generation.status import NO_LINK_YET, TaskSnapshot, link_state
+from wan_mcp.server.kept import keeping, kept, kept_until, not_yet, unkept
 from wan_mcp.server.told import told
 
 PRICE = f"about {cost_text(estimate(5, '720p'))} for 5 s at 720p"
@@ -26,13 +27,13 @@ _BEGINNING = (
     f"generate_video_from_text from a prompt alone. Both cost credits, {PRICE} (for a video from text, "
     f"{TEXT_GUESSED}), and answer at once with a task id. Then call wait_for_task with that id, again when "
     "it says so, until the task is completed or failed. Waiting never loses the task, and equal requests are "
-    "paid once. Longer videos: a completed task's id in image_urls continues it"
+    "paid once. Longer videos: a completed task's id in image_urls continues it, and join_videos makes one "
+    "film. "
 )
 INSTRUCTIONS = (
-    f"{_BEGINNING}, and join_videos makes one film. Links expire after 24 hours; a saved video stays. "
+    f"{_BEGINNING}Links expire after 24 hours; a saved video stays. "
     "list_tasks finds earlier videos; get_credits shows the balance."
 )
-DOWNLOAD = "This server keeps no videos: to keep one, download it while its link works."
 
 
 def instructions_for(deployment: Deployment) -> str:
@@ -41,7 +42,7 @@ def instructions_for(deployment: Deployment) -> str:
         return INSTRUCTIONS
     left = "what you may still spend" if deployment.operator_pays else "the balance"
     return (
-        f"{_BEGINNING}. Links expire after 24 hours. {DOWNLOAD} It reads no files: give a picture by its "
+        f"{_BEGINNING}{keeping(deployment)} It reads no files: give a picture by its "
         f"https address. list_tasks finds earlier videos; get_credits shows {left}."
     )
 
@@ -120,6 +121,8 @@ def _submission(submitted: Submitted) -> list[str]:
 
 def _after_success(snapshot: TaskSnapshot, deployment: Deployment) -> str:
     link, cost = link_state(snapshot.expires_at, snapshot.now), paid(snapshot.task.credits_used)
+    if snapshot.kept is not None:
+        return " ".join(filter(None, [*kept(snapshot), snapshot.kept.remark, cost, kept_until(snapshot)]))
     if snapshot.saved is not None:
         said = [f"Tell the user: the video is saved at {snapshot.saved.path}.", snapshot.saved.remark]
         return " ".join(filter(None, [*said, cost, f"Its link {link}."]))
@@ -127,7 +130,7 @@ def _after_success(snapshot: TaskSnapshot, deployment: Deployment) -> str:
         missing = snapshot.entry.missing if snapshot.entry else None
         file = f"it is not at {missing} any more" if missing else "it is not saved here"
         if not deployment.local:
-            file = "this server keeps no videos"
+            file = "it is not kept on this server"
         return (
             f"Tell the user: the video is gone: its link {link}, and {file}. {another_take(snapshot.entry)}"
         )
@@ -137,7 +140,7 @@ def _after_success(snapshot: TaskSnapshot, deployment: Deployment) -> str:
         found = f"made, but its link {address} did not deliver it just now."
     said = [f"Tell the user: the video is {found}", cost]
     if not deployment.local:
-        said.append(DOWNLOAD)
+        said.append(unkept(snapshot, deployment))
     elif error is None and (deployment.saves_to is None or not _is_own(snapshot)):
         said.append(f"Call save_video with task_id {snapshot.task.id} to keep it on this machine.")
     elif error is None or isinstance(error, StillUnderWay):
@@ -204,6 +207,13 @@ def _while_running(snapshot: TaskSnapshot, deployment: Deployment) -> str:
         said.append(f"About {snapshot.time_left:.0f} s are left.")
     if deployment.saves_to is not None and _is_own(snapshot):
         said.append(f"The server follows it in any case, and saves the video to {deployment.saves_to}.")
+    elif isinstance(snapshot.save_error, StorageError):
+        of = f"with task_id {snapshot.task.id}"
+        said.append(f"{told(snapshot.save_error, deployment)[0]} {not_yet(deployment, of)}")
+    elif deployment.follows and not deployment.local:
+        said.append("The server follows it in any case, and keeps the video.")
+    elif deployment.keeps:
+        said.append("The server keeps the video when such a call sees the end.")
     return " ".join(said)
 
 
@@ -236,20 +246,23 @@ def next_of_list(lines: list[TaskLine], deployment: Deployment) -> str:
         advice = CALL_AGAIN.format(tool=" or ".join(sorted(tools)))
         said.append(f"unknown means: the request never got an answer. {advice}")
     running = [line.id for line in lines if line.is_awaited and line.id]
-    unsaved = [line.id for line in lines if line.results and line.saved_to is None and line.id]
+    unsaved = [line.id for line in lines if line.results and line.id and not line.is_saved]
     if running:
         said.append(f"Call wait_for_task with task_id {running[0]} to wait for that one.")
+    elif unsaved and deployment.follows and not deployment.local:
+        said.append("Tell the user the link of a video; wait_for_task gives one that works longer.")
     elif unsaved and not deployment.local:
-        said.append(f"Tell the user the link of a video. {DOWNLOAD}")
+        said.append(f"Call save_video with task_id {unsaved[0]} to keep that video on this server.")
     elif unsaved and deployment.saves_to is not None:
         said.append(f"Call wait_for_task with task_id {unsaved[0]} for the path of that video.")
     elif unsaved:
         said.append(f"Call save_video with task_id {unsaved[0]} to keep that video.")
     elif any(line.saved_to or line.results for line in lines):
-        said.append("Tell the user the path of a video, or its link.")
+        path = "the path of a video, or its link" if deployment.local else "the link of a video"
+        said.append(f"Tell the user {path}.")
     if any(line.is_gone for line in lines):
+        kind = "An unsaved video" if deployment.local else "A video that is not kept"
         said.append(
-            "An unsaved video whose link has expired is gone. Another take costs as much again: "
-            "ask the user first."
+            f"{kind} whose link has expired is gone. Another take costs as much again: ask the user first."
         )
     return " ".join(said) or "All of these tasks are over."

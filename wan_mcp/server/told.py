@@ -22,10 +22,11 @@ from wan_mcp.images.unsupported import SAVE_AGAIN
 
 logger = logging.getLogger(__name__)
 
+MEANWHILE = f"{ASK_LATER} Meanwhile, get_task gives Evolink's link, while that works."
 _SAID: tuple[tuple[type[WanError], str, str], ...] = (
     (LedgerError, "The server's ledger cannot be used now.", ASK_LATER),
     (DiskError, "The server's disk cannot be used now.", ASK_LATER),
-    (StorageError, "The server's storage cannot be used now.", ASK_LATER),
+    (StorageError, "The server's storage cannot be used now.", MEANWHILE),
     (SettingsError, "The server is not set up for this call.", ASK_LATER),
     (InternalError, "The server itself failed.", f"Try once more; if it fails again, {OPERATOR}."),
     (NoPoster, "No poster of this task's picture is kept for you.", ""),
@@ -40,7 +41,8 @@ def told(error: WanError, deployment: Deployment) -> tuple[str, str]:
     if not isinstance(error, TakenOver):
         for kind, message, next_step in _SAID:
             if isinstance(error, kind):
-                logger.warning("not told to the caller: %s %s", error.message, error.next_step)
+                if not isinstance(error, StorageError):  # the storage logs its failures, each of them once
+                    logger.warning("not told to the caller: %s %s", error.message, error.next_step)
                 return message, next_step
     if isinstance(error, DecoderMissing):
         return error.message, SAVE_AGAIN

@@ -245,6 +245,7 @@ ALLOWANCE = Definition(
 )
 """Replaces the tool of the same name where the operator's account pays for all callers."""
 _OF_SAVED_FILES = frozenset(("saved_to", "missing"))
+_OF_KEPT_VIDEOS = frozenset(("kept_until",))
 _HOSTED: dict[str, dict[str, Any]] = {
     FROM_PICTURE: {"arguments": HostedGenerationRequest},
     "save_video": {
@@ -280,7 +281,7 @@ _HOSTED: dict[str, dict[str, Any]] = {
 def tools_for(deployment: Deployment) -> tuple[Definition, ...]:
     """The tools that a server offers."""
     if deployment.local:
-        return TOOLS
+        return tuple(replace(tool, hidden=_OF_KEPT_VIDEOS) for tool in TOOLS)
     offered = [
         ALLOWANCE if deployment.operator_pays and tool.name == ALLOWANCE.name else tool for tool in TOOLS
     ]

@@ -37,6 +37,8 @@ CHECK_SECONDS = 1.0
 """Seconds in which a check has to succeed."""
 CHECK_EVERY = 10.0
 """Seconds for which the outcome of a check counts."""
+FULL_FOR = 60.0
+"""Seconds after a file that could not be written: what a check writes may still fit on a full disk."""
 CHECK_STORAGE = "Check WAN_MCP_STORAGE_URL, the rights on it, and the space that is left."
 
 
@@ -73,6 +75,8 @@ class ObjectStore:
         self._failed = False
         self._checked_at = -math.inf
         self._checking = anyio.Lock()
+        self._full_until = -math.inf
+        self._signs = True
 
     @property
     def failed(self) -> bool:
@@ -86,6 +90,8 @@ class ObjectStore:
 
     async def check(self) -> bool:
         """Whether an object can be written now; this takes a second at most, and is not asked too often."""
+        if anyio.current_time() < self._full_until:
+            return False
         async with self._checking:  # calls at the same time share one check
             if anyio.current_time() - self._checked_at >= CHECK_EVERY:
                 write = partial(obstore.put, self._brief, PROBE, b"ok")
@@ -109,7 +115,7 @@ class ObjectStore:
             StorageError: when it cannot be written.
         """
         async with self._puts:
-            with self._noted():
+            with self._noted(FULL_FOR):
                 if self._folder:
                     await anyio.to_thread.run_sync(folder.put, self._folder, key, path)
                     return
@@ -248,9 +254,14 @@ class ObjectStore:
         if not self._signs_links or not isinstance(store, Bucket):
             return None
         try:  # this says nothing about whether the store can be written
-            return await obstore.sign_async(store, "GET", key, timedelta(seconds=max(int(seconds), 1)))
+            address = await obstore.sign_async(store, "GET", key, timedelta(seconds=max(int(seconds), 1)))
         except FAILURES as error:
+            if self._signs:
+                logger.error("the storage cannot sign links now: %s", reason(error))
+            self._signs = False
             raise StorageError(f"No link can be signed: {reason(error)}.") from error
+        self._signs = True
+        return address
 
     def origin(self) -> str | None:
         """Where the addresses of ``link`` lead, such as ``https://bucket.example.com``; None without them."""
@@ -264,12 +275,13 @@ class ObjectStore:
         return f"{parts.scheme}://{parts.netloc}"
 
     @contextmanager
-    def _noted(self) -> Iterator[None]:
-        """Remember whether the store works, and turn its errors into ours."""
+    def _noted(self, full_for: float = 0.0) -> Iterator[None]:
+        """Turn errors into ours, and remember them: no check succeeds for ``full_for`` seconds after one."""
         try:
             yield
         except FAILURES as error:
             self._note(reason(error))
+            self._full_until = max(self._full_until, anyio.current_time() + full_for)
             raise StorageError(f"The storage failed: {reason(error)}.", next_step=CHECK_STORAGE) from error
         if self._failed:
             logger.warning("the storage works again")

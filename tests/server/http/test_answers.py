@@ -39,13 +39,14 @@ from wan_mcp.images import PictureLoader
 from wan_mcp.images.unsupported import SAVE_AGAIN
 from wan_mcp.sandbox import Fault
 from wan_mcp.server import card
+from wan_mcp.server.kept import keeping
 from wan_mcp.server.told import told
 from wan_mcp.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("in_utc")]
 
 NEVER = (
-    *("this machine", "wan-mcp setup", "EVOLINK_", "WAN_MCP_", "save_video", "join_videos", "stderr"),
+    *("this machine", "wan-mcp setup", "EVOLINK_", "WAN_MCP_", "stderr"),
     *("saved_to", "missing", "saved at", "path", "folder", "the user can raise", "restart"),
 )
 """What is not true of a hosted server, or not for its callers to know."""
@@ -60,6 +61,7 @@ def places(world: World) -> set[str]:
 
 def leaks(world: World, said: str) -> list[str]:
     """The folders and phrases in a text that no caller may read."""
+    said = said.replace("File name, without a folder", "")  # of a film, where it is downloaded
     return [one for one in (*places(world), *NEVER) if one in said]
 
 
@@ -150,33 +152,36 @@ async def test_the_tasks_extension_tells_nothing_of_it_either(tmp_path: Path, de
     assert leaks(world, said) == []
 
 
-async def test_a_finished_video_is_given_by_its_link_alone(world: World) -> None:
-    """The caller is told to download it, until when, and not to save it here."""
+async def test_a_video_that_nobody_waited_for_is_given_by_evolinks_link(world: World) -> None:
+    """The caller is told until when it works, and how to keep the video; get_task alone does not keep it."""
     async with hosted_client(world, OWN_KEYS) as client:
         asked = await answer(client, "generate_video", prompt=PROMPT, image_urls=[ADDRESS], quality="480p")
         assert (
             asked["next"]
-            == f"Call wait_for_task with task_id {asked['id']} to wait for it. About 120 s are left."
+            == f"Call wait_for_task with task_id {asked['id']} to wait for it. About 120 s are left. "
+            "The server keeps the video when such a call sees the end."
         )
         await anyio.sleep(200)
         done = await answer(client, "get_task", task_id=asked["id"])
         listed = await answer(client, "list_tasks")
         await anyio.sleep(25 * 3600)
         gone = await answer(client, "get_task", task_id=asked["id"])
-    keep = "This server keeps no videos: to keep one, download it while its link works."
     assert done["next"].startswith(
         f"Tell the user: the video is ready at {done['results'][0]} (the link works until"
     )
-    assert done["next"].endswith(keep)
-    assert listed["next"] == f"Tell the user the link of a video. {keep}"
-    assert "and this server keeps no videos. generate_video with another take" in gone["next"]
+    assert done["next"].endswith(
+        "It is not kept on this server yet: "
+        f"call save_video with task_id {asked['id']} to keep it for 30 days."
+    )
+    assert listed["next"] == f"Call save_video with task_id {asked['id']} to keep that video on this server."
+    assert "and it is not kept on this server. generate_video with another take" in gone["next"]
     assert not await anyio.Path(world.environ["WAN_MCP_OUTPUT_DIR"]).exists()
 
 
 async def test_what_takes_too_long_is_to_be_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Saving the video first, or a copy of the picture on the server's machine, is not possible."""
+    """A copy of the picture on the server's machine is not possible."""
 
     async def stall(*arguments: Any) -> Any:
         await anyio.sleep_forever()
@@ -190,7 +195,8 @@ async def test_what_takes_too_long_is_to_be_asked_for_again(
         monkeypatch.setattr(PictureLoader, "open", stall)
         elsewhere = await call(client, "generate_video", prompt="It sleeps.", image_urls=[ADDRESS])
     assert text(preview) == (
-        "The video could not be fetched and decoded within 45 seconds. Try again. Nothing was charged."
+        "The video could not be fetched and decoded within 45 seconds. "
+        f"Call save_video with task_id {task_id}, then preview_video again. Nothing was charged."
     )
     slow = "image_urls: the picture could not be read within 45 seconds."
     assert text(continued) == f"{slow} Make the same request again. Nothing was sent or charged."
@@ -329,7 +335,7 @@ def test_an_error_is_told_without_what_belongs_to_the_operator(
 
 
 @IN_BOTH_DEPLOYMENTS
-async def test_the_card_knows_that_nothing_is_saved(deployment: Deployment) -> None:
+async def test_the_card_knows_that_there_are_no_files(deployment: Deployment) -> None:
     """Its page differs from that of a user's own server in one mark."""
     async with Client(hosted_server(deployment)) as client:
         (content,) = (await client.read_resource(card.PLAYER)).contents
@@ -341,13 +347,14 @@ async def test_the_card_knows_that_nothing_is_saved(deployment: Deployment) -> N
 
 @IN_BOTH_DEPLOYMENTS
 async def test_the_prompt_gives_the_link(deployment: Deployment) -> None:
-    """A longer video is not planned, because its parts cannot be joined."""
+    """It tells for how long the server keeps it."""
     async with Client(hosted_server(deployment)) as client:
-        assert [prompt.name for prompt in (await client.list_prompts()).prompts] == ["animate_image"]
+        names = [prompt.name for prompt in (await client.list_prompts()).prompts]
+        assert names == ["animate_image", "storyboard"]
         (message,) = (await client.get_prompt("animate_image", {"image": ADDRESS, "idea": "A cat."})).messages
     assert isinstance(message.content, TextContent)
+    kept = keeping(deployment.under(Settings.load({})))
     assert message.content.text.rstrip().endswith(
-        "the task is over, and give the user the video's link. "
-        "This server keeps no videos: to keep one, download it while its link works."
+        f"the task is over, and give the user the video's link. {kept}"
     )
     assert KEY not in message.content.text

@@ -1,0 +1,85 @@
+"""Videos that ``wan-mcp http`` keeps, as a process that can be killed."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.calls import answer
+from tests.server.http.hosted import oauth_settings
+from tests.server.http.issuer import live_issuer
+from tests.server.http.live import GUARD, KEY, live_at
+from tests.videos.host import film
+from tests.world import picture
+from wan_mcp.sandbox import Sandbox, running
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+REQUEST: dict[str, Any] = {"prompt": "go", "image_urls": ["https://pictures.example.com/cat.png"]}
+VIDEO = film(6_000_000)
+PUTTING_SLOWLY = """
+import asyncio, obstore
+put = obstore.put_async
+async def slowly(store, key, content, **options):
+    async def pieces():
+        with content.open("rb") as stream:
+            while piece := stream.read(2**20):
+                yield piece
+                await asyncio.sleep(1)
+    return await put(store, key, pieces() if hasattr(content, "open") else content, **options)
+obstore.put_async = slowly
+"""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """An ordinary event loop: time must not jump while a socket is waited for."""
+    return "asyncio"
+
+
+async def fetch(url: str) -> bytes:
+    return picture()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until this is so."""
+    with anyio.fail_after(GUARD):
+        while not condition():  # noqa: ASYNC110  what another process does sets no event here
+            await anyio.sleep(0.02)
+
+
+async def test_a_process_that_is_killed_while_it_saves_leaves_nothing_and_the_next_one_saves(
+    tmp_path: Path,
+) -> None:
+    """Nobody waits, and nobody calls the next process: it takes up what the ledger says is not kept."""
+    sandbox = Sandbox(key=KEY, seconds=2, fetch=fetch, render=lambda *given: VIDEO)
+    folder = tmp_path / "data" / "storage"
+
+    def files() -> list[Path]:
+        return sorted(path for path in (folder / "results").rglob("*") if path.is_file())
+
+    with live_issuer() as issuer:
+        settings = oauth_settings(issuer.address) | {"EVOLINK_API_KEY": KEY, "WAN_MCP_IMAGE_CHECK": "0"}
+        async with running(sandbox) as url:
+            async with live_at(url, tmp_path, PUTTING_SLOWLY, **settings) as server:
+                async with server.client("modern", issuer.token()) as client:
+                    task_id = (await answer(client, "generate_video", **REQUEST))["id"]
+                await until(files)
+                server.stop(signal.SIGKILL)
+                await server.ended()
+            assert [path for path in files() if path.suffix == ".mp4"] == []
+            for path in files():
+                os.utime(path, (0, 0))  # as after a while
+            async with live_at(url, tmp_path, **settings) as server:
+                await until(lambda: [path for path in files() if path.suffix == ".mp4"])
+                async with server.client("modern", issuer.token()) as client:
+                    done = await answer(client, "wait_for_task", task_id=task_id)
+    (video,) = files()
+    assert video.read_bytes() == VIDEO
+    assert done["file"]["bytes"] == len(VIDEO)
+    assert done["results"][0].startswith(f"{server.url}/videos/")
+    assert done["results"][0].split("/videos/")[1] not in server.log
