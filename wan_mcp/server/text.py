@@ -42,7 +42,8 @@ def instructions_for(deployment: Deployment) -> str:
     left = "what you may still spend" if deployment.operator_pays else "the balance"
     return (
         f"{_BEGINNING}. Links expire after 24 hours. {DOWNLOAD} It reads no files: give a picture by its "
-        f"https address. list_tasks finds earlier videos; get_credits shows {left}."
+        "https address, or upload it with prepare_upload. list_tasks finds earlier videos; get_credits shows "
+        f"{left}."
     )
 
 

@@ -73,7 +73,7 @@ class Links:
                 audience=purpose,
                 options={"require": ["aud", "sub", "exp"], "verify_exp": False},
             )
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, RecursionError):  # the latter: JSON that is nested very deeply
             raise LinkError(expired=False) from None
         if claims["exp"] <= self._clock():
             raise LinkError(expired=True)

@@ -21,17 +21,19 @@ from wan_mcp.errors import LedgerError
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.services import Services
+from wan_mcp.generation.uploads import Inbox
 from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.server.app import Hosting, MakeRuntime, create_server
 from wan_mcp.server.http import startup
 from wan_mcp.server.http.access import current_owner
 from wan_mcp.server.http.bodies import LargeBodies
 from wan_mcp.server.http.callers import Callers, KeyCallers, TokenCallers
-from wan_mcp.server.http.gate import Gate
+from wan_mcp.server.http.gate import UPLOADS, Gate
 from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
 from wan_mcp.server.http.metrics import Metrics
 from wan_mcp.server.http.oauth import Tokens
 from wan_mcp.server.http.request_log import NoteCall, RequestLog
+from wan_mcp.server.http.uploads import UploadAddresses
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
 from wan_mcp.storage.storage import Storage
@@ -174,7 +176,12 @@ def create_app(
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     _take_only_posts(app)
-    app.router.routes += [Route("/healthz", state.healthz), Route("/readyz", state.readyz)]
+    uploads = UploadAddresses(Inbox(storage, settings, clock), lambda: state.services)
+    app.router.routes += [
+        Route("/healthz", state.healthz),
+        Route("/readyz", state.readyz),
+        Route(f"{UPLOADS}{{token:path}}", uploads),
+    ]
     _guard(app, settings, host, url)
     app.state.hosted = state
     return app

@@ -85,7 +85,9 @@ class Gate:
         try:
             self._limits.take(network_of((scope.get("client") or ("unknown", 0))[0]))
             self._check(Headers(scope=scope), path_of(scope))
-            scope["headers"] = self._credentials(scope["headers"])
+            is_signed = path_of(scope).startswith((VIDEOS, UPLOADS))
+            headers: RawHeaders = scope["headers"]
+            scope["headers"] = _without_credentials(headers) if is_signed else self._credentials(headers)
             await _with_bounds(self._app, scope, receive, send)
         except _Refusal as refusal:
             await _refuse(refusal, send)
