@@ -15,7 +15,7 @@ EPOCH = 1_790_000_000.0
 class JumpingSelector(selectors.DefaultSelector):
     """Where the loop would sleep until its next timer, time jumps there instead; else it stands still.
 
-    While a worker thread is busy its end is awaited for real: that is not idle time.
+    While a worker thread or the storage is busy its end is awaited for real: that is not idle time.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or timeout is None or timeout <= 0:
             return ready or super().select(timeout)
-        if _threads_are_busy():
+        if _threads_are_busy() or _storage_is_busy():
             ready = super().select(timeout)
         if not ready:
             self.now += timeout
@@ -38,6 +38,13 @@ def _threads_are_busy() -> bool:
         return anyio.to_thread.current_default_thread_limiter().borrowed_tokens > 0
     except Exception:  # outside of a task there is no limiter yet
         return False
+
+
+def _storage_is_busy() -> bool:
+    """Whether a task awaits obstore, whose threads are not those of anyio."""
+    awaited = [getattr(task, "_fut_waiter", None) for task in asyncio.all_tasks()]
+    callbacks = [callback for future in awaited for callback in getattr(future, "_callbacks", None) or ()]
+    return any(type(callback).__name__ == "PyDoneCallback" for callback, _ in callbacks)
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
