@@ -20,6 +20,7 @@ from tests.server.http.hosted import oauth_settings
 from tests.server.http.issuer import LiveIssuer, live_issuer
 from tests.server.http.live import live_at
 from tests.world import KEY, picture
+from wan_mcp.generation.owners import OWN_KEYS
 from wan_mcp.server.tools import tools_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

@@ -1,4 +1,4 @@
-"""Pictures that are uploaded: one-time addresses, what is refused there and how, and whose the pictures are."""
+"""Pictures that are uploaded: one-time addresses, what is refused there and how, and whose they are."""
 
 import base64
 import io

@@ -56,9 +56,10 @@ MakeTokens = Callable[[Settings], Tokens]
 class Hosted:
     """A hosted server's state, from its start to its end: ``app.state.hosted``."""
 
-    def __init__(self, callers: Callers) -> None:
+    def __init__(self, callers: Callers, inbox: Inbox) -> None:
         self.callers = callers
         self.services: Services | None = None
+        self.uploads = UploadAddresses(inbox, lambda: self.services)
         self._is_draining = False
         self._check: _Check | None = None
 
@@ -66,6 +67,7 @@ class Hosted:
         """Prepare to stop: answer waits and checks of who calls now; leave submissions ``LAST_WORK``."""
         self._is_draining = True
         self.callers.end_checks()
+        self.uploads.end_within(LAST_WORK)
         if self.services is not None:
             self.services.end_waits()
             self.services.runtime.stop_within(LAST_WORK)
@@ -152,7 +154,7 @@ def create_app(
     url = settings.public_url or address_of(host, port)
     storage = Storage.open(settings, url, clock)
     callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
-    state = Hosted(callers)
+    state = Hosted(callers, Inbox(storage, settings, clock))
     server = create_server(
         settings,
         make_runtime=make_runtime,
@@ -176,11 +178,10 @@ def create_app(
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     _take_only_posts(app)
-    uploads = UploadAddresses(Inbox(storage, settings, clock), lambda: state.services)
     app.router.routes += [
         Route("/healthz", state.healthz),
         Route("/readyz", state.readyz),
-        Route(f"{UPLOADS}{{token:path}}", uploads),
+        Route(f"{UPLOADS}{{token:path}}", state.uploads),
     ]
     _guard(app, settings, host, url)
     app.state.hosted = state

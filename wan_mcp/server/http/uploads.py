@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ _CLOSE = ("connection", "close")
 TOO_LARGE = Refusal(
     413, "too_large", f"The file has more than 20 MB. Send a smaller one. {STILL_GOOD}", (_CLOSE,)
 )
-FORM = Refusal(415, "form", f"This is a form with a file in it. {FILE} {STILL_GOOD}")
+FORM = Refusal(415, "form", f"This is a form with a file in it. {FILE} {STILL_GOOD}", (_CLOSE,))
 PART = Refusal(400, "part", f"This is a part of a file. Send all of it at once. {STILL_GOOD}")
 USED = Refusal(409, "used", f"A picture was uploaded here before. An address takes one. {NEW_ONE}")
 EXPIRED = Refusal(410, "expired", f"This address has expired. {NEW_ONE}")
@@ -97,6 +98,14 @@ class UploadAddresses:
         self._services = services
         self._receiving = Turns(RECEIVED_OF_AN_OWNER, RECEIVED_OF_ALL)
         self._checking = Turns(CHECKED_OF_AN_OWNER, CHECKED_OF_ALL)
+        self._under_way: set[anyio.CancelScope] = set()
+        self._end = math.inf
+
+    def end_within(self, seconds: float) -> None:
+        """Let uploads go on for so long at most, before the server stops. Later ones are not stored."""
+        self._end = anyio.current_time() + seconds
+        for scope in self._under_way:
+            scope.deadline = self._end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -146,7 +155,7 @@ class UploadAddresses:
         try:
             if await self._inbox.is_used(arrival):
                 raise Refused(USED)
-            until = await self._received(request, arrival)
+            until = await self._in_time(request, arrival)
         except (StorageError, OSError) as error:
             _log(error)
             raise Refused(DOWN) from None
@@ -166,6 +175,15 @@ class UploadAddresses:
         except LinkError as error:
             raise Refused(EXPIRED if error.expired else UNKNOWN) from None
 
+    async def _in_time(self, request: Request, arrival: Arrival) -> float | None:
+        with anyio.CancelScope(deadline=self._end) as scope:
+            self._under_way.add(scope)
+            try:
+                return await self._received(request, arrival)
+            finally:
+                self._under_way.discard(scope)
+        raise Refused(DOWN)
+
     async def _received(self, request: Request, arrival: Arrival) -> float | None:
         """Read the picture, check it and store it; None where another one was faster."""
         async with (
@@ -182,7 +200,8 @@ class UploadAddresses:
                 await file.seek(0)
                 content = await file.read()
                 await self._check(content)
-                return await self._inbox.put(arrival, content)
+                with anyio.CancelScope(shield=True):  # else nobody would know whether it is stored
+                    return await self._inbox.put(arrival, content)
 
     async def _check(self, content: bytes) -> None:
         services = self._services()
@@ -199,11 +218,11 @@ class UploadAddresses:
 
 def _check_headers(request: Request) -> None:
     """Refuse what can be refused before the body is read. What type the client names does not matter."""
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        raise Refused(FORM)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 15 or int(length) > MAX_UPLOAD):
         raise Refused(TOO_LARGE)
-    if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        raise Refused(FORM)
     if "content-range" in request.headers:
         raise Refused(PART)
 
