@@ -146,7 +146,7 @@ async def test_a_picture_is_dropped_anywhere_on_the_page(server: LiveServer) -> 
 async def test_the_progress_is_shown_and_an_upload_can_be_cancelled(server: LiveServer) -> None:
     """On a slow network, by keyboard; and where the connection is lost, the picture can be sent again."""
     url, _ = await prepared(server)
-    large = {"name": "cat.png", "mimeType": "image/png", "buffer": picture() + bytes(4_000_000)}
+    large: Any = {"name": "cat.png", "mimeType": "image/png", "buffer": picture() + bytes(4_000_000)}
     async with browsing() as browser, opened(browser, url) as page:
         network = await page.context.new_cdp_session(page)
 

@@ -4,7 +4,7 @@ import anyio
 
 from wan_mcp.errors import LedgerError, PictureError, PictureUnavailable, WanError
 from wan_mcp.generation.frames import FrameReader
-from wan_mcp.generation.uploads import Uploads
+from wan_mcp.generation.uploads import CONFUSED, Uploads
 from wan_mcp.images import Picture, PictureLoader, sources
 from wan_mcp.images.names import unquoted
 from wan_mcp.ledger import OwnerLedger
@@ -38,6 +38,8 @@ class PictureOpener:
         """
         accepted = self._loader.accepted
         kind = sources.kind(reference, accepted)
+        if self._uploads is not None and self._uploads.has_address(reference):
+            raise PictureError(CONFUSED, next_step="Give the image_url that prepare_upload answered with it.")
         with anyio.move_on_after(patience):
             if kind == "task":
                 return await self._last_frame(unquoted(reference))

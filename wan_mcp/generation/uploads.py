@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wan_mcp.errors import PictureUnavailable, StorageError
 from wan_mcp.generation.hosted_api import ASK_LATER
+from wan_mcp.images.names import unquoted
 from wan_mcp.ledger import OwnerLedger
 from wan_mcp.settings import Settings
 
@@ -31,6 +32,8 @@ UPLOAD_FIRST = (
     "If its upload address is still good, have the picture uploaded there and make the same request again; "
     "otherwise call prepare_upload for a new one."
 )
+
+CONFUSED = "image_urls: this is the address to upload to, not the picture's."
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Uploads:
         self._ledger = ledger
         self._usable = settings.upload_hours * HOUR
         self._clock = clock
+
+    def has_address(self, reference: str) -> bool:
+        """Whether a reference is the address to upload to, which callers confuse with the picture's."""
+        return unquoted(reference).startswith(f"{self._storage.links.address}/{FOLDER}/")
 
     async def prepare(self) -> UploadAddress:
         """Make an address for one picture of this owner. Nothing is stored for it.

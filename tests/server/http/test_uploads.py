@@ -323,6 +323,18 @@ async def test_an_upload_is_its_owners_alone_and_for_an_hour(server: Hosted, wor
     assert len(world.records.paid) == 1
 
 
+async def test_the_address_to_upload_to_is_no_picture(server: Hosted, world: World) -> None:
+    """It is neither fetched nor passed on."""
+    async with server.client(KEY) as client:
+        path, name = await prepared(client)
+        assert (await put(server, path)).status_code == 201
+        confused = await generate(client, ADDRESS + path)
+    assert text(confused) == (
+        "image_urls: this is the address to upload to, not the picture's. Give the image_url that "
+        "prepare_upload answered with it. Nothing was sent or charged."
+    )
+
+
 async def test_of_two_pictures_at_once_one_is_taken(server: Hosted) -> None:
     """The other one is told so."""
     path, _ = await address(server)

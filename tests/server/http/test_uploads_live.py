@@ -1,14 +1,11 @@
 """Uploads to a real process by curl, as agents make them: large, cut off, in a crowd, while it stops."""
 
 import json
-import subprocess
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import pytest
 
 from tests.calls import answer
@@ -48,9 +45,8 @@ def large(tmp_path: Path) -> Path:
 async def curl(*arguments: str | Path, content: bytes = b"") -> tuple[int, Any]:
     """The status and the answer; 0 where there was none."""
     command = ["curl", "-sS", "--noproxy", "*", "-w", "\n%{http_code}", *map(str, arguments)]
-    run = partial(subprocess.run, command, input=content, capture_output=True, check=False)
     try:
-        ended = await anyio.to_thread.run_sync(run)
+        ended = await anyio.run_process(command, input=content, check=False)
     except FileNotFoundError:
         missing("curl is not installed")
     body, _, status = ended.stdout.decode().rpartition("\n")
@@ -72,7 +68,7 @@ async def test_curl_uploads_what_a_video_is_made_of(server: LiveServer, large: P
     url = told["upload_url"]
     too_large = tmp_path / "too-large.png"
     too_large.write_bytes(picture().ljust(21_000_000, b"\0"))
-    assert (await curl("-T", large, "--max-time", "1", "--limit-rate", "1M", url))[0] == 0
+    assert (await curl("-T", large, "--max-time", "1", "--limit-rate", "1M", url))[0] in (0, 100)
     assert (await curl("-T", too_large, url))[1]["error"] == "too_large"
     assert (await curl("-T", "-", url, content=too_large.read_bytes()))[0] in (413, 0)
     assert (await curl("-X", "PUT", "-F", f"file=@{large}", url))[1]["error"] == "form"

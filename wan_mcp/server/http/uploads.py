@@ -201,7 +201,8 @@ class UploadAddresses:
                 content = await file.read()
                 await self._check(content)
                 with anyio.CancelScope(shield=True):  # else nobody would know whether it is stored
-                    return await self._inbox.put(arrival, content)
+                    until = await self._inbox.put(arrival, content)
+        return until
 
     async def _check(self, content: bytes) -> None:
         services = self._services()
