@@ -326,7 +326,7 @@ async def test_an_upload_is_its_owners_alone_and_for_an_hour(server: Hosted, wor
 async def test_the_address_to_upload_to_is_no_picture(server: Hosted, world: World) -> None:
     """It is neither fetched nor passed on."""
     async with server.client(KEY) as client:
-        path, name = await prepared(client)
+        path, _ = await prepared(client)
         assert (await put(server, path)).status_code == 201
         confused = await generate(client, ADDRESS + path)
     assert text(confused) == (
