@@ -20,11 +20,12 @@ from tests.server.http.hosted import oauth_settings
 from tests.server.http.issuer import LiveIssuer, live_issuer
 from tests.server.http.live import live_at
 from tests.world import KEY, picture
-from wan_mcp.server.tools import TOOLS
+from wan_mcp.generation.owners import OWN_KEYS
+from wan_mcp.server.tools import tools_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-NAMES = [tool.name for tool in TOOLS if tool.name not in ("save_video", "join_videos")]
+NAMES = [tool.name for tool in tools_for(OWN_KEYS)]
 PICTURE = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
 WRONG = "sk-wrong-0123456789abcdef"
 

@@ -1,9 +1,10 @@
-"""Opening the picture of a request: from a file, the web or data, or the last frame of a task's video."""
+"""Opening the picture of a request: from a file, the web, data, an upload, or the end of a task's video."""
 
 import anyio
 
 from wan_mcp.errors import LedgerError, PictureError, PictureUnavailable, WanError
 from wan_mcp.generation.frames import FrameReader
+from wan_mcp.generation.uploads import CONFUSED, Uploads
 from wan_mcp.images import Picture, PictureLoader, sources
 from wan_mcp.images.names import unquoted
 from wan_mcp.ledger import OwnerLedger
@@ -16,10 +17,14 @@ class PictureOpener:
         loader: opens all pictures that are not frames of tasks' videos.
         frames: reads the last frames of tasks' videos.
         ledger: knows the place of a task in its chain.
+        uploads: the owner's, on a hosted server.
     """
 
-    def __init__(self, loader: PictureLoader, frames: FrameReader, ledger: OwnerLedger) -> None:
+    def __init__(
+        self, loader: PictureLoader, frames: FrameReader, ledger: OwnerLedger, uploads: Uploads | None
+    ) -> None:
         self._loader = loader
+        self._uploads = uploads
         self._frames = frames
         self._ledger = ledger
 
@@ -33,9 +38,13 @@ class PictureOpener:
         """
         accepted = self._loader.accepted
         kind = sources.kind(reference, accepted)
+        if self._uploads is not None and self._uploads.has_address(reference):
+            raise PictureError(CONFUSED, next_step="Give the image_url that prepare_upload answered with it.")
         with anyio.move_on_after(patience):
             if kind == "task":
                 return await self._last_frame(unquoted(reference))
+            if kind == "upload":
+                return await self._uploaded(reference)
             return await self._loader.open(reference)
         text = f"image_urls: the picture could not be read within {patience:g} seconds."
         if kind == "task":
@@ -43,9 +52,17 @@ class PictureOpener:
             if not accepted.files:
                 advice = "Make the same request again."
             raise PictureUnavailable(text, next_step=advice)
+        if kind == "upload":
+            raise PictureUnavailable(text, next_step="Make the same request again.")
         advice = f"Give a smaller picture, or {accepted.faster}."
         # An earlier request may be found by a web address, but not by a path: the file may have changed.
         raise (PictureUnavailable if kind == "web" else PictureError)(text, next_step=advice)
+
+    async def _uploaded(self, reference: str) -> Picture:
+        upload_id = sources.upload_id(reference)
+        assert upload_id is not None
+        assert self._uploads is not None
+        return await self._loader.of_upload(await self._uploads.read(upload_id))
 
     async def _last_frame(self, task_id: str) -> Picture:
         try:

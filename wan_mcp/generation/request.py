@@ -77,8 +77,8 @@ class HostedGenerationRequest(GenerationRequest):
             min_length=1,
             max_length=1,
             description=(
-                f"{ONE_PICTURE}: https address, data: URI, or a completed task's id: its last frame, to "
-                "continue it. What does not fit is made to fit."
+                f"{ONE_PICTURE}: https address, upload: id of prepare_upload, data: URI, or a completed "
+                "task's id: its last frame, to continue it. What does not fit is made to fit."
             ),
         ),
     ]

@@ -25,6 +25,7 @@ from wan_mcp.generation.places import OutputFolder, VideoPlace
 from wan_mcp.generation.polling import RateLimit
 from wan_mcp.generation.posters import Posters
 from wan_mcp.generation.status import TaskChanged
+from wan_mcp.generation.uploads import Uploads
 from wan_mcp.images import Picture, PictureLoader
 from wan_mcp.ledger import Entry, Ledger, OwnerLedger
 from wan_mcp.ledger.policy import Delays
@@ -179,6 +180,12 @@ class Runtime:
         from wan_mcp.generation.stored import StoredVideos  # loads what only a hosted server has
 
         return StoredVideos(self.storage, ledger, settings, self.clock)
+
+    def uploads_of(self, ledger: OwnerLedger) -> Uploads | None:
+        """The uploads of one owner; None on the user's machine, where there are none."""
+        if self.storage is None:
+            return None
+        return Uploads(self.storage, ledger, self.settings, self.clock)
 
     def rate_limit(self) -> RateLimit:
         """The bound on the reads of one more owner: those who share a key share it, as at the API."""

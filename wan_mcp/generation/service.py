@@ -87,7 +87,8 @@ class VideoService:
         self.frames = FrameReader(self._saver, self._ledger, runtime.decoding, self.deployment)
         self.joiner = VideoJoiner(runtime, self._saver, self._ledger)
         pictures = runtime.pictures if self.deployment.local else runtime.pictures.of_one_caller()
-        self._pictures = PictureOpener(pictures, self.frames, self._ledger)
+        self.uploads = runtime.uploads_of(self._ledger)
+        self._pictures = PictureOpener(pictures, self.frames, self._ledger, self.uploads)
         self._follower = Follower(
             runtime, self._tasks, self._poller, self._place, partial(self.save, name=None)
         )

@@ -14,13 +14,14 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from wan_mcp.errors import AddressRefused, FetchFailed, InvalidRequest, PictureError, PictureUnavailable
+from wan_mcp.errors import AddressRefused, FetchFailed, PictureError, PictureUnavailable
 from wan_mcp.images import files, sources, web
 from wan_mcp.images.fitting import Prepared, fit
+from wan_mcp.images.identity import place_at
 from wan_mcp.images.names import readable, unquoted
 from wan_mcp.images.poster import poster
 from wan_mcp.images.sources import HOSTED, ON_THE_USERS_MACHINE
-from wan_mcp.net.addresses import looks_signed, shown, without_signature
+from wan_mcp.net.addresses import looks_signed, shown
 from wan_mcp.net.fetch import PublicFetcher, canonical
 
 T = TypeVar("T")
@@ -167,6 +168,33 @@ class PictureLoader:
             text = f"image_urls: the last frame of {task_id} {error.message}."
             raise PictureError(text, next_step=error.next_step) from None
 
+    async def of_upload(self, content: bytes) -> Picture:
+        """Make a picture that Evolink takes from one that was uploaded.
+
+        Args:
+            content: the whole file.
+
+        Raises:
+            PictureError: when it cannot be made to fit.
+        """
+
+        def load() -> Picture:
+            return replace(_picture(content, self._fit(content)), name="upload")
+
+        try:
+            return await self._in_thread(load)
+        except PictureError as error:
+            text = f"image_urls: the uploaded picture {error.message}."
+            raise type(error)(text, next_step=error.next_step) from None
+
+    async def check(self, content: bytes) -> None:
+        """Refuse what ``of_upload`` would refuse.
+
+        Raises:
+            PictureError: when it cannot be made to fit. The message continues after the picture's name.
+        """
+        await self._in_thread(partial(self._fit, content))
+
     async def poster(self, picture: Picture) -> bytes | None:
         """A small JPEG of a picture, as ``images.poster`` makes it; None where its bytes were not read.
 
@@ -191,8 +219,7 @@ class PictureLoader:
     async def _from_data(self, reference: str) -> Picture:
         def load() -> Picture:
             content = sources.data_content(reference, self.accepted)
-            prepared = fit(content, max_pixels=self.accepted.max_pixels)
-            return replace(_picture(content, prepared), name="data")
+            return replace(_picture(content, self._fit(content)), name="data")
 
         try:
             return await self._in_thread(load)
@@ -208,17 +235,20 @@ class PictureLoader:
             with anyio.move_on_after(_RESOLVING), suppress(FetchFailed):
                 await self._fetcher.check(address)
             notes = ("The picture was passed on unchecked.", *self._notes(url))
-            return Picture(place=_place(url), address=str(url), notes=notes, name=_bounded(url.host))
+            return Picture(place=place_at(url), address=str(url), notes=notes, name=_bounded(url.host))
         content = await web.read(self._fetcher, str(url), self.accepted.otherwise)
 
         def load() -> Picture:
             prepared = fit(content, has_address=True, max_pixels=self.accepted.max_pixels)
-            picture = replace(_picture(content, prepared), place=_place(url), name=_bounded(url.host))
+            picture = replace(_picture(content, prepared), place=place_at(url), name=_bounded(url.host))
             if prepared.content is not None:
                 return picture
             return replace(picture, address=str(url), notes=self._notes(url), seen=content)
 
         return await self._in_thread(load)
+
+    def _fit(self, content: bytes) -> Prepared:
+        return fit(content, max_pixels=self.accepted.max_pixels)
 
     def _notes(self, url: httpx2.URL) -> tuple[str, ...]:
         return (ON_SIGNED[self.accepted],) if looks_signed(url.query) else ()
@@ -252,25 +282,6 @@ def _bounded(name: str) -> str:
     """A name as it is kept and shown."""
     line = readable(name)
     return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
-
-
-def _place(url: httpx2.URL) -> str:
-    return hashlib.sha256(without_signature(str(url)).encode()).hexdigest()
-
-
-def place_of(reference: str) -> str:
-    """Where a picture is: equal for all spellings of a reference, also while it cannot be read."""
-    try:
-        kind = sources.kind(reference)
-        if kind == "web":
-            return _place(canonical(unquoted(reference)))
-        if kind == "task":
-            return unquoted(reference)
-        if kind == "file":
-            return str(sources.local_paths(reference)[0])
-    except InvalidRequest:  # the reference names no picture
-        pass
-    return hashlib.sha256(reference.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _subject(reference: str) -> str:

@@ -1,4 +1,4 @@
-"""What a reference to a picture is: a web address, a path on this machine, a task, or the picture itself."""
+"""What a reference to a picture is: a web address, a path here, a task, an upload, or the picture itself."""
 
 import base64
 import binascii
@@ -14,8 +14,8 @@ from wan_mcp.evolink.values import is_task_id
 from wan_mcp.images.limits import MAX_PIXELS, MAX_PIXELS_HOSTED
 from wan_mcp.images.names import spellings, unquoted
 
-Kind = Literal["web", "file", "data", "task"]
-"""``task``: the last frame of that task's video."""
+Kind = Literal["web", "file", "data", "task", "upload"]
+"""``task``: the last frame of that task's video; ``upload``: what was uploaded to a hosted server."""
 
 MAX_DATA = 14_000_000
 """Characters of a ``data:`` URI: a picture of 10 MB in base64, and a little more."""
@@ -27,7 +27,7 @@ class SourceRules:
     """What a caller may give, and the words in which other references are refused."""
 
     files: bool
-    """Whether files of this machine are read."""
+    """Whether files of this machine are read; if not, pictures are uploaded."""
     sources: str
     """What to give."""
     pasted: str
@@ -53,16 +53,29 @@ ON_THE_USERS_MACHINE = SourceRules(
 )
 HOSTED = SourceRules(
     files=False,
-    sources="Give an https:// address, a data: URI, or the id of a completed task.",
-    pasted="A picture pasted into the chat does not reach this server. Ask the user for a link to it.",
-    otherwise="as a data: URI",
-    faster="its address at a faster host",
+    sources=(
+        "To give a file, call prepare_upload. Or give an https:// address, a data: URI, or the id of a "
+        "completed task."
+    ),
+    pasted=(
+        "A picture pasted into the chat does not reach this server. Call prepare_upload, so that it can be "
+        "uploaded, or ask the user for a link to it."
+    ),
+    otherwise="through prepare_upload",
+    faster="upload it with prepare_upload",
     max_pixels=MAX_PIXELS_HOSTED,
 )
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _DRIVE = re.compile(r"[a-zA-Z]:")
-_KINDS: dict[str, Kind] = {"http:": "web", "https:": "web", "file:": "file", "data:": "data"}
+_UPLOAD = "upload:"
+_KINDS: dict[str, Kind] = {
+    "http:": "web",
+    "https:": "web",
+    "file:": "file",
+    "data:": "data",
+    _UPLOAD: "upload",
+}
 _OTHERS = ("ftp:", "ftps:", "s3:", "gs:", "az:", "smb:", "sftp:", "ssh:")
 """Schemes of files on other machines; other schemes are names that chat programs give to attachments."""
 _BASE64 = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
@@ -93,7 +106,18 @@ def kind(reference: str, accepted: SourceRules = ON_THE_USERS_MACHINE) -> Kind:
     if name not in _KINDS:
         text = f"is not an address that can be read from here ({name[:20]})"
         raise PictureError(text, next_step=accepted.sources if name in _OTHERS else accepted.pasted)
+    if name == _UPLOAD and accepted.files:
+        text = "names an upload, and this server takes none, because it runs on the user's machine"
+        raise PictureError(text, next_step=accepted.sources)
     return _KINDS[name]
+
+
+def upload_id(reference: str) -> str | None:
+    """The id of the upload that a reference names; None where it names something else."""
+    bare = unquoted(reference)
+    if bare[: len(_UPLOAD)].lower() != _UPLOAD:
+        return None
+    return unquoted(bare[len(_UPLOAD) :].removeprefix("//"))
 
 
 def _no_files(bare: str, accepted: SourceRules) -> PictureError:

@@ -116,7 +116,9 @@ Idea = Annotated[str, Field(description="What the video should show, in a few wo
 
 def add_prompts(server: MCPServer[Services], deployment: Deployment) -> None:
     """Offer the prompts: for a video, and for one of several parts."""
-    image_is = "Address or path of the picture" if deployment.local else "Address of the picture"
+    image_is = "Address or path of the picture"
+    if not deployment.local:
+        image_is = "Address of the picture, or upload: and the id that prepare_upload gave"
     then = "make, wait for and save the video" if deployment.local else "make and wait for the video"
 
     @server.prompt(

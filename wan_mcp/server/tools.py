@@ -42,6 +42,7 @@ from wan_mcp.server.results import (
 )
 from wan_mcp.server.text import PRICE, TEXT_PRICE, progress_text, risen
 from wan_mcp.server.tool import Definition
+from wan_mcp.server.uploads import PREPARE_UPLOAD
 
 
 async def generate_video(service: VideoService, request: Request, context: Context[Any]) -> CallToolResult:
@@ -285,4 +286,5 @@ def tools_for(deployment: Deployment) -> tuple[Definition, ...]:
     offered = [
         ALLOWANCE if deployment.operator_pays and tool.name == ALLOWANCE.name else tool for tool in TOOLS
     ]
-    return tuple(replace(tool, hidden=_OF_SAVED_FILES, **_HOSTED.get(tool.name, {})) for tool in offered)
+    differing = [replace(tool, hidden=_OF_SAVED_FILES, **_HOSTED.get(tool.name, {})) for tool in offered]
+    return (PREPARE_UPLOAD, *differing)

@@ -16,8 +16,10 @@ from wan_mcp.images import files, sources
 
 pytestmark = pytest.mark.anyio
 
-GIVE = "Give an https:// address, a data: URI, or the id of a completed task."
-PASTED = "A picture pasted into the chat does not reach this server. Ask the user for a link to it."
+GIVE = "To give a file, call prepare_upload. Or give an https:// address, a data: URI, or the id of a "
+GIVE += "completed task."
+PASTED = "A picture pasted into the chat does not reach this server. Call prepare_upload, so that it can be "
+PASTED += "uploaded, or ask the user for a link to it."
 PATH = f"is a path, and this server does not run on your machine, so it reads no files. {GIVE}"
 NAME = f"is a name without an address. {PASTED}"
 SAID = "generate_video was not called, because its arguments are wrong. image_urls {} "
@@ -154,6 +156,6 @@ async def test_an_address_that_does_not_answer_is_not_to_be_replaced_by_a_file(w
         gone = await call(
             client, "generate_video", prompt=PROMPT, image_urls=["https://other.example.com/a.png"]
         )
-    assert "give a fresh address, or the picture as a data: URI." in text(noted)
+    assert "give a fresh address, or the picture through prepare_upload." in text(noted)
     assert gone.is_error
-    assert "or give the picture as a data: URI." in text(gone)
+    assert "or give the picture through prepare_upload." in text(gone)

@@ -21,17 +21,19 @@ from wan_mcp.errors import LedgerError
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.services import Services
+from wan_mcp.generation.uploads import Inbox
 from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.server.app import Hosting, MakeRuntime, create_server
 from wan_mcp.server.http import startup
 from wan_mcp.server.http.access import current_owner
 from wan_mcp.server.http.bodies import LargeBodies
 from wan_mcp.server.http.callers import Callers, KeyCallers, TokenCallers
-from wan_mcp.server.http.gate import VIDEOS, Gate
+from wan_mcp.server.http.gate import UPLOADS, VIDEOS, Gate
 from wan_mcp.server.http.limits import OF_AN_ADDRESS, RateLimits
 from wan_mcp.server.http.metrics import Metrics
 from wan_mcp.server.http.oauth import Tokens
 from wan_mcp.server.http.request_log import NoteCall, RequestLog
+from wan_mcp.server.http.uploads import UploadAddresses
 from wan_mcp.server.http.videos import Videos
 from wan_mcp.server.tools import tools_for
 from wan_mcp.settings import Settings
@@ -55,11 +57,12 @@ MakeTokens = Callable[[Settings], Tokens]
 class Hosted:
     """A hosted server's state, from its start to its end: ``app.state.hosted``."""
 
-    def __init__(self, callers: Callers, storage: Storage, clock: Callable[[], float]) -> None:
+    def __init__(self, callers: Callers, storage: Storage, inbox: Inbox, clock: Callable[[], float]) -> None:
         self.callers = callers
         self.videos = Videos(storage, clock)
         self._storage = storage
         self.services: Services | None = None
+        self.uploads = UploadAddresses(inbox, lambda: self.services)
         self._is_draining = False
         self._check: _Check | None = None
 
@@ -68,6 +71,7 @@ class Hosted:
         self._is_draining = True
         self.callers.end_checks()
         self.videos.end_within(LAST_WORK)
+        self.uploads.end_within(LAST_WORK)
         if self.services is not None:
             self.services.end_waits()
             self.services.runtime.stop_within(LAST_WORK)
@@ -155,7 +159,7 @@ def create_app(
     url = settings.public_url or address_of(host, port)
     storage = Storage.open(settings, url, clock)
     callers = KeyCallers() if by_key else TokenCallers(make_tokens(settings))
-    state = Hosted(callers, storage, clock)
+    state = Hosted(callers, storage, Inbox(storage, settings, clock), clock)
     server = create_server(
         settings,
         make_runtime=make_runtime,
@@ -183,6 +187,7 @@ def create_app(
         Route("/healthz", state.healthz),
         Route("/readyz", state.readyz),
         Route(f"{VIDEOS}{{token}}", state.videos.answer, methods=["GET"]),
+        Route(f"{UPLOADS}{{token:path}}", state.uploads),
     ]
     _guard(app, settings, host, url)
     app.state.hosted = state

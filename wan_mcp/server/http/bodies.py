@@ -1,4 +1,4 @@
-"""How much of the server's memory the bodies of one owner's requests, and of all, may take."""
+"""How much of the server's memory the bodies of one owner's requests, and of all, may take: turns."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,12 +17,32 @@ MAX_VALUES = 10_000
 """Lists, objects and members of lists and objects in a body at most."""
 
 
+class Turns:
+    """Turns, of which no owner takes all.
+
+    Args:
+        of_an_owner: how many one owner may have at once.
+        of_all: the same for all owners together.
+    """
+
+    def __init__(self, of_an_owner: int, of_all: int) -> None:
+        self._of_an_owner = of_an_owner
+        self._of_all = anyio.CapacityLimiter(of_all)
+        self._of_owners: WeakValueDictionary[str, anyio.CapacityLimiter] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def held(self, owner: str) -> AsyncIterator[None]:
+        """Wait for a turn, and have it until this block ends."""
+        limiter = self._of_owners.setdefault(owner, anyio.CapacityLimiter(self._of_an_owner))
+        async with _held(limiter), _held(self._of_all):
+            yield
+
+
 class LargeBodies:
     """Lets requests with large bodies be read in turn, so that no owner takes all turns."""
 
     def __init__(self) -> None:
-        self._of_all = anyio.CapacityLimiter(LARGE_OF_ALL)
-        self._of_owners: WeakValueDictionary[str, anyio.CapacityLimiter] = WeakValueDictionary()
+        self._turns = Turns(LARGE_OF_AN_OWNER, LARGE_OF_ALL)
 
     @asynccontextmanager
     async def received(self, owner: str, receive: Receive) -> AsyncIterator[Receive]:
@@ -39,9 +59,7 @@ class LargeBodies:
                 message = await receive()
                 before, size = size, size + len(message.get("body", b""))
                 if before < LARGE <= size:
-                    limiter = self._of_owners.setdefault(owner, anyio.CapacityLimiter(LARGE_OF_AN_OWNER))
-                    await turns.enter_async_context(_held(limiter))
-                    await turns.enter_async_context(_held(self._of_all))
+                    await turns.enter_async_context(self._turns.held(owner))
                 return message
 
             yield in_turn
