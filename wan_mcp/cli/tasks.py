@@ -29,7 +29,7 @@ async def lines(
         return [json.dumps(_facts(entry, now), ensure_ascii=False) for entry in entries]
     if not entries:
         return ["Nothing was requested yet."]
-    return [f"#{entry.number} {TaskLine.of(entry, now)}" for entry in entries]
+    return [f"#{entry.number} {TaskLine.of(entry, now)}{_kept(entry)}" for entry in entries]
 
 
 async def forget(
@@ -60,6 +60,10 @@ async def forget(
     )
 
 
+def _kept(entry: Entry) -> str:
+    return f"\n  kept by a hosted server: {entry.kept.key}" if entry.kept else ""
+
+
 def _facts(entry: Entry, now: float) -> dict[str, object]:
     line = TaskLine.of(entry, now)
     return {
@@ -68,6 +72,7 @@ def _facts(entry: Entry, now: float) -> dict[str, object]:
         "asked_at": line.asked_at or None,
         "prompt": entry.prompt,
         "results": line.results or [],
+        "kept": entry.kept and entry.kept.key,
         "recovered": entry.recovered,
         "made_elsewhere": not entry.is_request,
     }

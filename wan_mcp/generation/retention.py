@@ -22,8 +22,8 @@ EVERY = HOUR
 """Seconds between two searches."""
 MARGIN = HOUR
 """Seconds for which files and objects stay beyond their time, since clocks differ."""
-ROWS = 500
-"""Rows that are removed at once."""
+ROWS = 100
+"""Rows that are removed at once: callers who need the ledger wait meanwhile."""
 
 
 class Retention:
