@@ -13,6 +13,7 @@ from tests.calls import answer, made
 from tests.clock import now
 from tests.generation.gateway import generate
 from tests.images.makers import quadrants, saved
+from wan_mcp.generation import retention
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS, Deployment
 from wan_mcp.generation.retention import MARGIN, Retention
 from wan_mcp.generation.services import Services
@@ -83,12 +84,12 @@ async def test_an_old_row_goes_with_all_that_belongs_to_it(callers: Callers, tmp
         await kept(callers, services, "one", "The dog barks.")
         young = files(tmp_path) - old
         assert len(young) == 2
-        retention = Retention(services.runtime)
+        removing = Retention(services.runtime)
         calendar.days = 364
-        await retention.sweep()
+        await removing.sweep()
         assert files(tmp_path) == old | young
         calendar.days = 366
-        await retention.sweep()
+        await removing.sweep()
         assert files(tmp_path) == young
     assert [row.prompt for row in await callers.world.rows()] == ["The dog barks."]
 
@@ -134,7 +135,11 @@ async def test_a_row_stays_until_its_video_could_be_removed(
         await Retention(services.runtime, lambda: time.time() + 366 * DAY).sweep()
     assert await callers.world.rows() == before
     assert {name.partition("/")[0] for name in files(tmp_path)} == {"results"}
-    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    said = [
+        record.getMessage().partition(":")[0]
+        for record in caplog.records
+        if record.name == retention.__name__
+    ]
     assert said == [
         f"old {what} could not be removed" for what in ("requests", "results", "films", "uploads")
     ]

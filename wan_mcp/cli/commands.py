@@ -216,20 +216,17 @@ def doctor() -> None:
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
-@click.option("--forget", metavar="ID", default=None, help="Remove a row: a task id, or #N for one without.")
+@click.option(
+    "--forget", metavar="ID", default=None, help="Remove a row, its poster and kept video: ID or #N."
+)
 @click.option("--video-is-gone", is_flag=True, help="Forget a row whose kept video was deleted otherwise.")
 def tasks(as_json: bool, limit: int, forget: str | None, video_is_gone: bool) -> None:
-    """List the requests of this machine, and what became of them.
-
-    --forget removes a row, the small picture of its task, and its video in a hosted server's storage, whose
-    links then no longer work. A video that was saved as a file stays, and so do films of several tasks.
-    """
+    """List the requests of this machine, and what became of them. Saved files and films always stay."""
     from wan_mcp.cli import tasks as ledger
 
-    settings = Settings.load()
     if forget is not None:
-        return tell(_run(lambda: ledger.forget(settings, forget, gone=video_is_gone)))
-    for line in _run(lambda: ledger.lines(settings.data_dir, limit, as_json=as_json)):
+        return tell(_run(lambda: ledger.forget(Settings.load(), forget, gone=video_is_gone)))
+    for line in _run(lambda: ledger.lines(Settings.load().data_dir, limit, as_json=as_json)):
         if as_json:
             click.echo(line)
         else:
