@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from tests.clock import now
+from tests.ledger.rows import forget
 from wan_mcp.evolink import Connections, Evolink
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.service import VideoService
@@ -123,7 +124,7 @@ class World:
     async def forget(self, number: str) -> bool:
         """Remove a row of the ledger, as another program does."""
         async with self._ledger() as ledger:
-            return await ledger.forget(number)
+            return await forget(ledger, number)
 
     @asynccontextmanager
     async def _ledger(self) -> AsyncIterator[SqliteLedger]:

@@ -18,6 +18,7 @@ from wan_mcp.generation.posters import MAKING_SECONDS, Posters
 from wan_mcp.images.poster import poster
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
+from wan_mcp.settings import Settings
 from wan_mcp.videos.files import ABANDONED, PARTIAL
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +47,11 @@ async def keep(posters: Posters, *entries: Entry, make: Any = drawn) -> None:
             posters.keep(entry, make, background)
 
 
+async def forgotten(data: Path, name: str) -> None:
+    """Remove a row as a person does it."""
+    await command.forget(Settings.load({"WAN_MCP_DATA_DIR": str(data)}), name)
+
+
 def names(data: Path) -> list[str]:
     return sorted(path.name for path in (data / "posters").iterdir())
 
@@ -61,7 +67,7 @@ async def test_a_name_holds_nothing_of_the_tasks_id(data: Path, ledger: SqliteLe
     assert await posters.read(await owner.find(name)) == POSTER
     [kept] = names(data)
     assert re.fullmatch(r"1-[0-9a-f]{16}\.jpg", kept)
-    await command.forget(data, name)
+    await forgotten(data, name)
     assert names(data) == []
 
 
@@ -71,8 +77,8 @@ async def test_forgetting_a_row_removes_its_poster(data: Path, ledger: SqliteLed
     entries = [await make(owner, f"cat{number}") for number in range(4)]
     posters = Posters(data, ledger)
     await keep(posters, *entries)
-    await command.forget(data, "task-unified-cat1")
-    await command.forget(data, "#3")
+    await forgotten(data, "task-unified-cat1")
+    await forgotten(data, "#3")
     assert [name[:2] for name in names(data)] == ["1-", "4-"]
     assert await posters.read(entries[3]) == POSTER
     for gone in (entries[1], None):
@@ -121,11 +127,11 @@ async def test_forgetting_works_without_a_folder_and_with_one_that_is_none(
     """The row is still removed."""
     owner = ledger.for_owner(API, "me")
     await make(owner)
-    await command.forget(data, "#1")
+    await forgotten(data, "#1")
     assert not (data / "posters").exists()
     (data / "posters").write_text("in the way")
     await make(owner, "dog")
-    await command.forget(data, "#2")
+    await forgotten(data, "#2")
     assert await owner.entries() == []
 
 

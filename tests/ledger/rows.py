@@ -14,7 +14,7 @@ import pytest
 
 from tests.clock import EPOCH
 from wan_mcp.evolink import Task
-from wan_mcp.ledger import ClaimRules, Entry, Fingerprints, Image, Intent, OwnerLedger, Post
+from wan_mcp.ledger import ClaimRules, Entry, Fingerprints, Image, Intent, Ledger, OwnerLedger, Post
 from wan_mcp.ledger.sqlite import schema
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 
@@ -79,6 +79,13 @@ async def answered(
     entry = await ledger.mark_answered(number, task, now, recovered=recovered)
     await ledger.mark_told(entry.number)
     return replace(entry, untold=False)
+
+
+async def forget(ledger: Ledger, name: str) -> bool:
+    """Remove the rows of a task or with a number; returns whether there were any."""
+    entries = await ledger.named(name)
+    await ledger.remove(entries)
+    return bool(entries)
 
 
 @contextmanager

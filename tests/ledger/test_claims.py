@@ -15,6 +15,7 @@ from tests.ledger.rows import (
     PICTURE,
     answered,
     claimed,
+    forget,
     intent,
     lose,
     make,
@@ -224,5 +225,5 @@ async def test_a_row_that_was_closed_is_forgotten_with_the_one_that_has_its_task
     again = await posted(ledger, now=EPOCH + HOUR)
     await ledger.mark_answered(again.number, task(), EPOCH + HOUR)
     async with shared(tmp_path / "data") as all_owners:
-        assert await all_owners.forget("task-unified-cat")
+        assert await forget(all_owners, "task-unified-cat")
     assert (await ledger.claim(intent(), rules(EPOCH + HOUR + 1))).kind == "fresh"

@@ -15,6 +15,7 @@ from tests.ledger.rows import (
     answered,
     claimed,
     contents,
+    forget,
     intent,
     lose,
     make,
@@ -221,8 +222,8 @@ async def test_a_row_can_be_forgotten_by_either_name(ledger: OwnerLedger, tmp_pa
     """By the task's id, or by the row's number where there is no task."""
     await make(ledger)
     async with shared(tmp_path / "data") as all_owners:
-        assert await all_owners.forget(name) is True
-        assert await all_owners.forget(name) is False
+        assert await forget(all_owners, name) is True
+        assert await forget(all_owners, name) is False
     assert await ledger.entries() == []
 
 
@@ -232,7 +233,7 @@ async def test_a_row_forgotten_in_the_middle_is_an_error_of_the_ledger(
     """Whoever is at it learns of it before the request is sent, and can give it up."""
     entry = await claimed(ledger)
     async with shared(tmp_path / "data") as all_owners:
-        await all_owners.forget(f"#{entry.number}")
+        await forget(all_owners, f"#{entry.number}")
     with pytest.raises(LedgerError, match="no longer has request #1"):
         await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY)
     await ledger.release(entry.number)
@@ -243,7 +244,7 @@ async def test_an_answer_to_a_row_that_was_forgotten_is_kept(ledger: OwnerLedger
     """The task was paid: it has a row of its own, and is nobody else's."""
     entry = await posted(ledger)
     async with shared(tmp_path / "data") as all_owners:
-        await all_owners.forget(f"#{entry.number}")
+        await forget(all_owners, f"#{entry.number}")
     kept = await ledger.mark_answered(entry.number, task(), EPOCH + 1)
     assert (kept.number, kept.task, kept.is_request) == (entry.number + 1, task(), True)
     assert await ledger.entries() == [kept]

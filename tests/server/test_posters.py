@@ -29,6 +29,7 @@ from wan_mcp.images import Picture
 from wan_mcp.images.poster import MAX_BYTES
 from wan_mcp.ledger.sqlite.store import FILE_NAME
 from wan_mcp.sandbox import Fault
+from wan_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -167,7 +168,7 @@ async def test_each_take_has_its_poster(world: World) -> None:
         one, two = await asked(client), await asked(client, take=2)
         assert await poster(client, one) == await poster(client, two)
         assert len(kept(world)) == 2
-        await command.forget(Path(world.environ["WAN_MCP_DATA_DIR"]), one)
+        await command.forget(Settings.load(world.environ), one)
         assert "no task of this id" in await no_poster(client, one)
         assert is_of(await poster(client, two), picture())
     assert [name[:2] for name in kept(world)] == ["2-"]

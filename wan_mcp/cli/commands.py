@@ -219,17 +219,17 @@ def doctor() -> None:
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
-@click.option("--forget", metavar="ID", default=None, help="Remove a row: a task id, or #N for one without.")
-def tasks(as_json: bool, limit: int, forget: str | None) -> None:
-    """List the requests of this machine, and what became of them."""
+@click.option(
+    "--forget", metavar="ID", default=None, help="Remove a row, its poster and kept video: ID or #N."
+)
+@click.option("--video-is-gone", is_flag=True, help="Forget a row whose kept video was deleted otherwise.")
+def tasks(as_json: bool, limit: int, forget: str | None, video_is_gone: bool) -> None:
+    """List the requests of this machine, and what became of them. Saved files and films always stay."""
     from wan_mcp.cli import tasks as ledger
 
-    folder = Settings.load().data_dir
     if forget is not None:
-        _run(lambda: ledger.forget(folder, forget))
-        tell(f"Forgot {forget}. A running task goes on; it is only no longer remembered here.")
-        return
-    for line in _run(lambda: ledger.lines(folder, limit, as_json=as_json)):
+        return tell(_run(lambda: ledger.forget(Settings.load(), forget, gone=video_is_gone)))
+    for line in _run(lambda: ledger.lines(Settings.load().data_dir, limit, as_json=as_json)):
         if as_json:
             click.echo(line)
         else:

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wan_mcp.errors import InvalidRequest
+from wan_mcp.generation import forgetting
 from wan_mcp.generation.listing import TaskLine
-from wan_mcp.generation.posters import Posters
 from wan_mcp.generation.status import on_this_disk
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.settings import Settings
+
+STILL_RUNNING = "A running task goes on; it is only no longer remembered here."
 
 
 async def lines(
@@ -27,25 +29,39 @@ async def lines(
         return [json.dumps(_facts(entry, now), ensure_ascii=False) for entry in entries]
     if not entries:
         return ["Nothing was requested yet."]
-    return [f"#{entry.number} {TaskLine.of(entry, now)}" for entry in entries]
+    return [f"#{entry.number} {TaskLine.of(entry, now)}{_kept(entry)}" for entry in entries]
 
 
-async def forget(folder: Path, task_id_or_number: str) -> None:
-    """Remove a row, and its poster.
+async def forget(
+    settings: Settings,
+    task_id_or_number: str,
+    *,
+    gone: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> str:
+    """Remove a row, its poster, and its video in a hosted server's storage: see ``forgetting.forget``.
 
-    Raises:
-        InvalidRequest: when there is no such row.
+    Returns:
+        What was removed and what was not, in sentences.
     """
-    ledger = SqliteLedger(folder)
+    ledger = SqliteLedger(settings.data_dir)
     try:
-        found = await ledger.forget(task_id_or_number)
-        await Posters(folder, ledger).remove_orphans()
+        entries = await forgetting.forget(settings, ledger, task_id_or_number, clock, gone=gone)
     finally:
         await ledger.aclose()
-    if not found:
-        raise InvalidRequest(
-            f"The ledger has no row {task_id_or_number}.", next_step="wan-mcp tasks lists the rows."
-        )
+    files = [entry.saved.path for entry in entries if entry.saved]
+    return " ".join(
+        [
+            f"Forgot {task_id_or_number}.",
+            *(["Its kept video was deleted."] if any(entry.kept for entry in entries) else []),
+            *(f"The saved file {path} stays." for path in files),
+            *([STILL_RUNNING] if any(not entry.task or not entry.task.is_over for entry in entries) else []),
+        ]
+    )
+
+
+def _kept(entry: Entry) -> str:
+    return f"\n  kept by a hosted server: {entry.kept.key}" if entry.kept else ""
 
 
 def _facts(entry: Entry, now: float) -> dict[str, object]:
@@ -56,6 +72,7 @@ def _facts(entry: Entry, now: float) -> dict[str, object]:
         "asked_at": line.asked_at or None,
         "prompt": entry.prompt,
         "results": line.results or [],
+        "kept": entry.kept and entry.kept.key,
         "recovered": entry.recovered,
         "made_elsewhere": not entry.is_request,
     }

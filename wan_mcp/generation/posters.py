@@ -76,6 +76,19 @@ class Posters:
             raise NoPoster("No poster of this task's picture is kept. The task itself is not affected.")
         return content
 
+    async def remove(self, entries: list[Entry]) -> None:
+        """Remove the posters of rows; raises ``OSError`` when one cannot be removed."""
+        names = [_name(entry.number, entry.idempotency_key) for entry in entries]
+        await anyio.to_thread.run_sync(_remove, [self._folder / name for name in names])
+
+    async def remove_older(self, moment: float) -> None:
+        """Remove the posters that were made before a moment; raises ``OSError`` when one cannot be removed.
+
+        Args:
+            moment: Unix seconds, by the clock of the disk.
+        """
+        await anyio.to_thread.run_sync(_remove_older, self._folder, moment)
+
     async def remove_orphans(self) -> None:
         """Remove the posters whose rows are gone. A failure is only logged."""
         try:
@@ -149,6 +162,16 @@ def _write(path: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def _remove_older(folder: Path, moment: float) -> None:
+    old = []
+    for name in _names(folder):
+        with suppress(FileNotFoundError):
+            if (folder / name).lstat().st_mtime < moment:
+                old.append(folder / name)
+    _remove(old)
+
+
 def _remove(paths: list[Path]) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # then there is no poster
+            path.unlink(missing_ok=True)

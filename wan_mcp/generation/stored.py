@@ -116,6 +116,9 @@ class StoredVideos:
     async def record(self, task_id: str, found: Found) -> None:
         assert found.kept is not None
         await self._ledger.mark_kept(task_id, found.kept)
+        if await self._ledger.find(task_id) is None:  # its row was removed in the meantime
+            with suppress(StorageError):  # it will be removed because of its age
+                await self._storage.objects.delete(found.kept.key)
 
     async def local_file(self, entry: Entry, folder: Path) -> Path | None:
         kept = entry.kept

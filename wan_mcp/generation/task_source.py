@@ -46,8 +46,11 @@ class TaskSource:
         self._clock = clock
         self._deployment = deployment
         self._measures = measures
-        self._own: set[str] = set()
-        """Tasks of the owner, for when the ledger cannot be read. Used only where owners share an account."""
+        self._own: dict[str, bool] = {}
+        """Tasks of the owner, for when the ledger cannot be read, and whether it was seen to have them.
+
+        Used only where owners share an account.
+        """
         self._waited_since: dict[str, float] = {}
 
     async def task(self, task_id: str) -> Task:
@@ -81,19 +84,29 @@ class TaskSource:
                 is the same whether or not the account has it.
             LedgerError: when owners share an account, and the ledger cannot be read.
         """
-        if not self._deployment.operator_pays or task_id in self._own:
+        if not self._deployment.operator_pays:
             return
-        if await self._ledger.find(task_id) is None:
+        try:
+            entry = await self._ledger.find(task_id)
+        except LedgerError:
+            if task_id not in self._own:
+                raise
+            return
+        if entry is not None:
+            self._remember(task_id, is_recorded=True)
+        elif self._own.get(task_id, True):  # also where its row was removed: a read would bring that back
             raise NotFound(
                 f"You have no task {task_id} on this server.", next_step="Check the id with list_tasks."
             )
-        self.remember_own(task_id)
 
     def remember_own(self, task_id: str) -> None:
-        """Remember that a task is the owner's."""
+        """Remember that a task is the owner's, also if the ledger could not record it yet."""
+        self._remember(task_id, is_recorded=self._own.get(task_id, False))
+
+    def _remember(self, task_id: str, *, is_recorded: bool) -> None:
         if len(self._own) >= MAX_REMEMBERED:
             self._own.clear()
-        self._own.add(task_id)
+        self._own[task_id] = is_recorded
 
     def remember_wait(self, task_id: str) -> None:
         """Remember since when a task is waited for: it may be new."""

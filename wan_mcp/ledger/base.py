@@ -225,8 +225,26 @@ class Ledger(Protocol):
         """
         ...
 
-    async def forget(self, task_id_or_number: str) -> bool:
-        """Remove a row; returns whether there was one."""
+    async def named(self, task_id_or_number: str) -> list[Entry]:
+        """The rows, of all owners, of a task or with a number, with those that have the same task."""
+        ...
+
+    async def expired(self, before: float, now: float, *, limit: int) -> list[Entry]:
+        """Rows of all owners, the oldest first, that are no longer needed.
+
+        Args:
+            before: Unix seconds; rows that were made since then are left out.
+            now: Unix seconds. Rows with which something happened in the two days before are left out too.
+            limit: how many at most.
+        """
+        ...
+
+    async def remove(self, entries: list[Entry]) -> None:
+        """Remove rows; one that is gone already is no error."""
+        ...
+
+    async def remove_uploads(self, now: float) -> None:
+        """Remove the addresses of pictures that the file service no longer has."""
         ...
 
     async def aclose(self) -> None:

@@ -101,8 +101,11 @@ def create_server(
                 runtime.run_until_exit(partial(_prepare, runtime, services))
                 yield services
             else:
+                from wan_mcp.generation.retention import Retention  # loads what only a hosted server has
+
                 runtime.run_until_exit(runtime.warm_up)
                 runtime.run_until_exit(services.take_up)
+                runtime.run_until_exit(Retention(runtime).run)
                 async with hosting.serving(services):
                     yield services
 

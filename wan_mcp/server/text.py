@@ -42,8 +42,8 @@ def instructions_for(deployment: Deployment) -> str:
         return INSTRUCTIONS
     left = "what you may still spend" if deployment.operator_pays else "the balance"
     return (
-        f"{_BEGINNING}{keeping(deployment)} It reads no files: give a picture by its https address, or upload "
-        f"it with prepare_upload. list_tasks finds earlier videos; get_credits shows {left}."
+        f"{_BEGINNING}{keeping(deployment)} It reads no files: give a picture by its https address, or "
+        f"upload it with prepare_upload. list_tasks finds earlier videos; get_credits shows {left}."
     )
 
 

@@ -32,9 +32,8 @@ class Storage:
         Raises:
             SettingsError: when there can be no such storage, or the secret cannot be kept.
         """
-        url = settings.storage_url or (settings.data_dir / FOLDER).as_uri()
         secret = settings.secret or kept_secret(settings.data_dir)
-        return cls(ObjectStore(url), Links(secret, address, clock))
+        return cls(objects_of(settings), Links(secret, address, clock))
 
     async def video_link(
         self, key: str, name: str, media_type: str, expires_at: float, now: float
@@ -55,3 +54,12 @@ class Storage:
         if url is None:
             url = self.links.sign("videos", key, expires_at, name=name, type=media_type)
         return SignedLink(url, expires_at)
+
+
+def objects_of(settings: Settings) -> ObjectStore:
+    """The folder or the bucket that the settings name.
+
+    Raises:
+        SettingsError: when there can be no such storage.
+    """
+    return ObjectStore(settings.storage_url or (settings.data_dir / FOLDER).as_uri())

@@ -57,7 +57,8 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"more than {limits.OF_AN_ADDRESS} from one address" in PROSE
     megabytes = app.MAX_BODY // 2**20
     assert f"a body of more than {megabytes} MB" in PROSE
-    assert f"client_max_body_size {megabytes}m;" in PROSE
+    assert "client_max_body_size 20m;" in PROSE
+    assert f"or {megabytes} MB to `{app.PATH}` for a picture" in PROSE
     assert (keys.GOOD_FOR, keys.BAD_FOR) == (600, 60)
     assert "it is good for 10 minutes, and a wrong one is refused for a minute" in PROSE
     assert (app.LAST_WORK, app.READY_SECONDS) == (2, 1)
@@ -65,6 +66,21 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert "the ledger answers within a second" in PROSE
     assert 2 < serving.END <= 3
     assert "ends within three seconds" in PROSE
+
+
+def test_the_times_are_those_of_the_settings() -> None:
+    """Each default has a row of what is stored, or a sentence."""
+    told = {
+        "task_days": "`WAN_MCP_TASK_DAYS`, {:g} days after",
+        "poster_days": "`WAN_MCP_POSTER_DAYS`, {:g} days, or",
+        "result_days": "`WAN_MCP_RESULT_DAYS`, {:g} days, or",
+    }
+    fields = Settings.model_fields
+    for name, words in told.items():
+        assert words.format(fields[name].default) in PROSE
+    assert (fields["link_hours"].default, fields["upload_hours"].default) == (7 * 24, 1)
+    assert "links to them that work for 7 days" in PROSE
+    assert "`WAN_MCP_UPLOAD_HOURS`, one hour" in PROSE
 
 
 def test_the_statuses_are_those_of_the_gate_and_of_the_library() -> None:

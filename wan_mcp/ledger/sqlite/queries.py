@@ -37,6 +37,10 @@ def find(database: sqlite3.Connection, owner: str, task_id: str) -> Entry | None
     return entry_of(row) if row else None
 
 
+def count(database: sqlite3.Connection) -> int:
+    return int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
+
+
 def newest(
     database: sqlite3.Connection, owner: str | None, status: EntryStatus | None, limit: int
 ) -> list[Entry]:
@@ -118,16 +122,6 @@ def keys(database: sqlite3.Connection, numbers: list[int]) -> dict[int, str]:
         (json.dumps(numbers),),
     )
     return {row["number"]: row["idempotency_key"] for row in found}
-
-
-def forget(database: sqlite3.Connection, task_id_or_number: str) -> bool:
-    number = task_id_or_number.removeprefix("#")
-    column, value = ("number", number) if number.isdecimal() else ("task_id", task_id_or_number)
-    # Also removes the rows that were closed because they have the same task.
-    database.execute(
-        f"DELETE FROM entries WHERE same_as IN (SELECT number FROM entries WHERE {column} = ?)", (value,)
-    )
-    return database.execute(f"DELETE FROM entries WHERE {column} = ?", (value,)).rowcount > 0
 
 
 def answer(

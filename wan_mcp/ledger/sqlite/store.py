@@ -18,7 +18,7 @@ from wan_mcp.ledger.caps import of_the_last_day
 from wan_mcp.ledger.claim import Claim, ClaimRules, Intent
 from wan_mcp.ledger.entries import Entry, EntryStatus, Kept, Post, Saved
 from wan_mcp.ledger.lease import Lease
-from wan_mcp.ledger.sqlite import claims, queries, uploads
+from wan_mcp.ledger.sqlite import claims, forgetting, queries, uploads
 from wan_mcp.ledger.sqlite.database import Database
 
 T = TypeVar("T")
@@ -69,9 +69,7 @@ class SqliteLedger:
         return await self._database.read(lambda database: queries.newest(database, None, None, limit))
 
     async def count(self) -> int:
-        return await self._database.read(
-            lambda database: int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
-        )
+        return await self._database.read(queries.count)
 
     async def keys(self, numbers: list[int]) -> dict[int, str]:
         def read(database: sqlite3.Connection) -> dict[int, str]:
@@ -80,11 +78,19 @@ class SqliteLedger:
 
         return await self._database.read(read)
 
-    async def forget(self, task_id_or_number: str) -> bool:
+    async def named(self, task_id_or_number: str) -> list[Entry]:
+        return await self._database.read(lambda database: forgetting.named(database, task_id_or_number))
+
+    async def expired(self, before: float, now: float, *, limit: int) -> list[Entry]:
+        return await self._database.read(lambda database: forgetting.expired(database, before, now, limit))
+
+    async def remove(self, entries: list[Entry]) -> None:
+        numbers = [entry.number for entry in entries]
+        await self._database.write(lambda database: forgetting.remove(database, numbers), durable=False)
         self._cache.clear()
-        return await self._database.write(
-            lambda database: queries.forget(database, task_id_or_number), durable=False
-        )
+
+    async def remove_uploads(self, now: float) -> None:
+        await self._database.write(lambda database: forgetting.remove_uploads(database, now), durable=False)
 
     async def aclose(self) -> None:
         await self._database.aclose()

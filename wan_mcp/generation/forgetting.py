@@ -1,0 +1,84 @@
+"""Removing a request on purpose: its row, and all that belongs to it."""
+
+from collections.abc import Callable
+
+from wan_mcp.errors import InvalidRequest, SettingsError, StorageError, reason_of
+from wan_mcp.generation.posters import Posters
+from wan_mcp.ledger import Entry, Ledger
+from wan_mcp.settings import Settings
+
+DAY = 86_400.0
+NOTHING_REMOVED = "Nothing was removed."
+
+
+async def forget(
+    settings: Settings, ledger: Ledger, task_id_or_number: str, clock: Callable[[], float], *, gone: bool
+) -> list[Entry]:
+    """Remove the rows with this task or number, with their kept videos and posters.
+
+    The rows are removed last: if something fails before, they still tell what belongs to them.
+
+    Args:
+        settings: name the storage and the folder of the posters.
+        ledger: has the rows.
+        task_id_or_number: which rows.
+        clock: the time, in Unix seconds.
+        gone: whether a kept video that the storage does not have is no reason to stop.
+
+    Returns:
+        The rows that were removed.
+
+    Raises:
+        InvalidRequest: when there is no such row.
+        SettingsError: when a video is kept, and the settings do not lead to it.
+        StorageError: when a kept video cannot be removed now.
+        LedgerError: when the ledger cannot be used.
+    """
+    entries = await ledger.named(task_id_or_number)
+    if not entries:
+        raise InvalidRequest(
+            f"The ledger has no row {task_id_or_number}.", next_step="wan-mcp tasks lists the rows."
+        )
+    await _remove_videos(settings, entries, clock(), gone)
+    posters = Posters(settings.data_dir, ledger)
+    try:
+        await posters.remove(entries)
+    except OSError as error:
+        raise SettingsError(
+            f"The poster of the picture cannot be removed: {reason_of(error)}. The row is still there.",
+            next_step="Make the folder posters in the data folder writable, and forget it again.",
+        ) from error
+    await ledger.remove(entries)
+    await posters.remove_orphans()
+    return entries
+
+
+async def _remove_videos(settings: Settings, entries: list[Entry], now: float, gone: bool) -> None:
+    kept = {entry.kept.key: entry for entry in entries if entry.kept}
+    if not kept:
+        return
+    try:
+        from wan_mcp.storage.storage import objects_of  # not everybody has installed what this needs
+    except ImportError:
+        raise SettingsError(
+            f"A hosted server keeps the video, and the library that can delete it is not installed. "
+            f"{NOTHING_REMOVED}",
+            next_step='Install wan-mcp with its extra http, as in pip install ".[http]".',
+        ) from None
+    objects = objects_of(settings)
+    try:
+        for key, entry in kept.items():
+            assert entry.kept is not None
+            is_due = now < entry.kept.at + settings.result_days * DAY
+            if is_due and not gone and await objects.facts(key) is None:
+                raise SettingsError(
+                    f"A hosted server keeps the video of #{entry.number}, but it is not in the storage that "
+                    f"the settings here name. {NOTHING_REMOVED}",
+                    next_step="Set WAN_MCP_STORAGE_URL, and what signs in there, as for the server. If the "
+                    "video was deleted there, add --video-is-gone.",
+                )
+        await objects.delete(*kept)
+    except StorageError as error:
+        raise StorageError(
+            f"{error.message} The row and its poster are still there.", next_step=error.next_step
+        ) from error

@@ -1,0 +1,87 @@
+"""What a hosted server keeps is removed once it is too old: rows, videos, uploads, posters."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+
+import anyio
+
+from wan_mcp.errors import LedgerError, StorageError
+from wan_mcp.generation.runtime import Runtime
+from wan_mcp.generation.stored import DAY, FILMS, HOUR, RESULTS
+
+logger = logging.getLogger(__name__)
+
+UPLOADS = "uploads"
+"""The folder of the objects of uploaded pictures."""
+FIRST = 20.0
+"""Seconds after the start: the callers come first."""
+EVERY = HOUR
+"""Seconds between two searches."""
+MARGIN = HOUR
+"""Seconds for which files and objects stay beyond their time, since clocks differ."""
+ROWS = 100
+"""Rows that are removed at once: callers who need the ledger wait meanwhile."""
+
+
+class Retention:
+    """Removes what is older than the settings say.
+
+    Args:
+        runtime: has the ledger, the posters and the storage. Its clock tells the age of rows.
+        clock: tells the age of files and objects, which have the times of the real clock; Unix seconds.
+    """
+
+    def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.time) -> None:
+        assert runtime.storage is not None
+        self._runtime = runtime
+        self._objects = runtime.storage.objects
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Search again and again, until this is cancelled."""
+        await anyio.sleep(FIRST)
+        while True:
+            await self.sweep()
+            await anyio.sleep(EVERY)
+
+    async def sweep(self) -> None:
+        """Remove what is too old now. A failure is only logged: the next search finds it again."""
+        results, uploads = (
+            self._runtime.settings.result_days * DAY,
+            self._runtime.settings.upload_hours * HOUR,
+        )
+        await self._attempt("requests", self._remove_rows)
+        for folder, life in ((RESULTS, results), (FILMS, results), (UPLOADS, uploads)):
+            await self._attempt(folder, partial(self._remove_objects, folder, life))
+        await self._attempt("posters", self._remove_posters)
+
+    async def _attempt(self, what: str, remove: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await remove()
+        except (LedgerError, StorageError, OSError) as error:
+            logger.warning("old %s could not be removed: %s", what, error)
+        except Exception:  # what else is old must be removed, and this again in an hour
+            logger.exception("removing old %s failed unexpectedly", what)
+
+    async def _remove_rows(self) -> None:
+        """Remove each row after what belongs to it, so that nothing is left that nobody can find."""
+        ledger, now = self._runtime.ledger, self._runtime.clock()
+        before = now - self._runtime.settings.task_days * DAY
+        while rows := await ledger.expired(before, now, limit=ROWS):
+            await self._objects.delete(*(row.kept.key for row in rows if row.kept))
+            await self._runtime.posters.remove(rows)
+            await ledger.remove(rows)
+        await ledger.remove_uploads(now)
+
+    async def _remove_objects(self, folder: str, life: float) -> None:
+        moment = datetime.fromtimestamp(self._clock() - life - MARGIN, UTC)
+        pages: AsyncIterator[list[str]] = self._objects.older_than(folder, moment)
+        async for keys in pages:
+            await self._objects.delete(*keys)
+
+    async def _remove_posters(self) -> None:
+        life = self._runtime.settings.poster_days * DAY + MARGIN
+        await self._runtime.posters.remove_older(self._clock() - life)
