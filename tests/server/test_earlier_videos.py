@@ -90,6 +90,7 @@ async def test_a_saved_video_is_found_the_next_day(world: World, tmp_path: Path)
         "part": None,
         "progress": None,
         "results": [],
+        "kept": None,
         "error": None,
         "recovered": False,
         "made_elsewhere": False,

@@ -201,7 +201,7 @@ async def test_what_takes_too_long_is_to_be_asked_for_again(
     slow = "image_urls: the picture could not be read within 45 seconds."
     assert text(continued) == f"{slow} Make the same request again. Nothing was sent or charged."
     assert text(elsewhere) == (
-        f"{slow} Give a smaller picture, or its address at a faster host. Nothing was sent or charged."
+        f"{slow} Give a smaller picture, or upload it with prepare_upload. Nothing was sent or charged."
     )
 
 
