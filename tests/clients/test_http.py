@@ -49,6 +49,11 @@ class Remote(Scene):
     def request(self) -> dict[str, Any]:
         return {"prompt": "Mist drifts.", "image_urls": [PICTURE]}
 
+    @property
+    def link(self) -> str:
+        """How the link to the video begins that the server keeps."""
+        return f"{self.address.removesuffix('/mcp')}/videos/"
+
 
 @asynccontextmanager
 async def remote(folder: Path, **settings: str) -> AsyncIterator[Remote]:
@@ -66,8 +71,8 @@ async def shared(folder: Path) -> AsyncIterator[tuple[Remote, LiveIssuer]]:
 
 
 def assert_done_there(seen: str, at: Remote) -> None:
-    """The status, the link, its end and the price; and nothing of the server's disk."""
-    for fact in (at.task_id, "completed", at.link, "works until", "25.5"):
+    """The status, the link, its end, how long it is kept, and the price; and nothing of the server's disk."""
+    for fact in (at.task_id, "completed", at.link, "works until", "keeps it until", "25.5"):
         assert fact in seen
     assert str(at.folder) not in seen
     assert "save_video" not in seen
@@ -91,7 +96,7 @@ async def inspect_call(
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_inspector_makes_a_video_over_http(era: str, tmp_path: Path) -> None:
-    """The tools, without those that save; then a video from request to link; a wrong key gets nothing."""
+    """The tools; then a video from request to link; a wrong key gets nothing."""
     async with remote(tmp_path) as at:
         listed = await inspect(at, era, "--method", "tools/list", "--strict")
         begun = await inspect_call(at, era, "generate_video", at.request)
