@@ -48,7 +48,7 @@ async def played(page: "Page") -> None:
     """Play the video on the page; its scripts are off there, so that only the test can look."""
     await page.evaluate(f"() => {{ {VIDEO}.muted = true; return {VIDEO}.play() }}")
     with anyio.fail_after(30):
-        while not await page.evaluate(f"() => {VIDEO}.currentTime > 0.2"):
+        while not await page.evaluate(f"() => {VIDEO}.currentTime > 0.2"):  # noqa: ASYNC110  it cannot tell
             await anyio.sleep(0.05)
     assert await page.evaluate(f"() => {VIDEO}.videoWidth > 0")
 
