@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from tests.clock import now
+from tests.s3 import S3
 from wan_mcp.errors import SettingsError
+from wan_mcp.settings import Settings
 from wan_mcp.storage.links import FILE_NAME, LinkError, Links, Purpose, kept_secret
+from wan_mcp.storage.storage import Storage
 
 ADDRESS = "https://wan.example.com"
 SECRET = SecretStr("s" * 32)
@@ -19,8 +23,8 @@ def token(links: Links, purpose: Purpose = "videos", expires_at: float = 100) ->
 
 def test_an_address_tells_what_it_was_made_for_until_it_expires() -> None:
     """To the second, by the server's clock."""
-    now = 99.9
-    links = Links(SECRET, ADDRESS, lambda: now)
+    moment = 99.9
+    links = Links(SECRET, ADDRESS, lambda: moment)
     made = token(links)
     assert links.read("videos", made) == {
         "aud": "videos",
@@ -28,7 +32,7 @@ def test_an_address_tells_what_it_was_made_for_until_it_expires() -> None:
         "exp": 100,
         "name": "a.mp4",
     }
-    now = 100
+    moment = 100
     with pytest.raises(LinkError) as refusal:
         links.read("videos", made)
     assert refusal.value.expired
@@ -79,3 +83,18 @@ def test_a_secret_that_cannot_be_kept_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refusal:
         kept_secret(tmp_path / "data")
     assert "WAN_MCP_SECRET" in refusal.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("serve", "begins"), [("0", "http://127.0.0.1:1/videos/"), ("1", f"{ADDRESS}/videos/")]
+)
+async def test_a_bucket_that_callers_cannot_reach_signs_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: str, begins: str
+) -> None:
+    """Its videos are then served by the server itself."""
+    for name, value in S3("http://127.0.0.1:1").environ.items():
+        monkeypatch.setenv(name, value)
+    environ = {"WAN_MCP_DATA_DIR": str(tmp_path), "WAN_MCP_STORAGE_URL": "s3://videos"}
+    storage = Storage.open(Settings.load(environ | {"WAN_MCP_SERVE_VIDEOS": serve}), ADDRESS, now)
+    link = await storage.video_link("results/a.mp4", "a.mp4", "video/mp4", now() + 60, now())
+    assert link.url.startswith(begins)

@@ -11,11 +11,10 @@ import anyio
 from wan_mcp.errors import LedgerError, StorageError
 from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.stored import DAY, FILMS, HOUR, RESULTS
+from wan_mcp.generation.uploads import FOLDER as UPLOADS
 
 logger = logging.getLogger(__name__)
 
-UPLOADS = "uploads"
-"""The folder of the objects of uploaded pictures."""
 FIRST = 20.0
 """Seconds after the start: the callers come first."""
 EVERY = HOUR

@@ -151,6 +151,11 @@ class HostingFields(BaseModel):
             "unset: the folder storage in the data folder."
         ),
     )
+    serve_videos: bool = Field(
+        False,
+        alias="WAN_MCP_SERVE_VIDEOS",
+        description="1: this server serves a bucket's videos, for callers who cannot reach the bucket.",
+    )
     secret: Annotated[SecretStr | None, BeforeValidator(usable_secret)] = Field(
         None,
         alias="WAN_MCP_SECRET",

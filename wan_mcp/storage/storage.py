@@ -19,6 +19,8 @@ class Storage:
 
     objects: ObjectStore
     links: Links
+    serves_videos: bool = False
+    """Whether this server serves videos although a bucket could."""
 
     @classmethod
     def open(cls, settings: Settings, address: str, clock: Callable[[], float]) -> Self:
@@ -33,7 +35,12 @@ class Storage:
             SettingsError: when there can be no such storage, or the secret cannot be kept.
         """
         secret = settings.secret or kept_secret(settings.data_dir)
-        return cls(objects_of(settings), Links(secret, address, clock))
+        return cls(objects_of(settings), Links(secret, address, clock), settings.serve_videos)
+
+    def video_origin(self) -> str:
+        """From where videos are served, such as ``https://bucket.example.com``."""
+        bucket = None if self.serves_videos else self.objects.origin()
+        return bucket or self.links.address
 
     async def video_link(
         self, key: str, name: str, media_type: str, expires_at: float, now: float
@@ -50,7 +57,7 @@ class Storage:
         Raises:
             StorageError: when the bucket's links cannot be signed now.
         """
-        url = await self.objects.link(key, expires_at - now)
+        url = None if self.serves_videos else await self.objects.link(key, expires_at - now)
         if url is None:
             url = self.links.sign("videos", key, expires_at, name=name, type=media_type)
         return SignedLink(url, expires_at)

@@ -230,18 +230,22 @@ async def test_so_many_videos_are_sent_at_once(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("place", "domain"),
-    [("memory:", ADDRESS), ("s3://videos", "http://127.0.0.1:1")],
-    ids=["at the server", "at a bucket"],
+    ("place", "serve", "domain"),
+    [
+        ("memory:", "0", ADDRESS),
+        ("s3://videos", "0", "http://127.0.0.1:1"),
+        ("s3://videos", "1", ADDRESS),
+    ],
+    ids=["at the server", "at a bucket", "at the server, for callers who cannot reach the bucket"],
 )
 async def test_the_card_may_play_videos_from_where_the_links_lead(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, domain: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, serve: str, domain: str
 ) -> None:
     """The server itself, or the service that serves them."""
     for name, value in S3("http://127.0.0.1:1").environ.items():
         monkeypatch.setenv(name, value)
     async with (
-        hosted(World(tmp_path), WAN_MCP_STORAGE_URL=place) as server,
+        hosted(World(tmp_path), WAN_MCP_STORAGE_URL=place, WAN_MCP_SERVE_VIDEOS=serve) as server,
         server.client(WORLDS_KEY) as client,
     ):
         (content,) = (await client.read_resource(PLAYER)).contents

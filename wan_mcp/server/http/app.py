@@ -170,7 +170,7 @@ def create_app(
             verifier=callers,
             measures=Metrics(),
             storage=storage,
-            video_domains=[storage.objects.origin() or url],
+            video_domains=[storage.video_origin()],
             serving=state.serving,
             middleware=[NoteCall(definition.name for definition in tools_for(deployment))],
         ),
