@@ -85,6 +85,7 @@ def test_a_secret_that_cannot_be_kept_says_what_to_do(tmp_path: Path) -> None:
     assert "WAN_MCP_SECRET" in refusal.value.next_step
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("serve", "begins"), [("0", "http://127.0.0.1:1/videos/"), ("1", f"{ADDRESS}/videos/")]
 )
