@@ -16,23 +16,22 @@ from tests.server.http.live import GUARD, KEY, live_at
 from tests.videos.host import film
 from tests.world import picture
 from wan_mcp.sandbox import Sandbox, running
+from wan_mcp.storage.folder import WORKSHOP
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 REQUEST: dict[str, Any] = {"prompt": "go", "image_urls": ["https://pictures.example.com/cat.png"]}
 VIDEO = film(6_000_000)
 PUTTING_SLOWLY = """
-import asyncio, obstore
-put = obstore.put_async
-async def slowly(store, key, content, **options):
-    async def pieces():
-        with content.open("rb") as stream:
-            while piece := stream.read(2**20):
-                yield piece
-                await asyncio.sleep(1)
-    return await put(store, key, pieces() if hasattr(content, "open") else content, **options)
-obstore.put_async = slowly
+import os, time
+from wan_mcp.storage import folder
+put = folder.put
+def slowly(*given):
+    os.fsync = lambda descriptor: time.sleep(600)
+    put(*given)
+folder.put = slowly
 """
+"""The process stops in the middle of making a file an object."""
 
 
 @pytest.fixture
@@ -59,8 +58,8 @@ async def test_a_process_that_is_killed_while_it_saves_leaves_nothing_and_the_ne
     sandbox = Sandbox(key=KEY, seconds=2, fetch=fetch, render=lambda *given: VIDEO)
     folder = tmp_path / "data" / "storage"
 
-    def files() -> list[Path]:
-        return sorted(path for path in (folder / "results").rglob("*") if path.is_file())
+    def files(where: str) -> list[Path]:
+        return [path for path in (folder / where).glob("*") if path.is_file()]
 
     with live_issuer() as issuer:
         settings = oauth_settings(issuer.address) | {"EVOLINK_API_KEY": KEY, "WAN_MCP_IMAGE_CHECK": "0"}
@@ -68,17 +67,18 @@ async def test_a_process_that_is_killed_while_it_saves_leaves_nothing_and_the_ne
             async with live_at(url, tmp_path, PUTTING_SLOWLY, **settings) as server:
                 async with server.client("modern", issuer.token()) as client:
                     task_id = (await answer(client, "generate_video", **REQUEST))["id"]
-                await until(files)
+                await until(lambda: files(WORKSHOP))
                 server.stop(signal.SIGKILL)
                 await server.ended()
-            assert [path for path in files() if path.suffix == ".mp4"] == []
-            for path in files():
-                os.utime(path, (0, 0))  # as after a while
+            assert files("results") == []
+            for path in (folder / WORKSHOP).iterdir():
+                os.utime(path, (0, 0))  # as after a day
             async with live_at(url, tmp_path, **settings) as server:
-                await until(lambda: [path for path in files() if path.suffix == ".mp4"])
+                await until(lambda: files("results"))
                 async with server.client("modern", issuer.token()) as client:
                     done = await answer(client, "wait_for_task", task_id=task_id)
-    (video,) = files()
+    (video,) = files("results")
+    assert [*(folder / WORKSHOP).iterdir()] == []
     assert video.read_bytes() == VIDEO
     assert done["file"]["bytes"] == len(VIDEO)
     assert done["results"][0].startswith(f"{server.url}/videos/")
