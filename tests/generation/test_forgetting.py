@@ -53,7 +53,7 @@ async def test_row_poster_and_video_are_removed(tmp_path: Path, deployment: obje
             f"  kept by a hosted server: {k}" for k in keys
         ]
         said = await command.forget(settings, "#1", clock=now)
-        assert said == "Forgot #1. Its kept video was deleted."
+        assert said == "Forgot #1. Its kept video was deleted. An equal request is paid again from now on."
         assert files(tmp_path) == others
         assert len(others) == 2
         assert await callers.of(services, "one").tasks(None, 50) == []
@@ -69,7 +69,7 @@ async def test_a_server_that_runs_does_not_bring_a_row_back(callers: Callers, tm
         assert (await service.get_task(task_id)).task.id == task_id
         settings = settings_of(tmp_path, WAN_MCP_STORAGE_URL=(tmp_path / "storage").as_uri())
         said = await command.forget(settings, task_id, clock=now)
-        assert said == f"Forgot {task_id}. {command.STILL_RUNNING}"
+        assert said == f"Forgot {task_id}. {command.PAID_AGAIN} {command.STILL_RUNNING}"
         await anyio.sleep(100)
         with pytest.raises(NotFound, match="You have no task"):
             await service.get_task(task_id)

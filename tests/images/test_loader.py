@@ -223,7 +223,7 @@ async def test_what_is_there_instead_of_a_picture_is_told(pictures: PictureLoade
 
     page_told = "is a web page (HTML), not a picture that can be used."
     assert page.message == f"image_urls: pics.example/cat.png {page_told}"
-    assert page.next_step == "Give the address of the picture itself, not of a page that shows it."
+    assert page.next_step == "Give the picture itself, not a page that shows it."
     assert nothing.message == "image_urls: pics.example/cat.png is empty (0 bytes)."
     assert "the sides differ by 16.7 to 1" in ribbon.message
     assert "cannot be decoded: it is damaged" in half.message

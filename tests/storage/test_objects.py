@@ -14,7 +14,7 @@ import pytest
 
 from tests.s3 import BUCKET, S3, running_s3
 from wan_mcp.errors import SettingsError, StorageError
-from wan_mcp.storage.folder import ABANDONED, WORKSHOP
+from wan_mcp.storage.folder import ABANDONED, STAGING
 from wan_mcp.storage.objects import FULL_FOR, ObjectStore
 
 pytestmark = pytest.mark.anyio
@@ -119,17 +119,19 @@ async def test_a_key_that_leads_elsewhere_is_no_object(store: ObjectStore, key: 
 async def test_a_folder_is_for_its_user_alone_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """What a killed process left is removed a day later; what another one is writing stays."""
     folder = tmp_path / "storage"
+    folder.mkdir(mode=0o755)
     ObjectStore(folder.as_uri())
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys(
+        (STAGING, "results", "films", "uploads"), 448
+    )
     old = time.time() - ABANDONED - 60
-    (folder / "results").mkdir()
-    for name in ("results/a.mp4#1", f"{WORKSHOP}/old", f"{WORKSHOP}/new", "results/whole.mp4"):
+    for name in ("results/a.mp4#1", f"{STAGING}/old", f"{STAGING}/new", "results/whole.mp4"):
         (folder / name).write_bytes(b"x")
-        if name != f"{WORKSHOP}/new":
+        if name != f"{STAGING}/new":
             os.utime(folder / name, (old, old))
     ObjectStore(folder.as_uri())
-    assert folder.stat().st_mode & 0o777 == 0o700
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert left == {f"{WORKSHOP}/new", "results/whole.mp4"}
+    assert left == {f"{STAGING}/new", "results/whole.mp4"}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
             await store.put_file("results/a.mp4", path, **MEDIA)
         assert store.failed
         assert await store.read("results/a.mp4") == b"first"
-        assert not [*(folder / WORKSHOP).iterdir()]
+        assert not [*(folder / STAGING).iterdir()]
         assert not await store.check()  # although what it writes would fit
         await anyio.sleep(FULL_FOR)
         assert await store.check()

@@ -13,6 +13,7 @@ from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.settings import Settings
 
 STILL_RUNNING = "A running task goes on; it is only no longer remembered here."
+PAID_AGAIN = "An equal request is paid again from now on."
 
 
 async def lines(
@@ -53,8 +54,9 @@ async def forget(
     return " ".join(
         [
             f"Forgot {task_id_or_number}.",
-            *(["Its kept video was deleted."] if any(entry.kept for entry in entries) else []),
+            *([] if gone or not any(entry.kept for entry in entries) else ["Its kept video was deleted."]),
             *(f"The saved file {path} stays." for path in files),
+            *([PAID_AGAIN] if any(entry.is_request for entry in entries) else []),
             *([STILL_RUNNING] if any(not entry.task or not entry.task.is_over for entry in entries) else []),
         ]
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from wan_mcp.errors import InvalidRequest, SettingsError, StorageError, reason_of
+from wan_mcp.errors import INSTALL_HTTP, InvalidRequest, SettingsError, StorageError, reason_of
 from wan_mcp.generation.posters import Posters
 from wan_mcp.ledger import Entry, Ledger
 from wan_mcp.settings import Settings
@@ -63,8 +63,13 @@ async def _remove_videos(settings: Settings, entries: list[Entry], now: float, g
         raise SettingsError(
             f"A hosted server keeps the video, and the library that can delete it is not installed. "
             f"{NOTHING_REMOVED}",
-            next_step='Install wan-mcp with its extra http, as in pip install ".[http]".',
+            next_step=INSTALL_HTTP,
         ) from None
+    if settings.storage_url and settings.storage_url.startswith("memory:") and not gone:
+        raise SettingsError(
+            f"The video is in the memory of the running server. {NOTHING_REMOVED}",
+            next_step="Stop the server, then add --video-is-gone.",
+        )
     objects = objects_of(settings)
     try:
         for key, entry in kept.items():

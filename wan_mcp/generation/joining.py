@@ -134,8 +134,8 @@ class VideoJoiner:
         with files.temporary_folder() as folder:
             paths = await self._parts(task_ids, folder)
             await self._place.check()
-            with self._place.workshop() as workshop:
-                partial = files.partial_path(workshop)
+            with self._place.staging() as staging:
+                partial = files.partial_path(staging)
                 try:
                     joined, saved = await anyio.to_thread.run_sync(
                         self._make, job, paths, partial, stem, abandon_on_cancel=True

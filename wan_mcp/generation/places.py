@@ -73,12 +73,12 @@ class VideoPlace(Protocol):
         """
         ...
 
-    def workshop(self) -> AbstractContextManager[Path]:
+    def staging(self) -> AbstractContextManager[Path]:
         """A folder for new files until they are added; files that are not added may be removed."""
         ...
 
     async def add(self, saved: Saved, *, film: bool = False, task_id: str = "") -> Found:
-        """Add a whole file that is in the workshop.
+        """Add a whole file that is in the folder for new files.
 
         Args:
             saved: the file.
@@ -147,7 +147,7 @@ class OutputFolder:
         path = files.name_again(known, self._folder, stem)
         return Found(saved=replace(known, path=str(path))) if path else None
 
-    def workshop(self) -> AbstractContextManager[Path]:
+    def staging(self) -> AbstractContextManager[Path]:
         return nullcontext(self._folder)  # a file gets its name there once it is whole
 
     async def add(self, saved: Saved, *, film: bool = False, task_id: str = "") -> Found:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -48,10 +48,8 @@ class Retention:
 
     async def sweep(self) -> None:
         """Remove what is too old now. A failure is only logged: the next search finds it again."""
-        results, uploads = (
-            self._runtime.settings.result_days * DAY,
-            self._runtime.settings.upload_hours * HOUR,
-        )
+        settings = self._runtime.settings
+        results, uploads = settings.result_days * DAY, settings.upload_hours * HOUR
         await self._attempt("requests", self._remove_rows)
         for folder, life in ((RESULTS, results), (FILMS, results), (UPLOADS, uploads)):
             await self._attempt(folder, partial(self._remove_objects, folder, life))
@@ -77,8 +75,7 @@ class Retention:
 
     async def _remove_objects(self, folder: str, life: float) -> None:
         moment = datetime.fromtimestamp(self._clock() - life - MARGIN, UTC)
-        pages: AsyncIterator[list[str]] = self._objects.older_than(folder, moment)
-        async for keys in pages:
+        async for keys in self._objects.older_than(folder, moment):
             await self._objects.delete(*keys)
 
     async def _remove_posters(self) -> None:

@@ -157,7 +157,7 @@ class VideoSaver:
         _links(snapshot)  # there is a video
         async with self._own_turn, self._turn:
             await self.place.check()  # else the download would be for nothing
-            with self.place.workshop() as folder:
+            with self.place.staging() as folder:
                 snapshot, saved = await self._download(snapshot, folder, stem, on_progress)
                 return snapshot, await self.place.add(saved, task_id=snapshot.task.id)
 

@@ -90,8 +90,8 @@ class StoredVideos:
             return None
         return await self._found(kept)
 
-    def workshop(self) -> AbstractContextManager[Path]:
-        return files.temporary_folder(self._storage.objects.workshop)
+    def staging(self) -> AbstractContextManager[Path]:
+        return files.temporary_folder(self._storage.objects.staging)
 
     async def add(self, saved: Saved, *, film: bool = False, task_id: str = "") -> Found:
         path = Path(saved.path)

@@ -5,7 +5,7 @@ from wan_mcp.errors import PictureError
 SAVE_AGAIN = "Open it in an image program, save it as JPEG or PNG, and give the new picture."
 _STILL = "To continue a video of a task, give that task's id; else give a picture, such as one of its frames."
 _INSIDE = "Give the picture that is inside."
-_PAGE = "Give the address of the picture itself, not of a page that shows it."
+_PAGE = "Give the picture itself, not a page that shows it."
 
 _SIGNATURES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"%PDF",), "a PDF document", "Save the page as JPEG or PNG, and give the new picture."),

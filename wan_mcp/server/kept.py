@@ -11,7 +11,7 @@ NEW_LINK = "get_task gives a new one"
 
 def keeping(deployment: Deployment) -> str:
     """What a hosted server does with a video, for a model."""
-    days = f"{deployment.kept_days:g} day{'' if deployment.kept_days == 1 else 's'}"
+    days = _days(deployment)
     if deployment.follows:
         return f"This server keeps each video for {days}; when a link has expired, {NEW_LINK}."
     if deployment.keeps:
@@ -21,7 +21,7 @@ def keeping(deployment: Deployment) -> str:
         )
     return (
         f"Evolink's links expire after 24 hours: save_video keeps a video on this server for {days}, and "
-        f"{NEW_LINK.replace('a new one', 'a new link')}."
+        "get_task gives a new link."
     )
 
 
@@ -50,8 +50,7 @@ def unkept(snapshot: TaskSnapshot, deployment: Deployment) -> str:
     if isinstance(error, StillUnderWay) or (error is None and deployment.follows):
         return f"It is being kept on this server. Call wait_for_task {of} for a link that works longer."
     if error is None:
-        days = f"{deployment.kept_days:g} days"
-        return f"It is not kept on this server yet: call save_video {of} to keep it for {days}."
+        return f"It is not kept on this server yet: call save_video {of} to keep it for {_days(deployment)}."
     message, advice = told(error, deployment)
     again = "" if "save_video" in advice else f"Call save_video {of} to try again."
     return " ".join(filter(None, [f"It could not be kept on this server: {message}", advice, again]))
@@ -64,3 +63,7 @@ def not_yet(deployment: Deployment, of: str) -> str:
     else:
         then = f"call wait_for_task {of} again in a few minutes, within a day"
     return f"The video cannot be kept yet: {then}. Until then, only Evolink's link works."
+
+
+def _days(deployment: Deployment) -> str:
+    return f"{deployment.kept_days:g} day{'' if deployment.kept_days == 1 else 's'}"

@@ -37,7 +37,7 @@ def upload_result(address: UploadAddress) -> CallToolResult:
     """The answer of ``prepare_upload``."""
     image_url, expires_at = f"upload:{address.id}", iso(address.expires_at)
     said = (
-        f"If you can read the file, run: curl -T FILE '{address.url}' Otherwise tell the user to open "
+        f"If you can read the file, run: curl -T FILE '{address.url}'\nOtherwise tell the user to open "
         "that address in a browser and to choose the picture there. Then call "
         f'{FROM_PICTURE} with image_urls ["{image_url}"]. The address takes one picture of up to 20 MB, '
         f"within {MINUTES}, until {expires_at}. Whoever has it can use it, so give it to the user only."

@@ -71,7 +71,8 @@ def usable_secret(value: str) -> str:
         ValueError: when it is too short; the text goes on after the name of what holds it.
     """
     if len(value.encode()) < 32:
-        raise ValueError("must have 32 characters or more; openssl rand -hex 32 makes one")
+        made_by = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+        raise ValueError(f"must have 32 characters or more; {made_by} makes one")
     return value
 
 

@@ -8,8 +8,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-WORKSHOP = ".workshop"
+STAGING = ".staging"
 """The folder, in that of the objects, of files that are not objects yet."""
+INNER = ("results", "films", "uploads")
+"""The folders of the objects. They are made here, so that nobody else can read what is in them."""
 ABANDONED = 24 * 3600.0
 """Seconds after which what an ended process left behind is removed."""
 _STAGED = re.compile(r".+#\d+")
@@ -22,13 +24,14 @@ def prepared(folder: Path) -> Path:
     Raises:
         OSError: when it cannot be written.
     """
-    workshop = folder / WORKSHOP
+    staging = folder / STAGING
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    workshop.mkdir(mode=0o700, exist_ok=True)
-    if not os.access(workshop, os.W_OK | os.X_OK):
-        raise PermissionError(13, "Permission denied", str(workshop))
+    for inner in (staging, *(folder / name for name in INNER)):
+        inner.mkdir(mode=0o700, exist_ok=True)
+    if not os.access(staging, os.W_OK | os.X_OK):
+        raise PermissionError(13, "Permission denied", str(staging))
     staged = (path for path in folder.glob("*/*#*") if _STAGED.fullmatch(path.name))
-    for path in (*workshop.iterdir(), *staged):
+    for path in (*staging.iterdir(), *staged):
         with suppress(OSError):
             if path.lstat().st_mtime >= time.time() - ABANDONED:
                 continue
@@ -45,7 +48,7 @@ def put(folder: Path, key: str, path: Path) -> None:
     Raises:
         OSError: when it cannot be written.
     """
-    target, staged = folder / key, folder / WORKSHOP / secrets.token_hex(8)
+    target, staged = folder / key, folder / STAGING / secrets.token_hex(8)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     staged.parent.mkdir(mode=0o700, exist_ok=True)
     try:

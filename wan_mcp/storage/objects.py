@@ -76,7 +76,7 @@ class ObjectStore:
         self._checked_at = -math.inf
         self._checking = anyio.Lock()
         self._full_until = -math.inf
-        self._signs = True
+        self._signing_failed = False
 
     @property
     def failed(self) -> bool:
@@ -84,9 +84,9 @@ class ObjectStore:
         return self._failed
 
     @property
-    def workshop(self) -> Path | None:
+    def staging(self) -> Path | None:
         """The folder for files that are to be put: on the disk of the objects, if these are on a disk."""
-        return self._folder / folder.WORKSHOP if self._folder else None
+        return self._folder / folder.STAGING if self._folder else None
 
     async def check(self) -> bool:
         """Whether an object can be written now; this takes a second at most, and is not asked too often."""
@@ -256,11 +256,11 @@ class ObjectStore:
         try:  # this says nothing about whether the store can be written
             address = await obstore.sign_async(store, "GET", key, timedelta(seconds=max(int(seconds), 1)))
         except FAILURES as error:
-            if self._signs:
+            if not self._signing_failed:
                 logger.error("the storage cannot sign links now: %s", reason(error))
-            self._signs = False
+            self._signing_failed = True
             raise StorageError(f"No link can be signed: {reason(error)}.") from error
-        self._signs = True
+        self._signing_failed = False
         return address
 
     def origin(self) -> str | None:

@@ -16,7 +16,7 @@ from tests.server.http.live import GUARD, KEY, live_at
 from tests.videos.host import film
 from tests.world import picture
 from wan_mcp.sandbox import Sandbox, running
-from wan_mcp.storage.folder import WORKSHOP
+from wan_mcp.storage.folder import STAGING
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -67,18 +67,18 @@ async def test_a_process_that_is_killed_while_it_saves_leaves_nothing_and_the_ne
             async with live_at(url, tmp_path, PUTTING_SLOWLY, **settings) as server:
                 async with server.client("modern", issuer.token()) as client:
                     task_id = (await answer(client, "generate_video", **REQUEST))["id"]
-                await until(lambda: files(WORKSHOP))
+                await until(lambda: files(STAGING))
                 server.stop(signal.SIGKILL)
                 await server.ended()
             assert files("results") == []
-            for path in (folder / WORKSHOP).iterdir():
+            for path in (folder / STAGING).iterdir():
                 os.utime(path, (0, 0))  # as after a day
             async with live_at(url, tmp_path, **settings) as server:
                 await until(lambda: files("results"))
                 async with server.client("modern", issuer.token()) as client:
                     done = await answer(client, "wait_for_task", task_id=task_id)
     (video,) = files("results")
-    assert [*(folder / WORKSHOP).iterdir()] == []
+    assert [*(folder / STAGING).iterdir()] == []
     assert video.read_bytes() == VIDEO
     assert done["file"]["bytes"] == len(VIDEO)
     assert done["results"][0].startswith(f"{server.url}/videos/")

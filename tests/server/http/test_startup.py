@@ -135,4 +135,4 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="obstore") as refusal:
         require_packages()
-    assert "wan-mcp[http]" in refusal.value.next_step
+    assert ".[http]" in refusal.value.next_step

@@ -155,7 +155,7 @@ UNUSABLE: dict[str, tuple[Any, dict[str, str], int, dict[str, str]]] = {
         refusal(
             "not_usable",
             "The file is a text, not a picture that can be used. "
-            f"Give the address of the picture itself, not of a page that shows it. {GOOD}",
+            f"Give the picture itself, not a page that shows it. {GOOD}",
         ),
     ),
     "a document": (

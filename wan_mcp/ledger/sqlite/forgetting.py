@@ -8,8 +8,6 @@ from wan_mcp.ledger.sqlite.rows import entry_of
 
 RECENT = 2 * 86_400.0
 """Seconds for which a row stays in any case: for a day, it keeps its request from being paid twice."""
-UPLOADS_KEPT = 86_400.0
-"""Seconds after which the address of a picture that Evolink no longer has is removed."""
 
 
 def named(database: sqlite3.Connection, task_id_or_number: str) -> list[Entry]:
@@ -41,7 +39,3 @@ def remove(database: sqlite3.Connection, numbers: list[int]) -> int:
         "DELETE FROM entries WHERE number IN (SELECT value FROM json_each(?))", (json.dumps(numbers),)
     )
     return removed.rowcount
-
-
-def remove_uploads(database: sqlite3.Connection, now: float) -> None:
-    database.execute("DELETE FROM uploads WHERE expires_at < ?", (now - UPLOADS_KEPT,))

@@ -90,7 +90,7 @@ class SqliteLedger:
         self._cache.clear()
 
     async def remove_uploads(self, now: float) -> None:
-        await self._database.write(lambda database: forgetting.remove_uploads(database, now), durable=False)
+        await self._database.write(lambda database: uploads.remove_expired(database, now), durable=False)
 
     async def aclose(self) -> None:
         await self._database.aclose()

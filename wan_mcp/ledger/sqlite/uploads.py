@@ -4,8 +4,11 @@ import sqlite3
 
 MARGIN = 3600.0
 """Seconds before its expiry from which an upload is no longer used: Evolink still has to fetch it."""
-KEPT = 30 * 24 * 3600.0
-"""Seconds after its expiry for which the row of an upload is kept."""
+KEPT = 86_400.0
+"""Seconds after its expiry for which the row of an upload is kept, where a server removes what is old."""
+
+KEPT_AT_MOST = 30 * 86_400.0
+"""Seconds before the expiry of a new one at which the expiry of those is that are removed in any case."""
 
 
 def find(database: sqlite3.Connection, owner: str, digest: str, now: float) -> str | None:
@@ -17,5 +20,9 @@ def find(database: sqlite3.Connection, owner: str, digest: str, now: float) -> s
 
 
 def record(database: sqlite3.Connection, owner: str, digest: str, url: str, expires_at: float) -> None:
-    database.execute("DELETE FROM uploads WHERE expires_at < ?", (expires_at - KEPT,))
+    database.execute("DELETE FROM uploads WHERE expires_at < ?", (expires_at - KEPT_AT_MOST,))
     database.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", (owner, digest, url, expires_at))
+
+
+def remove_expired(database: sqlite3.Connection, now: float) -> None:
+    database.execute("DELETE FROM uploads WHERE expires_at < ?", (now - KEPT,))

@@ -1,4 +1,4 @@
-"""How much of the server's memory the bodies of one owner's requests, and of all, may take: turns."""
+"""Turns: how much of the server's memory the bodies of one owner's requests, and of all, may take."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from wan_mcp.errors import SettingsError
+from wan_mcp.errors import INSTALL_HTTP, SettingsError
 from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.settings import KEY_NOT_SET, Settings
 
@@ -25,7 +25,7 @@ def require_packages() -> None:
     if find_spec("obstore") is None:
         raise SettingsError(
             "wan-mcp http needs a package that is not installed: obstore.",
-            next_step="Install it with pip install 'wan-mcp[http]'.",
+            next_step=INSTALL_HTTP,
         )
 
 

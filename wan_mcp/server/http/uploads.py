@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from wan_mcp.errors import PictureError, StorageError
+from wan_mcp.errors import PictureError, StorageError, reason_of
 from wan_mcp.evolink.values import iso
 from wan_mcp.generation.outcomes import FROM_PICTURE
 from wan_mcp.generation.services import Services
@@ -136,8 +136,7 @@ class UploadAddresses:
                 state = "used"
         except LinkError as error:
             state = "expired" if error.expired else "unknown"
-        except StorageError as error:
-            _log(error)
+        except StorageError:  # it has been logged
             state = "down"
         headers = {"retry-after": RETRY_AFTER} if state == "down" else None
         return HTMLResponse(page(state, seconds), STATUS[state], headers)
@@ -156,8 +155,10 @@ class UploadAddresses:
             if await self._inbox.is_used(arrival):
                 raise Refused(USED)
             until = await self._in_time(request, arrival)
-        except (StorageError, OSError) as error:
-            _log(error)
+        except StorageError:  # it has been logged
+            raise Refused(DOWN) from None
+        except OSError as error:
+            logger.warning("uploads cannot be received: %s", reason_of(error))
             raise Refused(DOWN) from None
         if until is None:
             raise Refused(USED)
@@ -235,13 +236,6 @@ def _token(request: Request) -> str:
 
 def _json(status: int, said: dict[str, str], headers: dict[str, str] | None = None) -> Response:
     return Response(json.dumps(said) + "\n", status, headers, "application/json")
-
-
-def _log(error: StorageError | OSError) -> None:
-    if isinstance(error, StorageError):
-        logger.warning("uploads cannot be stored: %s %s", error.message, error.next_step)
-    else:
-        logger.warning("uploads cannot be received: %s", error.strerror or type(error).__name__)
 
 
 def page(state: State, seconds: int) -> str:

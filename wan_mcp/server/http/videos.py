@@ -31,9 +31,11 @@ CACHED = 3600
 RETRY_AFTER = 10.0
 """Seconds after which to try again when the storage fails."""
 
-EXPIRED = "This link has expired. Ask for the task again: get_task gives a new link.\n"
-NOT_A_LINK = "There is no video at this address. Use the whole link, exactly as get_task gives it.\n"
-GONE = "This video is no longer kept here.\n"
+EXPIRED = (
+    "This link has expired. For a new one call get_task; for a film, join_videos with the same videos.\n"
+)
+NOT_A_LINK = "There is no video at this address. Use the whole link, exactly as it was given.\n"
+GONE = "This video is no longer kept here. While Evolink's link works, save_video keeps it again.\n"
 NO_SUCH_BYTES = "The video has no such bytes.\n"
 
 _RANGE = re.compile(r"bytes *= *(\d{0,100}) *- *(\d{0,100})", re.IGNORECASE | re.ASCII)
@@ -82,7 +84,6 @@ class Videos:
         try:
             facts = await self._objects.facts(claims["sub"])
         except StorageError as error:
-            logger.warning("a video cannot be sent: %s", error.message)
             raise Unavailable("The storage of this server cannot be used now.", RETRY_AFTER) from error
         if facts is None:
             return _refusal(410, GONE)
