@@ -125,13 +125,20 @@ async def test_a_folder_is_for_its_user_alone_and_leaves_nothing_behind(tmp_path
         (STAGING, "results", "films", "uploads"), 448
     )
     old = time.time() - ABANDONED - 60
-    for name in ("results/a.mp4#1", f"{STAGING}/old", f"{STAGING}/new", "results/whole.mp4"):
+    others = "results/exam.csv#1"
+    for name in (
+        others,
+        f"results/{'a' * 40}.mp4#1",
+        f"{STAGING}/old",
+        f"{STAGING}/new",
+        "results/whole.mp4",
+    ):
         (folder / name).write_bytes(b"x")
         if name != f"{STAGING}/new":
             os.utime(folder / name, (old, old))
     ObjectStore(folder.as_uri())
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert left == {f"{STAGING}/new", "results/whole.mp4"}
+    assert left == {f"{STAGING}/new", "results/whole.mp4", others}
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,9 @@ async def forget(
             f"The ledger has no row {task_id_or_number}.", next_step="wan-mcp tasks lists the rows."
         )
     await _remove_videos(settings, entries, clock(), gone)
+    while _keys(again := await ledger.named(task_id_or_number)) - _keys(entries):
+        entries = again  # a server has just kept the video
+        await _remove_videos(settings, entries, clock(), gone)
     posters = Posters(settings.data_dir, ledger)
     try:
         await posters.remove(entries)
@@ -51,6 +54,10 @@ async def forget(
     await ledger.remove(entries)
     await posters.remove_orphans()
     return entries
+
+
+def _keys(entries: list[Entry]) -> set[str]:
+    return {entry.kept.key for entry in entries if entry.kept}
 
 
 async def _remove_videos(settings: Settings, entries: list[Entry], now: float, gone: bool) -> None:

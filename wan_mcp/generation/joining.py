@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT = 1.0
 """Seconds between two notifications to a caller."""
+MAX_UNDER_WAY = 5
+"""Joins of one owner that are asked for and not made yet, at most."""
 MAX_JOBS = 20
 """Joins whose results are kept at most, for callers that were told to call again."""
 
@@ -94,6 +96,11 @@ class VideoJoiner:
         await anyio.to_thread.run_sync(pyav.check_installed, "Joining videos")
         key = (name, *task_ids)
         if key not in self._jobs:
+            if sum(not job.done.is_set() for job in self._jobs.values()) >= MAX_UNDER_WAY:
+                raise StillUnderWay(
+                    f"{MAX_UNDER_WAY} other joins are under way.",
+                    next_step=f"{outcomes.SAME_CALL.format(tool='join_videos')} in a minute.",
+                )
             if len(self._jobs) >= MAX_JOBS:
                 self._jobs = {key: job for key, job in self._jobs.items() if not job.done.is_set()}
             job = self._jobs[key] = _Job()

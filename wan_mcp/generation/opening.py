@@ -62,7 +62,8 @@ class PictureOpener:
         upload_id = sources.upload_id(reference)
         assert upload_id is not None
         assert self._uploads is not None
-        return await self._loader.of_upload(await self._uploads.read(upload_id))
+        async with self._uploads.opened(upload_id) as content:
+            return await self._loader.of_upload(content)
 
     async def _last_frame(self, task_id: str) -> Picture:
         try:

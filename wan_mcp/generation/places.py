@@ -7,6 +7,7 @@ from typing import Protocol
 
 import anyio.to_thread
 
+from wan_mcp.errors import StorageError
 from wan_mcp.generation.status import on_this_disk
 from wan_mcp.ledger import Entry, Kept, OwnerLedger, Saved, SignedLink
 from wan_mcp.videos import files
@@ -71,6 +72,10 @@ class VideoPlace(Protocol):
             stem: the name that a file is to have.
             is_asked: whether the caller asked for that name; then a file gets it too.
         """
+        ...
+
+    def loss(self, entry: Entry) -> StorageError | None:
+        """Why a video that was not found may come back; None where it does not."""
         ...
 
     def staging(self) -> AbstractContextManager[Path]:
@@ -146,6 +151,9 @@ class OutputFolder:
             return Found(saved=known)
         path = files.name_again(known, self._folder, stem)
         return Found(saved=replace(known, path=str(path))) if path else None
+
+    def loss(self, entry: Entry) -> StorageError | None:
+        return None
 
     def staging(self) -> AbstractContextManager[Path]:
         return nullcontext(self._folder)  # a file gets its name there once it is whole

@@ -1,6 +1,7 @@
 """What a hosted server keeps is removed once it is too old: rows, videos, uploads, posters."""
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ EVERY = HOUR
 """Seconds between two searches."""
 MARGIN = HOUR
 """Seconds for which files and objects stay beyond their time, since clocks differ."""
+_OWN = re.compile(r"(results|films)/[0-9a-f]{40}\.\w{1,8}|uploads/[0-9a-f]{40}")
+"""The keys that servers give: what else is in the folder or the bucket belongs to others."""
 ROWS = 100
 """Rows that are removed at once: callers who need the ledger wait meanwhile."""
 
@@ -76,7 +79,7 @@ class Retention:
     async def _remove_objects(self, folder: str, life: float) -> None:
         moment = datetime.fromtimestamp(self._clock() - life - MARGIN, UTC)
         async for keys in self._objects.older_than(folder, moment):
-            await self._objects.delete(*keys)
+            await self._objects.delete(*filter(_OWN.fullmatch, keys))
 
     async def _remove_posters(self) -> None:
         life = self._runtime.settings.poster_days * DAY + MARGIN

@@ -47,6 +47,8 @@ POSTS_AT_ONCE = 20
 """Paid POSTs of a process that are under way at most."""
 KEPT_AT_ONCE = 12
 """Videos that a hosted server fetches and keeps at the same time at most."""
+UPLOADS_READ_AT_ONCE = 4
+"""Uploaded pictures that are in memory as a whole at the same time at most, for requests."""
 DECODED_AT_ONCE = 2
 """Videos whose frames a process decodes at the same time at most: each takes a processor."""
 
@@ -98,6 +100,7 @@ class Runtime:
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
         self.decoding = anyio.Semaphore(DECODED_AT_ONCE)
         self.keeping = anyio.CapacityLimiter(KEPT_AT_ONCE)
+        self.reading_uploads = anyio.Semaphore(UPLOADS_READ_AT_ONCE)
         trust = Trust()
         if resolve is None and not deployment.local:
             resolve = LookUps()
@@ -185,7 +188,7 @@ class Runtime:
         """The uploads of one owner; None on the user's machine, where there are none."""
         if self.storage is None:
             return None
-        return Uploads(self.storage, ledger, self.settings, self.clock)
+        return Uploads(self.storage, ledger, self.settings, self.clock, self.reading_uploads)
 
     def rate_limit(self) -> RateLimit:
         """The bound on the reads of one more owner: those who share a key share it, as at the API."""

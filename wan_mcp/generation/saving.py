@@ -142,7 +142,10 @@ class VideoSaver:
         stem = filenames.safe_stem(name or _default_name(task_id, entry))
         found = await self.place.find(entry, stem, is_asked=bool(name)) if entry else None
         if found is None:
-            snapshot, found = await self._fetched(snapshot, stem, on_progress)
+            try:
+                snapshot, found = await self._fetched(snapshot, stem, on_progress)
+            except LinkFailed as error:  # nobody should pay again for a video that may come back
+                raise (self.place.loss(entry) if entry else None) or error from error
         if entry is None or found.file not in (entry.saved, entry.kept):
             with suppress(LedgerError):  # the file matters more
                 await self.place.record(task_id, found)

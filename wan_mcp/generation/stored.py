@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from wan_mcp.errors import LedgerError, StorageError
+from wan_mcp.errors import StorageError
 from wan_mcp.generation.places import Found
 from wan_mcp.ledger import Entry, Kept, OwnerLedger, Saved, SignedLink
 from wan_mcp.settings import Settings
@@ -24,6 +24,7 @@ FILMS = "films"
 """The folders of the objects: of tasks' videos, and of films of several."""
 DAY = 86_400.0
 HOUR = 3600.0
+NOT_THERE = "A kept video is not in the storage."
 SIGNING = 2.0
 """Seconds that an answer waits for a link: some services sign only what they are asked to."""
 FINDING = 4.0
@@ -83,11 +84,8 @@ class StoredVideos:
         if scope.cancelled_caught:
             raise StorageError(f"The storage did not answer within {FINDING:g} seconds.")
         if facts is None or facts.size != kept.size:
-            logger.warning("a kept video is not in the storage any more: %s", kept.key)
-            with suppress(LedgerError):
-                assert entry.task is not None
-                await self._ledger.mark_kept(entry.task.id, None)
-            return None
+            logger.warning("a kept video is not in the storage: %s", kept.key)
+            return None  # the row stays as it is: it may be another storage that is used by mistake
         return await self._found(kept)
 
     def staging(self) -> AbstractContextManager[Path]:
@@ -127,7 +125,12 @@ class StoredVideos:
         path = folder / f"{kept.sha256}{Path(kept.name).suffix}"
         with files.disk_errors(folder):
             is_there = await self._storage.objects.download(kept.key, path)
-            return path if is_there and path.stat().st_size == kept.size else None
+        if not is_there or path.stat().st_size != kept.size:
+            raise StorageError(NOT_THERE)
+        return path
+
+    def loss(self, entry: Entry) -> StorageError | None:
+        return StorageError(NOT_THERE) if entry.kept and self._is_kept(entry.kept) else None
 
     def _is_kept(self, kept: Kept) -> bool:
         return self._clock() < self._until(kept)

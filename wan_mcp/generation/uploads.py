@@ -2,10 +2,14 @@
 
 import hashlib
 import math
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import anyio
 
 from wan_mcp.errors import PictureUnavailable, StorageError
 from wan_mcp.generation.hosted_api import ASK_LATER
@@ -23,6 +27,7 @@ ADDRESS_SECONDS = 900.0
 MAX_UPLOAD = 20 * 1024 * 1024
 """Bytes: 20 MB in either of its meanings."""
 HOUR = 3600.0
+_ID = re.compile(r"[0-9a-f]{16}")
 _STAMP = 8
 """Bytes before the picture in its object: when it arrived, in Unix seconds, by the clock of the servers."""
 NOT_THERE = (
@@ -32,7 +37,6 @@ UPLOAD_FIRST = (
     "If its upload address is still good, have the picture uploaded there and make the same request again; "
     "otherwise call prepare_upload for a new one."
 )
-
 CONFUSED = "image_urls: this is the address to upload to, not the picture's."
 
 
@@ -55,15 +59,33 @@ class Uploads:
         ledger: the owner's.
         settings: for how long they can be used.
         clock: the time, in Unix seconds.
+        turn: bounds the uploads that the whole process reads at the same time.
     """
 
     def __init__(
-        self, storage: "Storage", ledger: OwnerLedger, settings: Settings, clock: Callable[[], float]
+        self,
+        storage: "Storage",
+        ledger: OwnerLedger,
+        settings: Settings,
+        clock: Callable[[], float],
+        turn: anyio.Semaphore,
     ) -> None:
         self._storage = storage
         self._ledger = ledger
         self._usable = settings.upload_hours * HOUR
         self._clock = clock
+        self._turn = anyio.Semaphore(1)
+        self._turn_of_all = turn
+
+    @asynccontextmanager
+    async def opened(self, upload_id: str) -> AsyncIterator[bytes]:
+        """The picture of an upload, in turn: each is in memory as a whole.
+
+        Raises:
+            PictureUnavailable: as ``read`` does.
+        """
+        async with self._turn, self._turn_of_all:
+            yield await self.read(upload_id)
 
     def has_address(self, reference: str) -> bool:
         """Whether a reference is the address to upload to, which callers confuse with the picture's."""
@@ -90,6 +112,8 @@ class Uploads:
             PictureUnavailable: when there is none for this owner, in the same words for all reasons; or when
                 the storage cannot be read now.
         """
+        if not _ID.fullmatch(upload_id):
+            raise PictureUnavailable(NOT_THERE.format("that upload"), next_step=UPLOAD_FIRST)
         key = _key(await self._ledger.digest(), upload_id)
         try:
             stored = await self._storage.objects.read(key)

@@ -156,8 +156,8 @@ class OwnerLedger(Protocol):
         """Record where a task's video is."""
         ...
 
-    async def mark_kept(self, task_id: str, kept: Kept | None) -> None:
-        """Record where a hosted server keeps a task's video; None: it does not any more."""
+    async def mark_kept(self, task_id: str, kept: Kept) -> None:
+        """Record where a hosted server keeps a task's video."""
         ...
 
     async def find_upload(self, digest: str, now: float) -> str | None:

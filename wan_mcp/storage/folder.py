@@ -14,7 +14,7 @@ INNER = ("results", "films", "uploads")
 """The folders of the objects. They are made here, so that nobody else can read what is in them."""
 ABANDONED = 24 * 3600.0
 """Seconds after which what an ended process left behind is removed."""
-_STAGED = re.compile(r".+#\d+")
+_STAGED = re.compile(r"[0-9a-f]{40}(\.\w{1,8})?#\d+")
 """The name of a file that obstore has not finished."""
 
 

@@ -31,7 +31,7 @@ PUTS_AT_ONCE = 2
 """Files that are written at the same time at most: each may hold a part in memory."""
 CHUNK = 128 * 1024
 """Bytes that are read from an object at once for a reader who may be slow."""
-PROBE = "probe"
+PROBE = "wan-mcp-probe"
 """The object that a check writes."""
 CHECK_SECONDS = 1.0
 """Seconds in which a check has to succeed."""

@@ -250,7 +250,7 @@ class SqliteOwnerLedger:
     async def mark_saved(self, task_id: str, saved: Saved) -> None:
         await self._mark_video("saved", task_id, saved)
 
-    async def mark_kept(self, task_id: str, kept: Kept | None) -> None:
+    async def mark_kept(self, task_id: str, kept: Kept) -> None:
         await self._mark_video("kept", task_id, kept)
 
     async def find_upload(self, digest: str, now: float) -> str | None:
@@ -262,12 +262,12 @@ class SqliteOwnerLedger:
             durable=False,
         )
 
-    async def _mark_video(self, column: str, task_id: str, video: Saved | Kept | None) -> None:
+    async def _mark_video(self, column: str, task_id: str, video: Saved | Kept) -> None:
         def mark(database: sqlite3.Connection, owner: str) -> None:
             self._cache.pop((owner, task_id), None)
             database.execute(
                 f"UPDATE entries SET {column} = ? WHERE owner = ? AND task_id = ?",
-                (json.dumps(asdict(video)) if video else None, owner, task_id),
+                (json.dumps(asdict(video)), owner, task_id),
             )
 
         await self._write(mark, durable=False)

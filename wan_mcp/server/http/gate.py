@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 
 import anyio
@@ -25,6 +25,8 @@ VIDEOS, UPLOADS = "/videos/", "/uploads/"
 """The beginnings of the paths of signed addresses: whoever has one needs no credentials."""
 UPLOAD_SECONDS = 600.0
 """The same for an upload, which may come over a slow network."""
+MAX_DIGITS = 8
+"""Of the length of a body that is read although it was refused: many clients read no answer before that."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.IGNORECASE)
 _BEARER = re.compile(rb"bearer +(\S+) *", re.IGNORECASE)
 TOKEN_HEADER, KEY_HEADER = b"authorization", b"x-api-key"
@@ -82,6 +84,10 @@ class Gate:
             scope["headers"] = _without_credentials(scope["headers"])
             await self._app(scope, receive, send)
             return
+
+        def refusing(message: Message) -> Awaitable[None]:
+            return send(_closing(message, scope["headers"]))
+
         try:
             self._limits.take(network_of((scope.get("client") or ("unknown", 0))[0]))
             self._check(Headers(scope=scope), path_of(scope))
@@ -90,11 +96,11 @@ class Gate:
             scope["headers"] = _without_credentials(headers) if is_signed else self._credentials(headers)
             await _with_bounds(self._app, scope, receive, send)
         except _Refusal as refusal:
-            await _refuse(refusal, send)
+            await _refuse(refusal, refusing)
         except TooManyRequests as error:
-            await _refuse(_later(429, "too_many_requests", str(error), error.retry_after), send)
+            await _refuse(_later(429, "too_many_requests", str(error), error.retry_after), refusing)
         except Unavailable as error:
-            await _refuse(_later(503, "temporarily_unavailable", str(error), error.retry_after), send)
+            await _refuse(_later(503, "temporarily_unavailable", str(error), error.retry_after), refusing)
 
     def _check(self, headers: Headers, path: str) -> None:
         """Refuse what a web page could do to a server that its user can reach (DNS rebinding)."""
@@ -166,12 +172,24 @@ async def _with_bounds(app: ASGIApp, scope: Scope, receive: Receive, send: Send)
         nonlocal has_begun
         if refusal is None or has_begun:
             has_begun = True
-            await send(message)
+            await send(message if is_complete else _closing(message, scope["headers"]))
 
     with suppress(ClientDisconnect):  # nobody is there to be answered, unless it is refused
         await app(scope, bounded, unless_refused)
     if refusal is not None and not has_begun:
         raise refusal
+
+
+def _closing(message: Message, headers: RawHeaders) -> Message:
+    """An answer to a request whose body is not read: what may have no end is not read on, either."""
+    sizes = [value for name, value in headers if name == b"content-length"]
+    is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    is_long = is_chunked or any(not size.isdigit() or len(size) > MAX_DIGITS for size in sizes)
+    if message["type"] != "http.response.start" or not is_long:
+        return message
+    if any(name.lower() == b"connection" for name, _ in message["headers"]):
+        return message
+    return {**message, "headers": [*message["headers"], (b"connection", b"close")]}
 
 
 def _later(status: int, error: str, description: str, seconds: float) -> _Refusal:

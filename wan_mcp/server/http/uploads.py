@@ -7,6 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,10 @@ RECEIVED_OF_AN_OWNER, RECEIVED_OF_ALL = 8, 64
 """Uploads that arrive at the same time; others wait, unread."""
 CHECKED_OF_AN_OWNER, CHECKED_OF_ALL = 1, 2
 """Uploads that are in memory as a whole, to be checked and stored."""
+TURN_SECONDS = 90.0
+"""Seconds for which an upload waits for its turn."""
+SLOWEST, SLOW_START = 8_000, 30.0
+"""Bytes a second at which a picture has to arrive at least, on average, after so many seconds."""
 RETRY_AFTER = "30"
 """Seconds, where the server itself is at fault."""
 STILL_GOOD = "Nothing was stored; this address still takes a picture."
@@ -81,6 +86,15 @@ DOWN = Refusal(
     "unavailable",
     f"The server cannot store pictures now. Try again in half a minute. {STILL_GOOD}",
     (("retry-after", RETRY_AFTER),),
+)
+BUSY = Refusal(
+    503,
+    "busy",
+    f"Too many pictures are being uploaded now. Try again in half a minute. {STILL_GOOD}",
+    (("retry-after", RETRY_AFTER), _CLOSE),
+)
+TOO_SLOW = Refusal(
+    408, "too_slow", f"The picture arrives too slowly. Send a smaller file. {STILL_GOOD}", (_CLOSE,)
 )
 OTHER_METHOD = Refusal(405, "method_not_allowed", f"Use PUT. {FILE}", (("allow", METHODS),))
 
@@ -188,14 +202,20 @@ class UploadAddresses:
     async def _received(self, request: Request, arrival: Arrival) -> float | None:
         """Read the picture, check it and store it; None where another one was faster."""
         async with (
-            self._receiving.held(arrival.by),
+            AsyncExitStack() as turn,
             anyio.SpooledTemporaryFile(max_size=IN_MEMORY) as file,
         ):
-            size = 0
+            with anyio.move_on_after(TURN_SECONDS) as waiting:  # who waits is not read, and may have left
+                await turn.enter_async_context(self._receiving.held(arrival.by))
+            if waiting.cancelled_caught:
+                raise Refused(BUSY)
+            size, began = 0, anyio.current_time()
             async for part in request.stream():
                 size += len(part)
                 if size > MAX_UPLOAD:
                     raise Refused(TOO_LARGE)
+                if size < SLOWEST * (anyio.current_time() - began - SLOW_START):
+                    raise Refused(TOO_SLOW)
                 await file.write(part)
             async with self._checking.held(arrival.by):
                 await file.seek(0)

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 STREAMS = 256
 """Videos that are sent at the same time at most."""
+STREAMS_OF_A_VIDEO = 48
+"""The same of one video."""
 STREAMS_OF_AN_ADDRESS = 48
 """The same to one address; an office may share it."""
 READER_PAUSE = 60.0
@@ -62,8 +64,8 @@ class Videos:
         self._objects = storage.objects
         self._links = storage.links
         self._clock = clock
-        self._streams: dict[anyio.CancelScope, str] = {}
-        """What is sent now, and to whom."""
+        self._streams: dict[anyio.CancelScope, tuple[str, str]] = {}
+        """What is sent now: to whom, and which video."""
 
     def end_within(self, seconds: float) -> None:
         """Cut what is still being sent after that time."""
@@ -118,17 +120,19 @@ class Videos:
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers)
         chunks = self._objects.chunks(claims["sub"], start, end, facts=facts)
-        return _Stream(chunks, status, headers, self._admitted(request), self._streams.pop)
+        return _Stream(chunks, status, headers, self._admitted(request, claims["sub"]), self._streams.pop)
 
-    def _admitted(self, request: Request) -> anyio.CancelScope:
+    def _admitted(self, request: Request, key: str) -> anyio.CancelScope:
         """Count a video that is about to be sent."""
         reader = network_of(request.client.host if request.client else "unknown")
-        if sum(one == reader for one in self._streams.values()) >= STREAMS_OF_AN_ADDRESS:
+        if sum(one == reader for one, _ in self._streams.values()) >= STREAMS_OF_AN_ADDRESS:
+            raise TooManyRequests(RETRY_AFTER)
+        if sum(one == key for _, one in self._streams.values()) >= STREAMS_OF_A_VIDEO:
             raise TooManyRequests(RETRY_AFTER)
         if len(self._streams) >= STREAMS:
             raise Unavailable("Too many videos are being sent.", RETRY_AFTER)
         scope = anyio.CancelScope()
-        self._streams[scope] = reader
+        self._streams[scope] = reader, key
         return scope
 
 
