@@ -14,7 +14,7 @@ import pytest
 
 from tests.s3 import BUCKET, S3, running_s3
 from wan_mcp.errors import SettingsError, StorageError
-from wan_mcp.storage.folder import ABANDONED, STAGING
+from wan_mcp.storage.folder import ABANDONED, INNER, STAGING
 from wan_mcp.storage.objects import FULL_FOR, ObjectStore
 
 pytestmark = pytest.mark.anyio
@@ -122,7 +122,7 @@ async def test_a_folder_is_for_its_user_alone_and_leaves_nothing_behind(tmp_path
     folder.mkdir(mode=0o755)
     ObjectStore(folder.as_uri())
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys(
-        (STAGING, "results", "films", "uploads"), 448
+        (STAGING, *INNER), 0o700
     )
     old = time.time() - ABANDONED - 60
     others = "results/exam.csv#1"

@@ -13,7 +13,7 @@ import anyio
 
 from wan_mcp.errors import PictureUnavailable, StorageError
 from wan_mcp.generation.hosted_api import ASK_LATER
-from wan_mcp.images.names import unquoted
+from wan_mcp.images.names import readable, unquoted
 from wan_mcp.ledger import OwnerLedger
 from wan_mcp.settings import Settings
 
@@ -113,7 +113,8 @@ class Uploads:
                 the storage cannot be read now.
         """
         if not _ID.fullmatch(upload_id):
-            raise PictureUnavailable(NOT_THERE.format("that upload"), next_step=UPLOAD_FIRST)
+            shown = f"upload:{readable(upload_id)[:40]}"
+            raise PictureUnavailable(NOT_THERE.format(shown), next_step=UPLOAD_FIRST)
         key = _key(await self._ledger.digest(), upload_id)
         try:
             stored = await self._storage.objects.read(key)

@@ -72,8 +72,8 @@ def test_the_times_are_those_of_the_settings() -> None:
     """Each default has a row of what is stored, or a sentence."""
     told = {
         "task_days": "`WAN_MCP_TASK_DAYS`, {:g} days after",
-        "poster_days": "`WAN_MCP_POSTER_DAYS`, {:g} days, or",
-        "result_days": "`WAN_MCP_RESULT_DAYS`, {:g} days, or",
+        "poster_days": "`WAN_MCP_POSTER_DAYS`, {:g} days, but",
+        "result_days": "`WAN_MCP_RESULT_DAYS`, {:g} days, but",
     }
     fields = Settings.model_fields
     for name, words in told.items():
