@@ -55,7 +55,8 @@ def test(session: nox.Session) -> None:
     )
     if found is None:
         session.error("README.md has no test command.")
-    session.run("bash", "-euo", "pipefail", "-c", found[1], external=True)
+    # The session browser has the tests in a browser.
+    session.run("bash", "-euo", "pipefail", "-c", found[1], env={"WAN_MCP_BROWSER": "0"}, external=True)
 
 
 @nox.session(venv_backend="none")
