@@ -1,14 +1,11 @@
 """A browser, and in it a host page that shows the card and answers it as a test says."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 from tests.browser import states
 from tests.clients.programs import missing, program
@@ -27,8 +24,6 @@ READS = "get_task"
 @asynccontextmanager
 async def browsing() -> AsyncIterator["Browser"]:
     """Debian's Chromium, without a window."""
-    if os.environ.get("WAN_MCP_BROWSER") == "0":
-        pytest.skip("nox -s browser runs it")
     chromium = program("chromium")
     try:
         from playwright.async_api import async_playwright

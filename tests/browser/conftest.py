@@ -1,5 +1,6 @@
 """One browser for each test, and a host in it."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -10,6 +11,13 @@ from tests.browser.browser import Host, browsing, hosting
 from tests.browser.media import Media
 
 MakeHost = Callable[..., AbstractAsyncContextManager[Host]]
+
+
+@pytest.fixture(autouse=True)
+def wanted() -> None:
+    """Not where another session has these tests."""
+    if os.environ.get("WAN_MCP_BROWSER") == "0":
+        pytest.skip("nox -s browser runs it")
 
 
 @pytest.fixture
