@@ -17,7 +17,7 @@ FOR_MCP = ("cli", "server")
 ALONE = "sandbox"
 MAX_ENTRIES = 16
 MAX_LINES = 300
-NOT_LOADED = {"av", "pillow_heif", "opentelemetry.metrics", "wan_mcp.cli", "wan_mcp.sandbox"}
+NOT_LOADED = {"av", "obstore", "pillow_heif", "opentelemetry.metrics", "wan_mcp.cli", "wan_mcp.sandbox"}
 
 
 def layers() -> dict[str, set[str]]:
