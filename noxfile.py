@@ -87,11 +87,16 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def programs(session: nox.Session) -> None:
+    """Install what ``clients`` and ``browser`` need, which then have it: the CI does so while tests run."""
+    _node_tools(session)
+    _chromium(session)
+
+
+@nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
     """The card in Chromium, also with the Inspector as its host. Needs npm, and chromium or root and apt."""
-    if shutil.which("chromium") is None and shutil.which("apt-get") is not None:
-        session.run("apt-get", "update", "-qq", external=True)
-        session.run("apt-get", "install", "-qq", "--no-install-recommends", "chromium", external=True)
+    _chromium(session)
     env = {"WAN_MCP_NODE_TOOLS": str(_node_tools(session)), "WAN_MCP_REQUIRE_NODE": "1"}
     session.run(PYTHON, "-m", "pytest", "-n", "auto", "tests/browser", env=env, external=True)
 
@@ -138,6 +143,12 @@ def ci(session: nox.Session) -> None:
     alone = [f"packages-{python}" for python in PYTHONS]
     for name in ("test", "style", "types", "clients", "browser", "build", *alone, "oldest"):
         session.notify(name)
+
+
+def _chromium(session: nox.Session) -> None:
+    if shutil.which("chromium") is None and shutil.which("apt-get") is not None:
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-qq", "--no-install-recommends", "chromium", external=True)
 
 
 def _node_tools(session: nox.Session) -> Path:
