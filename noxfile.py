@@ -155,13 +155,17 @@ def _node_tools(session: nox.Session) -> Path:
     """What ``tests/clients/package.json`` names, installed outside of the tree."""
     tools = session.cache_dir.resolve() / "node_tools"  # one folder for the sessions that need them
     tools.mkdir(exist_ok=True)
-    shutil.copy(ROOT / "tests" / "clients" / "package.json", tools)
+    wanted, installed = ROOT / "tests" / "clients" / "package.json", tools / "installed.json"
+    if installed.exists() and installed.read_bytes() == wanted.read_bytes():
+        return tools
+    shutil.copy(wanted, tools)
     install = ("npm", "install", "--no-audit", "--no-fund", "--loglevel=error")
     # An agent that needs a newer node than the system's is left out, until that node is there.
     newer = f"{tools / 'node_modules' / '.bin'}{os.pathsep}{os.environ['PATH']}"
     with session.chdir(tools):
         session.run(*install, external=True)
         session.run(*install, env={"PATH": newer}, external=True)
+    shutil.copy(wanted, installed)
     return tools
 
 
