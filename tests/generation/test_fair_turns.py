@@ -29,7 +29,7 @@ from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.net.names import look_up
 from wan_mcp.settings import Settings
 from wan_mcp.storage.storage import Storage
-from wan_mcp.videos import frames
+from wan_mcp.videos import frames, pyav
 
 pytestmark = pytest.mark.anyio
 
@@ -122,6 +122,7 @@ class Rows:
 
 async def test_callers_who_leave_do_not_leave_more_videos_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for previews; they could be asked for twice a second, and left."""
+    pyav.check_installed("A preview")  # loads it: the callers leave soon
     counted = Counted()
     monkeypatch.setattr(frames, "contact_sheet", lambda path, count: counted(lambda: None))
     saver: Any = Saver()
