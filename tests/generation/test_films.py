@@ -256,6 +256,28 @@ async def test_a_long_join_goes_on_and_is_told_to_an_equal_call(
     assert left(world) == ["the-cat-yawns-joined.mp4"]
 
 
+async def test_a_caller_cannot_ask_for_any_number_of_joins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more than may be under way is told to come again; nothing is begun for it."""
+    held = Held(monkeypatch)
+
+    async def on_share(share: float) -> None: ...
+
+    async with world.client() as client:
+        tasks = [await made(client), await made(client, prompt="b")]
+    async with world.service() as service:
+        for name in "abcde":
+            with pytest.raises(StillUnderWay, match="still being joined"):
+                await service.joiner.join(tasks, name, 0.05, on_share)
+        with pytest.raises(StillUnderWay, match="5 other joins are under way"):
+            await service.joiner.join(tasks, "f", 0.05, on_share)
+        held.may_go_on.set()
+        await service.joiner.join(tasks, "e", 60, on_share)
+        await service.joiner.join(tasks, "f", 60, on_share)
+    assert left(world) == [f"{name}.mp4" for name in "abcdef"]
+
+
 async def stop_while_joining(world: World, held: Held) -> None:
     """A server ends while it writes a film."""
 

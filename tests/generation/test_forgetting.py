@@ -15,7 +15,8 @@ from wan_mcp.cli import tasks as command
 from wan_mcp.errors import NotFound, SettingsError, StorageError
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
 from wan_mcp.generation.services import Services
-from wan_mcp.ledger import Saved
+from wan_mcp.ledger import Entry, Saved
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -80,6 +81,30 @@ async def test_a_server_that_runs_does_not_bring_a_row_back(callers: Callers, tm
         assert len(files(tmp_path)) == 1
         await place.record(task_id, found)
         assert files(tmp_path) == set()
+    assert await callers.world.rows() == []
+
+
+async def test_a_video_that_is_kept_meanwhile_is_removed_too(
+    callers: Callers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may just be saving it."""
+    named = SqliteLedger.named
+    async with serving(callers, tmp_path, Calendar(), WAN_MCP_AUTOSAVE="0") as services:
+        service = callers.of(services, "one")
+        task_id = (await generate(service)).task.id
+        await anyio.sleep(100)
+
+        async def named_then_kept(ledger: SqliteLedger, name: str) -> list[Entry]:
+            entries = await named(ledger, name)
+            if entries and not entries[0].kept:
+                await service.save(task_id, None)
+            return entries
+
+        monkeypatch.setattr(SqliteLedger, "named", named_then_kept)
+        settings = settings_of(tmp_path, WAN_MCP_STORAGE_URL=(tmp_path / "storage").as_uri())
+        said = await command.forget(settings, task_id, clock=now)
+    assert "Its kept video was deleted." in said
+    assert files(tmp_path) == set()
     assert await callers.world.rows() == []
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from wan_mcp.errors import StorageError
 from wan_mcp.evolink.values import iso
 from wan_mcp.generation.uploads import MAX_UPLOAD
 from wan_mcp.sandbox import Account
+from wan_mcp.server.http.uploads import RECEIVED_OF_AN_OWNER, SLOWEST
 from wan_mcp.storage.links import Links
 from wan_mcp.storage.objects import ObjectStore
 
@@ -468,3 +470,66 @@ async def test_the_users_own_machine_takes_no_uploads(world: World) -> None:
         refused
     )
     assert "absolute path" in text(refused)
+
+
+async def at_pace(size: int, pause: float) -> AsyncIterator[bytes]:
+    """A body that never ends."""
+    while True:
+        yield bytes(size)
+        await anyio.sleep(pause)
+
+
+async def test_a_picture_that_arrives_too_slowly_gives_its_turn_up(server: Hosted) -> None:
+    """Else a few callers could keep all others from uploading, with a byte now and then."""
+    path, _ = await address(server)
+    slow = await put(server, path, at_pace(1, 10))
+    said = f"The picture arrives too slowly. Send a smaller file. {GOOD}"
+    assert (slow.status_code, slow.json()) == (408, refusal("too_slow", said))
+    assert (await put(server, path)).status_code == 201
+
+
+async def test_who_waits_too_long_for_a_turn_is_told_so(server: Hosted) -> None:
+    """While the same owner's other pictures are still on their way; other owners are served."""
+    async with server.client(KEY) as client:
+        uploads = [await prepared(client) for _ in range(RECEIVED_OF_AN_OWNER + 1)]
+    async with anyio.create_task_group() as group:
+        for upload in uploads[1:]:
+            group.start_soon(put, server, upload.path, at_pace(int(SLOWEST) * 20, 10))
+        await anyio.sleep(1)
+        assert (await put(server, (await address(server, OTHER)).path)).status_code == 201
+        busy = await put(server, uploads[0].path)
+        group.cancel_scope.cancel()
+    said = f"Too many pictures are being uploaded now. Try again in half a minute. {GOOD}"
+    assert (busy.status_code, busy.json()) == (503, refusal("busy", said))
+    assert (busy.headers["retry-after"], busy.headers["connection"]) == ("30", "close")
+
+
+async def test_an_owners_uploads_are_opened_one_after_the_other(
+    server: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is in memory as a whole, so that many requests at once would fill it."""
+    read, now, most = ObjectStore.read, 0, 0
+
+    async def counted(store: ObjectStore, key: str) -> bytes | None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        content = await read(store, key)
+        await anyio.sleep(1)
+        now -= 1
+        return content
+
+    async with server.client(KEY) as client:
+        path, name = await prepared(client)
+        assert (await put(server, path)).status_code == 201
+        monkeypatch.setattr(ObjectStore, "read", counted)
+        async with anyio.create_task_group() as group:
+            for take in range(1, 6):
+                group.start_soon(partial(generate, client, name, take=take))
+    assert most == 1
+
+
+async def test_a_long_reference_is_not_repeated(server: Hosted) -> None:
+    """A model would have to read it."""
+    async with server.client(KEY) as client:
+        assert len(text(await generate(client, "upload:" + "a" * 1_000_000))) < 500

@@ -222,10 +222,14 @@ async def test_so_many_videos_are_sent_at_once(tmp_path: Path, monkeypatch: pyte
         of_an_address = await answered(server, link(storage))
         monkeypatch.setattr(videos, "STREAMS_OF_AN_ADDRESS", 1)
         after_others = [(await answered(server, link(storage))).status_code for _ in range(3)]
+        monkeypatch.setattr(videos, "STREAMS_OF_A_VIDEO", 0)
+        of_a_video = await answered(server, link(storage))
+        monkeypatch.setattr(videos, "STREAMS_OF_A_VIDEO", 1)
         monkeypatch.setattr(videos, "STREAMS", 0)
         of_all = await answered(server, link(storage))
     assert (of_an_address.status_code, of_an_address.headers["retry-after"]) == (429, "10")
     assert after_others == [200, 200, 200]
+    assert (of_a_video.status_code, of_a_video.headers["retry-after"]) == (429, "10")
     assert (of_all.status_code, of_all.headers["retry-after"]) == (503, "10")
 
 
