@@ -18,7 +18,7 @@ from wan_mcp.ledger.caps import of_the_last_day
 from wan_mcp.ledger.claim import Claim, ClaimRules, Intent
 from wan_mcp.ledger.entries import Entry, EntryStatus, Kept, Post, Saved
 from wan_mcp.ledger.lease import Lease
-from wan_mcp.ledger.sqlite import claims, forgetting, queries, uploads
+from wan_mcp.ledger.sql import claims, forgetting, queries, uploads
 from wan_mcp.ledger.sqlite.database import Database
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from wan_mcp.evolink import Task
 from wan_mcp.evolink.responses import USUAL_DURATION
 from wan_mcp.ledger.base import KeyUse
 from wan_mcp.ledger.entries import Entry, EntryStatus, cost_of
-from wan_mcp.ledger.sqlite.rows import entry_of
+from wan_mcp.ledger.sql.rows import entry_of
 
 REQUEST_AGAIN = "Make the same request again."
 

@@ -4,7 +4,7 @@ import json
 import sqlite3
 
 from wan_mcp.ledger.entries import Entry
-from wan_mcp.ledger.sqlite.rows import entry_of
+from wan_mcp.ledger.sql.rows import entry_of
 
 RECENT = 2 * 86_400.0
 """Seconds for which a row stays in any case: for a day, it keeps its request from being paid twice."""

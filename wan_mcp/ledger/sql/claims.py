@@ -14,8 +14,8 @@ from wan_mcp.ledger.entries import Entry, Post
 from wan_mcp.ledger.fingerprints import Fingerprints
 from wan_mcp.ledger.lease import Lease
 from wan_mcp.ledger.policy import DAY, judge
-from wan_mcp.ledger.sqlite.queries import REQUEST_AGAIN, by_number, key_use
-from wan_mcp.ledger.sqlite.rows import entry_of
+from wan_mcp.ledger.sql.queries import REQUEST_AGAIN, by_number, key_use
+from wan_mcp.ledger.sql.rows import entry_of
 
 _WITHOUT_A_VIDEO = ("failed", "cancelled")
 
