@@ -1,5 +1,6 @@
 """What a ledger keeps, and what it can be asked: the interface that a database implements."""
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from wan_mcp.evolink import Task
@@ -8,6 +9,8 @@ from wan_mcp.ledger.entries import Entry, EntryStatus, Kept, Post, Saved
 
 KeyUse = Literal["unknown", "honoured", "ignored"]
 """Whether a gateway honours the idempotency key, as far as is known."""
+OnChange = Callable[[str, str], None]
+"""Told the digest of the owner and the id of a task that has changed; both are empty where any may have."""
 
 
 class OwnerLedger(Protocol):
@@ -17,12 +20,25 @@ class OwnerLedger(Protocol):
         """The keyed digest that stands for the owner."""
         ...
 
+    @property
+    def known_digest(self) -> str | None:
+        """The same, where it is known already."""
+        ...
+
+    async def open(self) -> None:
+        """Make sure that the ledger is open: from then on, its clock counts."""
+        ...
+
     async def claim(self, intent: Intent, rules: ClaimRules) -> Claim:
         """Decide about a request, and record the intent at once for all processes.
 
         Raises:
             CapReached: when the request would exceed a cap.
         """
+        ...
+
+    async def take_over(self, number: int) -> Entry | None:
+        """Take over a row that may have been sent and whose program has died; None where there is none."""
         ...
 
     async def mark_posted(
@@ -187,6 +203,22 @@ class Ledger(Protocol):
 
     async def owners_of_unkept(self, gateway: str, *, since: float) -> list[str]:
         """The digests of the owners for whom ``unkept`` has an answer."""
+        ...
+
+    async def abandoned(self, gateway: str) -> list[tuple[str, int]]:
+        """The digest of the owner and the number of each row that ``take_over`` may now take over."""
+        ...
+
+    def clock(self, local: Callable[[], float]) -> Callable[[], float]:
+        """The clock by which all programs with this ledger tell the time, in Unix seconds.
+
+        Args:
+            local: this machine's.
+        """
+        ...
+
+    async def watch(self, told: OnChange) -> None:
+        """Tell of changes that any program with this ledger makes, until this is cancelled."""
         ...
 
     async def digest(self, gateway: str, identity: str) -> str:
