@@ -9,8 +9,10 @@ from wan_mcp.ledger.entries import Entry, EntryStatus, Kept, Post, Saved
 
 KeyUse = Literal["unknown", "honoured", "ignored"]
 """Whether a gateway honours the idempotency key, as far as is known."""
-OnChange = Callable[[str, str], None]
-"""Told the digest of the owner and the id of a task that has changed; both are empty where any may have."""
+OnChange = Callable[[str, str, bool], None]
+"""Told the digest of the owner and the id of a task that has changed, and whether another program saw that.
+
+Digest and id are empty where any task may have changed."""
 
 
 class OwnerLedger(Protocol):

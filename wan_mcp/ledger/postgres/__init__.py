@@ -1,1 +1,1 @@
-"""The ledger in a PostgreSQL database, which several processes and machines share."""
+"""The ledger on PostgreSQL, which programs on several machines share."""
