@@ -11,6 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.clock import JumpingLoop, counting, local_time
+from tests.postgres import database_url as database_url
+from tests.postgres import postgres as postgres
 from tests.world import World
 
 # Shared machines are slow at times: no example has a deadline. The long form is run by hand.
