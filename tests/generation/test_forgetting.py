@@ -48,7 +48,7 @@ async def test_row_poster_and_video_are_removed(tmp_path: Path, deployment: obje
     async with serving(callers, tmp_path, Calendar()) as services:
         others = await two_kept(callers, services)
         settings = settings_of(tmp_path, WAN_MCP_STORAGE_URL=(tmp_path / "storage").as_uri())
-        listed = await command.lines(settings.data_dir, 9, as_json=False, clock=now)
+        listed = await command.lines(settings, 9, as_json=False, clock=now)
         keys = [row.kept.key for row in await callers.world.rows() if row.kept]
         assert [line.rpartition("\n")[2] for line in listed] == [
             f"  kept by a hosted server: {k}" for k in keys

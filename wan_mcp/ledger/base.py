@@ -1,6 +1,6 @@
 """What a ledger keeps, and what it can be asked: the interface that a database implements."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 
 from wan_mcp.evolink import Task
@@ -13,6 +13,12 @@ OnChange = Callable[[str, str, bool], None]
 """Told the digest of the owner and the id of a task that has changed, and whether another program saw that.
 
 Digest and id are empty where any task may have changed."""
+
+Step = Callable[[str, str], Awaitable[float | None]]
+"""Reads the task of an owner (digest, task id) once, and saves its video if it is completed.
+
+Returns the seconds until the next read; None when nothing is left to do. It may be done twice for one state.
+"""
 
 
 class OwnerLedger(Protocol):
@@ -170,6 +176,10 @@ class OwnerLedger(Protocol):
         """Seconds that the last finished tasks of the same kind as this one took."""
         ...
 
+    async def ensure_followed(self, task_id: str) -> None:
+        """Make sure that a task has a job, where jobs follow tasks."""
+        ...
+
     async def mark_saved(self, task_id: str, saved: Saved) -> None:
         """Record where a task's video is."""
         ...
@@ -221,6 +231,10 @@ class Ledger(Protocol):
 
     async def watch(self, told: OnChange) -> None:
         """Tell of changes that any program with this ledger makes, until this is cancelled."""
+        ...
+
+    async def run_jobs(self, step: Step) -> None:
+        """Work on the jobs that follow tasks, where the ledger has such, until this is cancelled."""
         ...
 
     async def digest(self, gateway: str, identity: str) -> str:

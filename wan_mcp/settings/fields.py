@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from wan_mcp.settings.checks import (
     KEYS_PAGE,
+    DatabaseAddress,
     Folder,
     Folders,
     IssuerAddress,
@@ -111,6 +112,14 @@ class Fields(BaseModel):
         default_factory=_default_data_dir,
         alias="WAN_MCP_DATA_DIR",
         description="The folder of the ledger (what was requested and paid) and of the kept key.",
+    )
+    database_url: DatabaseAddress | None = Field(
+        None,
+        alias="WAN_MCP_DATABASE_URL",
+        description=(
+            "A PostgreSQL database for the ledger, postgresql://user:password@host:5432/name, which several "
+            "machines can share; unset: a file in the data folder."
+        ),
     )
     daily_credits: float | None = Field(
         None,

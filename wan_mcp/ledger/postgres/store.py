@@ -8,7 +8,7 @@ import anyio
 from pydantic import SecretStr
 
 from wan_mcp.errors import LedgerError
-from wan_mcp.ledger.base import OnChange
+from wan_mcp.ledger.base import OnChange, Step
 from wan_mcp.ledger.postgres.database import OPTIONS, PostgresDatabase
 from wan_mcp.ledger.postgres.notices import listen
 from wan_mcp.ledger.postgres.queue import FollowQueue
@@ -45,6 +45,10 @@ class PostgresLedger(SqlLedger):
                 await anyio.sleep(BEAT_EVERY)
                 with suppress(LedgerError):  # whoever needs the ledger is told
                     await self._postgres.beat()
+
+    async def run_jobs(self, step: Step) -> None:
+        if self.queue is not None:
+            await self.queue.run(step)
 
     async def aclose(self) -> None:
         await self._postgres.aclose()

@@ -6,7 +6,7 @@ from functools import partial
 
 import anyio
 
-from wan_mcp.ledger.base import OnChange
+from wan_mcp.ledger.base import OnChange, Step
 from wan_mcp.ledger.entries import Entry
 from wan_mcp.ledger.sql import claims, forgetting, queries, uploads
 from wan_mcp.ledger.sql.connection import Connection, Database
@@ -50,6 +50,9 @@ class SqlLedger:
         return local
 
     async def watch(self, told: OnChange) -> None:
+        await anyio.sleep_forever()
+
+    async def run_jobs(self, step: Step) -> None:
         await anyio.sleep_forever()
 
     async def check(self) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from wan_mcp.evolink import Task
@@ -205,8 +205,14 @@ class SqlOwnerLedger:
     async def durations(self, task_id: str, limit: int = 10) -> list[float]:
         return await self._read(lambda database, owner: queries.durations(database, owner, task_id, limit))
 
+    async def ensure_followed(self, task_id: str) -> None:
+        await self._write(
+            lambda database, owner: self._database.answered(database, owner, self._gateway, task_id),
+            durable=False,
+        )
+
     async def mark_saved(self, task_id: str, saved: Saved) -> None:
-        await self._mark_video("saved", task_id, saved)
+        await self._mark_video("saved", task_id, replace(saved, machine=self._database.machine))
 
     async def mark_kept(self, task_id: str, kept: Kept) -> None:
         await self._mark_video("kept", task_id, kept)
