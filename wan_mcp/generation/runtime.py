@@ -22,6 +22,7 @@ from wan_mcp.generation.hosted_api import HostedEvolink
 from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.places import OutputFolder, VideoPlace
+from wan_mcp.generation.poster_files import PosterFiles
 from wan_mcp.generation.posters import Posters
 from wan_mcp.generation.rate_limit import RateLimit
 from wan_mcp.generation.status import TaskChanged
@@ -79,7 +80,7 @@ class Runtime:
         changed: told the owner and the id of each task whose state has changed.
         delays: how long a submission waits at each point.
         measures: told of what happens.
-        storage: where a hosted server keeps videos and uploads; None on the user's machine.
+        storage: where a hosted server keeps videos, posters and uploads; None on the user's machine.
     """
 
     def __init__(
@@ -222,7 +223,11 @@ class Runtime:
     @cached_property
     def posters(self) -> Posters:
         """The posters of all owners' tasks."""
-        return Posters(self.settings.data_dir, self.ledger)
+        if self.storage is None:
+            return Posters(PosterFiles(self.settings.data_dir, self.ledger), self.ledger)
+        from wan_mcp.generation.stored import StoredPosters  # loads what only a hosted server has
+
+        return Posters(StoredPosters(self.storage.objects), self.ledger)
 
     @property
     def background(self) -> TaskGroup:

@@ -65,7 +65,7 @@ class Hosting:
     """Tells who calls."""
     measures: Measures
     storage: "Storage"
-    """Where videos and uploads are kept."""
+    """Where videos, posters and uploads are kept."""
     serving: Callable[[Services], AbstractAsyncContextManager[None]]
     """Entered with the services while they can be used."""
     middleware: Sequence[ServerMiddleware[Services]] = ()

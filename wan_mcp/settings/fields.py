@@ -156,8 +156,8 @@ class HostingFields(BaseModel):
         None,
         alias="WAN_MCP_STORAGE_URL",
         description=(
-            "Where videos and uploads are kept: file:///folder, s3://bucket/folder, gs://, az:// or memory:; "
-            "unset: the folder storage in the data folder."
+            "Where videos, posters and uploads are kept: file:///folder, s3://bucket/folder, gs://, az:// or "
+            "memory:; unset: the folder storage in the data folder."
         ),
     )
     serve_videos: bool = Field(
