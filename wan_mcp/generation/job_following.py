@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 
 SOON = 1.0
 """Seconds before a read is due from which it is made."""
-LOOK_EVERY = 0.5
-"""Seconds between two looks whether a job has saved a video."""
+LOOK_EVERY = 2.0
+"""Seconds between two looks whether a job has saved a video, in case the notice of it was lost."""
 
 
 class JobFollower:
@@ -45,6 +45,12 @@ class JobFollower:
         self._tasks = tasks
         self._place = place
         self._save = save
+        self._changed = anyio.Event()
+
+    def wake(self) -> None:
+        """Look at once, in ``saved``, whether a video has been saved."""
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def follow(self, entry: Entry) -> None:
         """The job was made together with the record of the answer."""
@@ -96,11 +102,13 @@ class JobFollower:
             StorageError: when no video can be saved now.
         """
         while True:
+            changed = self._changed
             await self._place.check()
             entry = await self._tasks.entry(task_id)
             if entry is not None and entry.task is not None and self._place.has(entry):
                 return self._tasks.snapshot(entry.task, entry)
-            await anyio.sleep(LOOK_EVERY)
+            with anyio.move_on_after(LOOK_EVERY):
+                await changed.wait()
 
     def _is_too_late(self, entry: Entry) -> bool:
         since = max(entry.asked_at, *(post.at for post in entry.posts), entry.completed_at or 0.0)

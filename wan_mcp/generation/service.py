@@ -261,6 +261,8 @@ class VideoService:
     def wake(self, task_id: str) -> None:
         """End the pause of whoever waits for a task, which another program has read; empty: for any task."""
         self._poller.wake(task_id)
+        if isinstance(self._follower, JobFollower):
+            self._follower.wake()
 
     async def credits(self) -> Credits:
         """What the account and the key have left: to be told only to whoever pays."""
