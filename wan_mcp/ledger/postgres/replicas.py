@@ -131,7 +131,8 @@ class Replicas:
         found = self._database.execute(
             f"SELECT 1 FROM replicas AS other WHERE id = %s AND ({_ALIVE} OR NOT EXISTS (SELECT 1"
             " FROM replicas AS this WHERE this.id = %s"
-            " AND this.since < clock_timestamp() - make_interval(secs => %s)))",
-            (holder, DEAD_AFTER, self._replica.name, DEAD_AFTER),
+            " AND this.since < clock_timestamp() - make_interval(secs => %s)"
+            " AND this.seen_at > clock_timestamp() - make_interval(secs => %s)))",
+            (holder, DEAD_AFTER, self._replica.name, DEAD_AFTER, DEAD_AFTER - BEAT_EVERY),
         )
         return found.fetchone() is not None
