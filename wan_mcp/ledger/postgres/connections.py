@@ -86,7 +86,8 @@ def _reason(url: SecretStr, error: psycopg.Error) -> str:
             "WAN_MCP_DATABASE_URL cannot be read; write it like postgresql://user:password@host:5432/name, "
             "with %40 and %2F in place of @ and / in the password"
         )
-    text = " ".join(str(error).split()) or type(error).__name__
+    # Without the server's details, which quote statements and rows.
+    text = " ".join((error.diag.message_primary or str(error)).split()) or type(error).__name__
     return text[:300].rstrip(".")
 
 
