@@ -118,20 +118,6 @@ async def test_a_broken_record_of_a_post_is_no_lost_request(
     assert set(breaks[0].outcomes) == {"done", "failed"}
 
 
-async def test_a_broken_second_post_is_still_the_same_request(
-    breaks: tuple[Breaks, str], ledger: OwnerLedger
-) -> None:
-    """A repeat under the same key; the row of the first POST stays."""
-    for name in breaks[0]:
-        entry = await posted(ledger, name)
-        with breaks[0].one():
-            await ledger.mark_posted(entry.number, Post(EPOCH + 9, 0.0), BODY)
-        await ledger.release(entry.number)
-        kind, again = await is_ours(ledger, name)
-        assert (kind, again.idempotency_key) == ("resume", entry.idempotency_key)
-        assert len(again.posts) == 2 or breaks[0].outcomes[-1] == "failed"
-
-
 async def test_a_broken_answer_is_recorded_when_it_is_told_again(
     breaks: tuple[Breaks, str], ledger: OwnerLedger
 ) -> None:
