@@ -21,6 +21,8 @@ _CONFIGURATION = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
 max_connections = 200
+# A commit is in the kernel's hands, which is enough: only processes are killed, never the machine.
+fsync = off
 """
 _AS_NEW = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
