@@ -17,7 +17,10 @@ FOR_MCP = ("cli", "server")
 ALONE = "sandbox"
 MAX_ENTRIES = 16
 MAX_LINES = 300
-NOT_LOADED = {"av", "obstore", "pillow_heif", "opentelemetry.metrics", "wan_mcp.cli", "wan_mcp.sandbox"}
+NOT_LOADED = {
+    *("av", "obstore", "pillow_heif", "opentelemetry.metrics", "procrastinate", "psycopg"),
+    *("wan_mcp.cli", "wan_mcp.sandbox"),
+}
 
 
 def layers() -> dict[str, set[str]]:

@@ -41,6 +41,7 @@ from typing import Literal
 ANOTHER_DATA_FOLDER = "set WAN_MCP_DATA_DIR to another folder."
 MAKE_DATA_FOLDER_WRITABLE = f"Make its folder writable, or {ANOTHER_DATA_FOLDER}"
 """What to do where a file in the data folder cannot be made."""
+INSTALL_POSTGRES = 'In the clone, run pip install ".[postgres]".'
 INSTALL_HTTP = 'In the clone, run pip install ".[http]".'
 """How to install what a hosted server needs besides."""
 Charged = Literal["no", "yes", "unknown"]

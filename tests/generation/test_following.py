@@ -20,7 +20,7 @@ from tests.world import KEY, World
 from wan_mcp.errors import LedgerError
 from wan_mcp.generation.following import Follower
 from wan_mcp.ledger import Entry, Saved
-from wan_mcp.ledger.sqlite.store import SqliteOwnerLedger
+from wan_mcp.ledger.sql.owner_ledger import SqlOwnerLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.sandbox.results import Results
 
@@ -112,14 +112,14 @@ async def test_a_ledger_that_is_locked_at_the_start_does_not_lose_the_video(
 ) -> None:
     """The ledger is read again later."""
 
-    async def locked(self: SqliteOwnerLedger, *, since: float) -> list[Entry]:
+    async def locked(self: SqlOwnerLedger, *, since: float) -> list[Entry]:
         raise LedgerError("locked")
 
     async with client(world) as asked:
         await begin(asked)
     async with client(world):
         with monkeypatch.context() as patched:
-            patched.setattr(SqliteOwnerLedger, "unsaved", locked)
+            patched.setattr(SqlOwnerLedger, "unsaved", locked)
             await anyio.sleep(60)
         await anyio.sleep(1000)
         assert len(videos(world)) == 1
@@ -345,11 +345,11 @@ async def test_a_server_that_ended_before_the_file_was_recorded_makes_no_second_
 ) -> None:
     """The next one finds that the file is there."""
 
-    async def killed(self: SqliteOwnerLedger, task_id: str, saved: Saved) -> None:
+    async def killed(self: SqlOwnerLedger, task_id: str, saved: Saved) -> None:
         raise LedgerError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(SqliteOwnerLedger, "mark_saved", killed)
+        patched.setattr(SqlOwnerLedger, "mark_saved", killed)
         async with client(world) as asked:
             task_id = await begin(asked)
             await anyio.sleep(200)

@@ -15,6 +15,7 @@ from wan_mcp.cli import tasks as command
 from wan_mcp.errors import NotFound, SettingsError, StorageError
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS
 from wan_mcp.generation.services import Services
+from wan_mcp.generation.stored import StoredPosters
 from wan_mcp.ledger import Entry, Saved
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.settings import Settings
@@ -48,7 +49,7 @@ async def test_row_poster_and_video_are_removed(tmp_path: Path, deployment: obje
     async with serving(callers, tmp_path, Calendar()) as services:
         others = await two_kept(callers, services)
         settings = settings_of(tmp_path, WAN_MCP_STORAGE_URL=(tmp_path / "storage").as_uri())
-        listed = await command.lines(settings.data_dir, 9, as_json=False, clock=now)
+        listed = await command.lines(settings, 9, as_json=False, clock=now)
         keys = [row.kept.key for row in await callers.world.rows() if row.kept]
         assert [line.rpartition("\n")[2] for line in listed] == [
             f"  kept by a hosted server: {k}" for k in keys
@@ -106,6 +107,44 @@ async def test_a_video_that_is_kept_meanwhile_is_removed_too(
     assert "Its kept video was deleted." in said
     assert files(tmp_path) == set()
     assert await callers.world.rows() == []
+
+
+async def test_a_poster_is_removed_where_no_video_is_kept(
+    callers: Callers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that a server puts meanwhile; the row stays until the storage can be reached."""
+    remove = SqliteLedger.remove
+    async with serving(callers, tmp_path, Calendar(), WAN_MCP_AUTOSAVE="0") as services:
+        await generate(callers.of(services, "one"))
+        await anyio.sleep(1)
+        stored, rows = files(tmp_path), await callers.world.rows()
+        assert len(stored) == 1
+        with monkeypatch.context() as patched:
+            for name, value in DEAD_BUCKET.items():
+                patched.setenv(name, value)
+            with pytest.raises(StorageError, match="The row and its poster are still there"):
+                await command.forget(settings_of(tmp_path, WAN_MCP_STORAGE_URL="s3://bucket"), "#1")
+        assert (files(tmp_path), await callers.world.rows()) == (stored, rows)
+
+        async def put_then_removed(ledger: SqliteLedger, entries: list[Entry]) -> None:
+            assert services.runtime.storage is not None
+            await StoredPosters(services.runtime.storage.objects).put(entries[0], b"poster")
+            await remove(ledger, entries)
+
+        monkeypatch.setattr(SqliteLedger, "remove", put_then_removed)
+        settings = settings_of(tmp_path, WAN_MCP_STORAGE_URL=(tmp_path / "storage").as_uri())
+        assert "video was deleted" not in await command.forget(settings, "#1")
+    assert (files(tmp_path), await callers.world.rows()) == (set(), [])
+
+
+async def test_the_default_storage_needs_no_setting(callers: Callers, tmp_path: Path) -> None:
+    """The folder in the data folder shows that a hosted server uses it."""
+    async with callers.services(WAN_MCP_STORAGE_URL="") as services:
+        await generate(callers.of(services, "one"))
+        await anyio.sleep(1)
+        assert len(list((tmp_path / "data" / "storage" / "posters").iterdir())) == 1
+    await command.forget(settings_of(tmp_path), "#1")
+    assert list((tmp_path / "data" / "storage" / "posters").iterdir()) == []
 
 
 async def test_nothing_is_removed_without_the_storage(

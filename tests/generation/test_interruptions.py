@@ -16,7 +16,8 @@ from tests.clock import now
 from tests.generation.gateway import gateway, generate, key_use, paid_for
 from tests.world import World
 from wan_mcp.errors import LedgerError, OutcomeUnknown, OutOfCredits
-from wan_mcp.ledger.sqlite.store import SqliteLedger, SqliteOwnerLedger
+from wan_mcp.ledger.sql.owner_ledger import SqlOwnerLedger
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -84,11 +85,11 @@ class Failing(SqliteLedger):
         super().__init__(Path(world.environ["WAN_MCP_DATA_DIR"]))
         self._fails = fails
 
-    def for_owner(self, gateway: str, key: str) -> SqliteOwnerLedger:
+    def for_owner(self, gateway: str, key: str) -> SqlOwnerLedger:
         owned: Any = super().for_owner(gateway, key)
         for kind in self._fails:
             setattr(owned, kind, partial(self._fail, kind, getattr(owned, kind)))
-        return cast(SqliteOwnerLedger, owned)
+        return cast(SqlOwnerLedger, owned)
 
     async def _fail(self, kind: str, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         if self._fails[kind] > 0:

@@ -16,7 +16,7 @@ from wan_mcp.generation import polling
 from wan_mcp.generation.reading import MARGIN
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.ledger.sqlite.store import SqliteOwnerLedger
+from wan_mcp.ledger.sql.owner_ledger import SqlOwnerLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.server.results import NEXT_READ, TIME_LEFT
 
@@ -174,7 +174,7 @@ async def test_reads_are_shared_and_paced_without_the_ledger(
         task_id = (await generate(service)).task.id
         await anyio.sleep(110)
         for method in methods:
-            monkeypatch.setattr(SqliteOwnerLedger, method, fail)
+            monkeypatch.setattr(SqlOwnerLedger, method, fail)
         world.sandbox.faults.add(Fault("task", "slow", seconds=17))
         found: list[tuple[str, float]] = []
 

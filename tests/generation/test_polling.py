@@ -9,7 +9,8 @@ import pytest
 
 from wan_mcp.errors import Busy, LostAnswer, NotFound
 from wan_mcp.evolink import Task
-from wan_mcp.generation.polling import Poller, RateLimit, Waited
+from wan_mcp.generation.polling import Poller, Waited
+from wan_mcp.generation.rate_limit import RateLimit
 from wan_mcp.generation.status import TaskSnapshot
 
 pytestmark = pytest.mark.anyio

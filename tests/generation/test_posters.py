@@ -1,9 +1,10 @@
-"""The files of the posters: one for each row with a task, and none after the row is removed."""
+"""Posters as files and in a storage: one for each row with a task, and none after the row is removed."""
 
 import os
 import re
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import pytest
 from tests.images.makers import quadrants, saved
 from tests.ledger.rows import API, answered, make, posted, shared, task
 from wan_mcp.cli import tasks as command
-from wan_mcp.errors import LedgerError, NoPoster
+from wan_mcp.errors import LedgerError, NoPoster, StorageError
+from wan_mcp.generation.poster_files import PosterFiles
 from wan_mcp.generation.posters import MAKING_SECONDS, Posters
+from wan_mcp.generation.stored import FINDING, StoredPosters
 from wan_mcp.images.poster import poster
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 from wan_mcp.settings import Settings
+from wan_mcp.storage.objects import ObjectStore
 from wan_mcp.videos.files import ABANDONED, PARTIAL
 
 pytestmark = pytest.mark.anyio
@@ -37,8 +41,17 @@ async def ledger(data: Path) -> AsyncIterator[SqliteLedger]:
         yield ledger
 
 
-async def drawn() -> bytes:
-    return POSTER
+@pytest.fixture
+def objects() -> ObjectStore:
+    return ObjectStore("memory:")
+
+
+def in_files(data: Path, ledger: SqliteLedger) -> Posters:
+    return Posters(PosterFiles(data, ledger), ledger)
+
+
+async def drawn(content: bytes = POSTER) -> bytes:
+    return content
 
 
 async def keep(posters: Posters, *entries: Entry, make: Any = drawn) -> None:
@@ -62,7 +75,7 @@ async def test_a_name_holds_nothing_of_the_tasks_id(data: Path, ledger: SqliteLe
     owner = ledger.for_owner(API, "me")
     entry = await posted(owner)
     entry = await answered(owner, entry.number, task(name).model_copy(update={"id": name}), time.time())
-    posters = Posters(data, ledger)
+    posters = in_files(data, ledger)
     await keep(posters, entry)
     assert await posters.read(await owner.find(name)) == POSTER
     [kept] = names(data)
@@ -75,7 +88,7 @@ async def test_forgetting_a_row_removes_its_poster(data: Path, ledger: SqliteLed
     """By the task's id or the row's number; all other posters stay."""
     owner = ledger.for_owner(API, "me")
     entries = [await make(owner, f"cat{number}") for number in range(4)]
-    posters = Posters(data, ledger)
+    posters = in_files(data, ledger)
     await keep(posters, *entries)
     await forgotten(data, "task-unified-cat1")
     await forgotten(data, "#3")
@@ -98,7 +111,7 @@ async def test_the_first_poster_removes_what_other_programs_left(data: Path, led
     long_ago = time.time() - ABANDONED - 60
     os.utime(folder / unfinished[0], (long_ago, long_ago))
     entry = await make(ledger.for_owner(API, "me"))
-    await keep(Posters(data, ledger), entry)
+    await keep(in_files(data, ledger), entry)
     left = set(names(data))
     assert {*others, unfinished[1]} < left
     [ours] = left - {*others, unfinished[1]}
@@ -111,12 +124,12 @@ async def test_nothing_is_removed_where_the_ledger_cannot_tell(
 ) -> None:
     """A server whose ledger was replaced does not know the rows of the new one."""
     entry = await make(ledger.for_owner(API, "me"))
-    await keep(Posters(data, ledger), entry)
+    await keep(in_files(data, ledger), entry)
     before = names(data)
     (data / FILE_NAME).rename(data / "old")
     with pytest.raises(LedgerError, match="replaced"):
         await ledger.keys([entry.number])
-    await Posters(data, ledger).remove_orphans()
+    await PosterFiles(data, ledger).remove_orphans()
     assert names(data) == before
     assert "could not be removed" in caplog.text
 
@@ -148,7 +161,7 @@ async def test_a_poster_that_is_being_made_is_waited_for_within_bounds(
 ) -> None:
     """It can be read as soon as the task is known; if the disk hangs, its readers get an error in time."""
     entry = await make(ledger.for_owner(API, "me"))
-    posters = Posters(data, ledger)
+    posters = in_files(data, ledger)
 
     async def slowly() -> bytes:
         await anyio.sleep(2 * MAKING_SECONDS)
@@ -170,15 +183,15 @@ async def test_two_programs_may_make_the_same_poster(data: Path, ledger: SqliteL
     async with shared(data) as other:
         async with anyio.create_task_group() as group:
             for one in (ledger, other, ledger):
-                group.start_soon(keep, Posters(data, one), entry)
+                group.start_soon(keep, in_files(data, one), entry)
         assert len(names(data)) == 1
-        assert await Posters(data, other).read(entry) == POSTER
+        assert await in_files(data, other).read(entry) == POSTER
 
 
 async def test_a_link_or_a_folder_in_the_place_of_a_poster_is_none(data: Path, ledger: SqliteLedger) -> None:
     """A link is replaced by the poster that is made next; a folder is left there."""
     entry = await make(ledger.for_owner(API, "me"))
-    posters = Posters(data, ledger)
+    posters = in_files(data, ledger)
     await keep(posters, entry)
     path = data / "posters" / names(data)[0]
     path.unlink()
@@ -193,3 +206,85 @@ async def test_a_link_or_a_folder_in_the_place_of_a_poster_is_none(data: Path, l
     await keep(posters, entry)
     assert await posters.read(entry) == POSTER
     assert not path.is_symlink()
+
+
+async def test_two_ledgers_share_a_storage(
+    data: Path, ledger: SqliteLedger, tmp_path: Path, objects: ObjectStore
+) -> None:
+    """Their rows have the same numbers and tasks; each has its own posters."""
+    other_poster = poster(saved(quadrants(700, 900), "PNG"))
+    store = StoredPosters(objects)
+    async with shared(tmp_path / "other") as other_ledger:
+        ours = await make(ledger.for_owner(API, "me"))
+        theirs = await make(other_ledger.for_owner(API, "me"))
+        mine, others = Posters(store, ledger), Posters(store, other_ledger)
+        await keep(mine, ours)
+        await keep(others, theirs, make=lambda: drawn(other_poster))
+        assert (ours.number, await mine.read(ours)) == (theirs.number, POSTER)
+        assert await others.read(theirs) == other_poster
+        await store.remove([ours])
+        assert await others.read(theirs) == other_poster
+        with pytest.raises(NoPoster):
+            await mine.read(ours)
+    assert not (data / "posters").exists()
+
+
+async def test_a_row_without_a_key_has_no_poster_in_a_storage(
+    ledger: SqliteLedger, objects: ObjectStore
+) -> None:
+    """Its object would be that of all such rows, of all owners."""
+    entry = await make(ledger.for_owner(API, "me"))
+    store = StoredPosters(objects)
+    for key in ("", None):
+        row = replace(entry, idempotency_key=key)
+        await keep(Posters(store, ledger), row)
+        assert await store.read(row) is None
+        await store.remove([row])
+
+
+@pytest.mark.parametrize("damaged", [b"", POSTER[:500], b"<html></html>"])
+async def test_a_damaged_object_counts_as_missing(
+    ledger: SqliteLedger, objects: ObjectStore, damaged: bytes
+) -> None:
+    """The poster that is made next replaces it."""
+    entry = await make(ledger.for_owner(API, "me"))
+    store = StoredPosters(objects)
+    posters = Posters(store, ledger)
+    await store.put(entry, damaged)
+    with pytest.raises(NoPoster):
+        await posters.read(entry)
+    await keep(posters, entry)
+    assert await posters.read(entry) == POSTER
+
+
+async def test_a_row_that_is_removed_meanwhile_leaves_nothing_in_a_storage(
+    data: Path, ledger: SqliteLedger, objects: ObjectStore
+) -> None:
+    """Between the answer and the poster."""
+    entry = await make(ledger.for_owner(API, "me"))
+    store = StoredPosters(objects)
+
+    async def forgotten_meanwhile() -> bytes:
+        await forgotten(data, "#1")
+        return POSTER
+
+    await keep(Posters(store, ledger), entry, make=forgotten_meanwhile)
+    assert await store.read(entry) is None
+
+
+async def test_a_storage_that_does_not_answer_is_waited_for_within_bounds(
+    ledger: SqliteLedger,
+    objects: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By readers, and by the work in the background, which gives up before it makes the poster."""
+    entry = await make(ledger.for_owner(API, "me"))
+    posters = Posters(StoredPosters(objects), ledger)
+    monkeypatch.setattr(ObjectStore, "read", lambda *given: anyio.sleep_forever())
+    began = anyio.current_time()
+    with pytest.raises(StorageError, match="did not answer"):
+        await posters.read(entry)
+    assert anyio.current_time() - began == pytest.approx(FINDING)
+    await keep(posters, entry, make=None)
+    assert "no poster of request #1 is kept: The storage did not answer" in caplog.text

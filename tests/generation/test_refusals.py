@@ -15,7 +15,8 @@ from tests.world import World, picture
 from wan_mcp.errors import CapReached, LedgerError, OutcomeUnknown
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
-from wan_mcp.ledger.sqlite.store import SqliteLedger, SqliteOwnerLedger
+from wan_mcp.ledger.sql.owner_ledger import SqlOwnerLedger
+from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault
 
 pytestmark = pytest.mark.anyio
@@ -28,11 +29,11 @@ class Failing(SqliteLedger):
         super().__init__(Path(world.environ["WAN_MCP_DATA_DIR"]))
         self._fails = fails
 
-    def for_owner(self, gateway: str, key: str) -> SqliteOwnerLedger:
+    def for_owner(self, gateway: str, key: str) -> SqlOwnerLedger:
         owned: Any = super().for_owner(gateway, key)
         for kind in ("claim", "mark_posted", "mark_answered"):
             setattr(owned, kind, partial(self._fail, kind, getattr(owned, kind)))
-        return cast(SqliteOwnerLedger, owned)
+        return cast(SqlOwnerLedger, owned)
 
     async def _fail(self, kind: str, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         if self._fails.get(kind, 0) > 0:

@@ -12,13 +12,12 @@ from tests.callers import Callers
 from tests.calls import answer, made
 from tests.clock import now
 from tests.generation.gateway import generate
-from tests.images.makers import quadrants, saved
 from wan_mcp.generation import retention
 from wan_mcp.generation.owners import ONE_ACCOUNT, OWN_KEYS, Deployment
+from wan_mcp.generation.poster_files import PosterFiles
 from wan_mcp.generation.retention import MARGIN, Retention
 from wan_mcp.generation.services import Services
 from wan_mcp.generation.stored import DAY, HOUR
-from wan_mcp.images.poster import poster
 from wan_mcp.ledger import Kept
 
 pytestmark = pytest.mark.anyio
@@ -58,9 +57,9 @@ async def serving(
 
 
 def files(folder: Path) -> set[str]:
-    """What is stored, and the posters."""
-    found = [*folder.glob("storage/*/*"), *folder.glob("data/posters/*")]
-    return {f"{path.parent.name}/{path.name}" for path in found}
+    """What is stored, and under ``data`` the posters that an earlier version kept in the data folder."""
+    stored = {f"{path.parent.name}/{path.name}" for path in folder.glob("storage/*/*")}
+    return stored | {f"data/{path.name}" for path in folder.glob("data/posters/*")}
 
 
 async def kept(callers: Callers, services: Services, name: str, prompt: str) -> Kept:
@@ -79,7 +78,10 @@ async def test_an_old_row_goes_with_all_that_belongs_to_it(callers: Callers, tmp
     async with serving(callers, tmp_path, calendar, WAN_MCP_RESULT_DAYS="9999") as services:
         for name in ("one", "two"):
             await kept(callers, services, name, "The cat yawns.")
+        posters = PosterFiles(tmp_path / "data", services.runtime.ledger)
+        await posters.put((await callers.world.rows())[0], b"of an earlier version")
         old = files(tmp_path)
+        assert len(old) == 5
         calendar.days = 10
         await kept(callers, services, "one", "The dog barks.")
         young = files(tmp_path) - old
@@ -97,26 +99,33 @@ async def test_an_old_row_goes_with_all_that_belongs_to_it(callers: Callers, tmp
 @pytest.mark.parametrize(
     ("age", "left"),
     [
-        (2 * HOUR + MARGIN - 60, {"uploads", "results", "films", "posters"}),
-        (2 * HOUR + MARGIN + 60, {"results", "films", "posters"}),
-        (3 * DAY + MARGIN - 60, {"results", "films", "posters"}),
-        (3 * DAY + MARGIN + 60, {"posters"}),
-        (5 * DAY + MARGIN - 60, {"posters"}),
+        (2 * HOUR + MARGIN - 60, {"uploads", "results", "films", "posters", "data"}),
+        (2 * HOUR + MARGIN + 60, {"results", "films", "posters", "data"}),
+        (3 * DAY + MARGIN - 60, {"results", "films", "posters", "data"}),
+        (3 * DAY + MARGIN + 60, {"posters", "data"}),
+        (5 * DAY + MARGIN - 60, {"posters", "data"}),
         (5 * DAY + MARGIN + 60, set()),
     ],
 )
 async def test_files_go_by_their_age(callers: Callers, tmp_path: Path, age: float, left: set[str]) -> None:
     """Also those that belong to no row, but not other programs'; an hour late, since clocks differ."""
-    others = {"uploads/2024-holiday.jpg", "results/exam.csv", "films/wedding.mov", "mine/one"}
+    others = {
+        "uploads/2024-holiday.jpg",
+        "results/exam.csv",
+        "films/wedding.mov",
+        "posters/cat.jpg",
+        "mine/one",
+    }
     days = {"WAN_MCP_RESULT_DAYS": "3", "WAN_MCP_UPLOAD_HOURS": "2", "WAN_MCP_POSTER_DAYS": "5"}
     async with serving(callers, tmp_path, Calendar(), **days) as services:
         storage = services.runtime.storage
         assert storage is not None
-        for key in (*others, f"uploads/{'a' * 40}", f"results/{'a' * 40}.mp4", f"films/{'a' * 40}.webm"):
+        ours = ("uploads/{}", "results/{}.mp4", "films/{}.webm", "posters/{}.jpg")
+        for key in (*others, *(key.format("a" * 40) for key in ours)):
             await storage.objects.create(key, b"content")
         picture = tmp_path / "data" / "posters" / f"1-{'0' * 16}.jpg"
         picture.parent.mkdir(parents=True)
-        picture.write_bytes(poster(saved(quadrants(), "PNG")))
+        picture.write_bytes(b"content")
         await Retention(services.runtime, lambda: time.time() + age).sweep()
         assert files(tmp_path) >= others
         assert {name.partition("/")[0] for name in files(tmp_path) - others} == left
@@ -136,14 +145,14 @@ async def test_a_row_stays_until_its_video_could_be_removed(
     async with serving(callers, tmp_path, calendar, WAN_MCP_STORAGE_URL="s3://bucket") as services:
         await Retention(services.runtime, lambda: time.time() + 366 * DAY).sweep()
     assert await callers.world.rows() == before
-    assert {name.partition("/")[0] for name in files(tmp_path)} == {"results"}
+    assert {name.partition("/")[0] for name in files(tmp_path)} == {"results", "posters"}
     said = [
         record.getMessage().partition(":")[0]
         for record in caplog.records
         if record.name == retention.__name__
     ]
     assert said == [
-        f"old {what} could not be removed" for what in ("requests", "results", "films", "uploads")
+        f"old {what} could not be removed" for what in ("requests", "results", "films", "posters", "uploads")
     ]
     assert all(len(record.getMessage().splitlines()) == 1 for record in caplog.records)
 

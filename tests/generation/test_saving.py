@@ -36,7 +36,7 @@ from wan_mcp.errors import LedgerError, LinkDead, LinkFailed, VideoError
 from wan_mcp.generation.request import GenerationRequest
 from wan_mcp.generation.service import VideoService
 from wan_mcp.ledger import Saved
-from wan_mcp.ledger.sqlite.store import SqliteOwnerLedger
+from wan_mcp.ledger.sql.owner_ledger import SqlOwnerLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.videos import download as videos
 from wan_mcp.videos.task_lock import task_lock
@@ -304,7 +304,7 @@ async def test_without_a_ledger_the_video_is_saved_all_the_same(
     async def fail(*args: object) -> None:
         raise LedgerError("The disk of the ledger is full.")
 
-    monkeypatch.setattr(SqliteOwnerLedger, "mark_saved", fail)
+    monkeypatch.setattr(SqlOwnerLedger, "mark_saved", fail)
     await cinema.save("mine")
     assert files(cinema.folder) == {"mine.mp4": FILM}
 

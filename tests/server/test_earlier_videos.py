@@ -19,6 +19,7 @@ from wan_mcp.evolink import values
 from wan_mcp.ledger import Entry
 from wan_mcp.ledger.sqlite.store import FILE_NAME
 from wan_mcp.sandbox import Fault
+from wan_mcp.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("in_utc")]
 
@@ -36,9 +37,9 @@ async def completed(client: Client, **arguments: Any) -> str:
 
 async def printed(world: World) -> tuple[str, dict[str, Any]]:
     """The newest row, as ``wan-mcp tasks`` prints it for people and as JSON."""
-    folder = Path(world.environ["WAN_MCP_DATA_DIR"])
-    [line] = await command.lines(folder, 1, as_json=False, clock=now)
-    [facts] = await command.lines(folder, 1, as_json=True, clock=now)
+    settings = Settings.load(world.environ)
+    [line] = await command.lines(settings, 1, as_json=False, clock=now)
+    [facts] = await command.lines(settings, 1, as_json=True, clock=now)
     return line, json.loads(facts)
 
 

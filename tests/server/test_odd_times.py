@@ -16,6 +16,7 @@ from tests.generation.gateway import make_elsewhere
 from tests.world import World
 from wan_mcp.cli import tasks as command
 from wan_mcp.ledger.sqlite.store import FILE_NAME
+from wan_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -41,9 +42,9 @@ async def lists(world: World) -> list[list[dict[str, Any]]]:
     async with world.client() as client:
         shown = (await answer(client, "list_tasks"))["tasks"]
         read = await client.read_resource("wan://tasks")
-    folder = Path(world.environ["WAN_MCP_DATA_DIR"])
-    told = await command.lines(folder, 10, as_json=True)
-    assert len(await command.lines(folder, 10, as_json=False)) == len(told)
+    settings = Settings.load(world.environ)
+    told = await command.lines(settings, 10, as_json=True)
+    assert len(await command.lines(settings, 10, as_json=False)) == len(told)
     resource = json.loads(read.contents[0].text)["tasks"]  # type: ignore[union-attr]
     return [shown, resource, [json.loads(line) for line in told]]
 

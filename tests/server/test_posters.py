@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,25 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
+from mcp.server import MCPServer
 from mcp.types import BlobResourceContents, ResourceTemplateReference
 from PIL import Image, ImageChops
 
+from tests.callers import IN_BOTH_DEPLOYMENTS, IN_MEMORY, Callers, hosted_server
 from tests.calls import ARGUMENTS, ERAS, answer, call
+from tests.clock import now
+from tests.generation.test_keeping import Shelf
 from tests.images.makers import photo, quadrants, saved, see_through, turned
 from tests.ledger.rows import POSIX
 from tests.server.test_stdio import imitation, serving
 from tests.world import KEY, Web, World, picture
 from wan_mcp.cli import tasks as command
+from wan_mcp.generation.owners import OWN_KEYS, Deployment
+from wan_mcp.generation.posters import MAKING_AFTER
+from wan_mcp.generation.services import Services
 from wan_mcp.images import Picture
 from wan_mcp.images.poster import MAX_BYTES
-from wan_mcp.ledger.sqlite.store import FILE_NAME
+from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
 from wan_mcp.sandbox import Fault
 from wan_mcp.settings import Settings
 
@@ -419,6 +427,50 @@ async def test_the_picture_is_not_kept_in_memory_once_the_poster_is_made(world: 
             await poster(client, await asked(client, take=take))
         gc.collect()
         assert [found for found in gc.get_objects() if isinstance(found, Picture)] == []
+
+
+@IN_BOTH_DEPLOYMENTS
+async def test_another_server_shows_the_poster_that_one_has_made(
+    tmp_path: Path, deployment: Deployment
+) -> None:
+    """With the same ledger and storage, and a data folder of its own; to its owner alone."""
+    callers = Callers(tmp_path, deployment)
+    shared = tmp_path / "storage"
+    environ = callers.world.environ | IN_MEMORY | {"WAN_MCP_STORAGE_URL": shared.as_uri()}
+
+    def server(data: str) -> MCPServer[Services]:
+        settings = Settings.load(environ | {"WAN_MCP_DATA_DIR": str(tmp_path / data)})
+        make_runtime = partial(callers.world.runtime, ledger=SqliteLedger(tmp_path / "data"))
+        return hosted_server(deployment, settings, make_runtime, callers.whose, now)
+
+    async with Client(server("data")) as one, Client(server("other")) as another:
+        task_id = await asked(one)
+        made = await poster(one, task_id)
+        assert is_of(made, picture())
+        assert await poster(another, task_id) == made
+        callers.name = "two"
+        await no_poster(another, task_id)
+    [path] = (shared / "posters").iterdir()
+    assert re.fullmatch(r"[0-9a-f]{40}\.jpg", path.name)
+    for data in ("data", "other"):
+        assert not (tmp_path / data / "posters").exists()
+
+
+async def test_a_storage_that_fails_costs_the_poster_alone(tmp_path: Path) -> None:
+    """The answer does not wait for it, and whoever reads it is told; once it works, a repeat makes it."""
+    callers, shelf = Callers(tmp_path, OWN_KEYS), Shelf(tmp_path)
+    async with callers.client(**(shelf.environ | {"WAN_MCP_AUTOSAVE": "0"})) as (client, _):
+        shelf.fail()
+        began = anyio.current_time()
+        task_id = await asked(client)
+        assert anyio.current_time() - began < MAKING_AFTER
+        with pytest.raises(MCPError, match="storage cannot be used now") as raised:
+            await poster(client, task_id)
+        assert raised.value.code != NOT_FOUND
+        shelf.work()
+        assert await asked(client) == task_id
+        assert is_of(await poster(client, task_id), picture())
+    assert callers.world.records.posts == 1
 
 
 @pytest.mark.slow

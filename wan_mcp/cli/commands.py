@@ -229,7 +229,7 @@ def tasks(as_json: bool, limit: int, forget: str | None, video_is_gone: bool) ->
 
     if forget is not None:
         return tell(_run(lambda: ledger.forget(Settings.load(), forget, gone=video_is_gone)))
-    for line in _run(lambda: ledger.lines(Settings.load().data_dir, limit, as_json=as_json)):
+    for line in _run(lambda: ledger.lines(Settings.load(), limit, as_json=as_json)):
         if as_json:
             click.echo(line)
         else:

@@ -3,13 +3,12 @@
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from wan_mcp.generation import forgetting
 from wan_mcp.generation.listing import TaskLine
 from wan_mcp.generation.status import on_this_disk
 from wan_mcp.ledger import Entry
-from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.ledger.opening import opened
 from wan_mcp.settings import Settings
 
 STILL_RUNNING = "A running task goes on; it is only no longer remembered here."
@@ -17,10 +16,10 @@ PAID_AGAIN = "An equal request is paid again from now on."
 
 
 async def lines(
-    folder: Path, limit: int, *, as_json: bool, clock: Callable[[], float] = time.time
+    settings: Settings, limit: int, *, as_json: bool, clock: Callable[[], float] = time.time
 ) -> list[str]:
     """The rows of all keys, newest first: each as a few lines of text, or as one line of JSON."""
-    ledger = SqliteLedger(folder)
+    ledger = opened(settings)
     try:
         entries = [await on_this_disk(entry) for entry in await ledger.entries(limit=limit)]
     finally:
@@ -45,7 +44,7 @@ async def forget(
     Returns:
         What was removed and what was not, in sentences.
     """
-    ledger = SqliteLedger(settings.data_dir)
+    ledger = opened(settings)
     try:
         entries = await forgetting.forget(settings, ledger, task_id_or_number, clock, gone=gone)
     finally:

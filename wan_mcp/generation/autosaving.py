@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 SAVING_SECONDS = 8.0
 """Seconds that a wait goes on after the completion, so that the video is saved."""
 
+SaveAgain = Callable[[str], Awaitable[TaskSnapshot]]
+"""Saves the video of a task; may be called again for a saved one."""
+
 
 class AutomaticSaver:
     """Saves the videos of one owner's tasks, and notes in a snapshot why it cannot.
@@ -26,9 +29,7 @@ class AutomaticSaver:
         save: saves the video of a task; may be called again for a saved one.
     """
 
-    def __init__(
-        self, deployment: Deployment, place: VideoPlace, save: Callable[[str], Awaitable[TaskSnapshot]]
-    ) -> None:
+    def __init__(self, deployment: Deployment, place: VideoPlace, save: SaveAgain) -> None:
         self._is_on = deployment.autosaves
         self._place = place
         self._save = save

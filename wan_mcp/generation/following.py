@@ -67,15 +67,6 @@ class Follower:
         for entry in entries:
             self.follow(entry)
 
-    async def take_up_again(self) -> None:
-        """Take up tasks now and every few minutes.
-
-        Once is not enough: another program may end later than this one began, and the ledger may be locked.
-        """
-        while True:
-            await self.take_up()
-            await anyio.sleep(TAKE_UP_EVERY)
-
     def follow(self, entry: Entry) -> None:
         """Follow a task in the background, unless nothing is left to do."""
         task = entry.task

@@ -1,34 +1,33 @@
 """Submissions run in the background; calls join them, and leave them when their time is up."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
-from pydantic import ValidationError
 
 from wan_mcp.errors import AddressRefused, InternalError, LedgerError, PictureUnavailable, TakenOver, WanError
-from wan_mcp.evolink import VideoRequest, prices
+from wan_mcp.evolink import VideoRequest
 from wan_mcp.evolink.requests import request_of
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.account_list import AccountList
+from wan_mcp.generation.intents import Source, intent_for, intent_of, recorded
 from wan_mcp.generation.outcomes import BeforePaying, OnStage, OnTask, Progress, Submitted, unasked
 from wan_mcp.generation.request import Request
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.submission import Submission
 from wan_mcp.generation.uploading import uploaded
-from wan_mcp.images import Picture, place_of
-from wan_mcp.ledger import DEFAULTS, ClaimRules, Entry, Fingerprints, Image, Intent, fingerprint
+from wan_mcp.images import Picture
+from wan_mcp.ledger import ClaimRules, Entry, Intent
 from wan_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 5.0
 """Seconds between two notifications to a caller."""
-
-Source = Picture | PictureUnavailable | AddressRefused | None
-"""A picture, or why it cannot be read; None for a video from text."""
 
 
 class Job:
@@ -135,13 +134,13 @@ class Submitter:
             OutcomeUnknown: when it is not known whether the request was accepted.
             EvolinkError: when the request was refused.
         """
-        intent = _intent(request, picture)
+        intent = intent_for(request, picture)
         job = next((job for job in self._jobs if intent.fingerprints.same(job.intent.fingerprints)), None)
         joined = job is not None
         if job is None:
             job = Job(intent, picture, self._on_task, before_paying)
             self._jobs.append(job)
-            self._background.start_soon(self._run, job, request)
+            self._background.start_soon(self._run, job, partial(self._work, job, request))
         submitted = await job.join(patience, on_stage)
         if submitted.entry.untold:
             with suppress(LedgerError):  # then the next equal request is told once more
@@ -149,9 +148,25 @@ class Submitter:
         changed = intent.fingerprints.changed_since(submitted.entry.fingerprints)
         return replace(submitted, repeated=submitted.repeated or joined, changed=changed)
 
-    async def _run(self, job: Job, request: Request) -> None:
+    async def resume(self, number: int) -> None:
+        """Go on with a request that was sent, and whose program died, although no caller asks.
+
+        Raises:
+            LedgerError: when the ledger cannot be read or written.
+        """
+        entry = await self._ledger.take_over(number)
+        if entry is None:
+            return
+        logger.warning("request #%d, which another program left without an answer, goes on here", number)
+        job = Job(intent_of(entry), None, self._on_task, unasked)
+        job.progress.sent = True
+        self._jobs.append(job)
+        work = partial(self._carry_out, job, entry, None, replaces=False)
+        self._background.start_soon(self._run, job, work)
+
+    async def _run(self, job: Job, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._work(job, request)
+            await work()
         except WanError as error:
             job.failed(error)
         except Exception:
@@ -163,6 +178,7 @@ class Submitter:
 
     async def _work(self, job: Job, request: Request) -> None:
         """Claim the request, wait while another process works on it, and carry it out."""
+        await self._ledger.open()  # whose clock counts
         rules = self._rules()
         while True:
             rules = replace(rules, now=self._means.clock(), skew=self._means.evolink.skew())
@@ -206,7 +222,7 @@ class Submitter:
             logger.warning("what a repeat shows could not be learned: %s", error)
             return ()
 
-    async def _carry_out(self, job: Job, entry: Entry, request: Request, *, replaces: bool) -> None:
+    async def _carry_out(self, job: Job, entry: Entry, request: Request | None, *, replaces: bool) -> None:
         """Work on a row that this process holds, and release it at the end.
 
         A program that stops releases nothing: its lock is freed, and with it its rows.
@@ -217,8 +233,9 @@ class Submitter:
 
         try:
             if entry.posts:
-                await Submission(self._means, entry, _recorded(entry), job.progress, found).go_on()
+                await Submission(self._means, entry, recorded(entry), job.progress, found).go_on()
             else:
+                assert request is not None
                 body = await self._prepare(job, request)
                 await Submission(self._means, entry, body, job.progress, found).begin()
         except anyio.get_cancelled_exc_class():
@@ -263,35 +280,3 @@ class Submitter:
             total_daily_credits=self._settings.total_daily_credits,
             request_credits=self._settings.request_credits,
         )
-
-
-def _recorded(entry: Entry) -> VideoRequest | None:
-    """The request as it was sent; None where the record is damaged."""
-    try:
-        return request_of(entry.body)
-    except ValidationError:
-        logger.warning("row #%d of the ledger has a request that cannot be read", entry.number)
-        return None
-
-
-def _intent(request: Request, picture: Source) -> Intent:
-    meaning = request.body() | {"take": request.take}
-    read = picture if isinstance(picture, Picture) else Picture()
-    return Intent(
-        Fingerprints(
-            reference=fingerprint(meaning, None if request.picture is None else place_of(request.picture)),
-            content=None if read.digest is None else fingerprint(meaning, read.digest),
-            address=None if read.place is None else fingerprint(meaning, read.place),
-        ),
-        prompt=request.prompt,
-        duration=request.duration or DEFAULTS["duration"],
-        quality=request.quality or DEFAULTS["quality"],
-        estimate=prices.estimate(request.duration, request.quality),
-        take=request.take,
-        parent=read.parent,
-        part=read.part,
-        from_text=request.picture is None,
-        image=Image(read.width, read.height, read.format, read.adjusted, read.name or None)
-        if read is picture
-        else None,
-    )

@@ -6,8 +6,8 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,13 +15,12 @@ from anyio.abc import TaskGroup
 from wan_mcp.errors import EvolinkError, InternalError, LostAnswer, WanError
 from wan_mcp.evolink import Task
 from wan_mcp.generation.last_reads import MAX_RETRY_AFTER
+from wan_mcp.generation.rate_limit import RateLimit
 from wan_mcp.generation.reading import FRESH, NO_ANSWER, SHARED
 from wan_mcp.generation.schedule import MAX_PAUSE, MIN_PAUSE, jittered
 from wan_mcp.generation.status import PASSING, TaskSnapshot
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 STOPPING = "The server is about to stop."
 HEARTBEAT = 5.0
@@ -43,33 +42,6 @@ class Tasks(Protocol):
     """What a poller needs to read tasks: ``TaskReader`` has it."""
 
     async def poll(self, task_id: str, younger_than: float) -> tuple[TaskSnapshot, float]: ...
-
-
-@dataclass
-class RateLimit:
-    """A bound on the reads of a whole process, which begin in the order in which they were asked for.
-
-    Args:
-        per_second: reads that begin in a second.
-        at_once: reads under way at the same time.
-    """
-
-    per_second: float
-    at_once: int
-    _next: float = 0.0
-    _running: anyio.CapacityLimiter = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._running = anyio.CapacityLimiter(self.at_once)
-
-    async def run(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Call ``read`` when its turn has come."""
-        now = anyio.current_time()
-        turn = max(now, self._next)
-        self._next = turn + 1 / self.per_second
-        await anyio.sleep(turn - now)
-        async with self._running:
-            return await read()
 
 
 class _Polled:
@@ -134,6 +106,16 @@ class Poller:
         self._is_ending = True
         for polled in self._polled.values():
             polled.notify()
+
+    def wake(self, task_id: str) -> None:
+        """Poll a task at once, if anybody waits for it: another program knows more.
+
+        Args:
+            task_id: the task; empty for all.
+        """
+        for polled_id, polled in self._polled.items():
+            if task_id in ("", polled_id):
+                polled.hurry.set()
 
     async def wait(self, task_id: str, seconds: float, on_poll: OnPoll) -> Waited:
         """Wait until a task is over or the time is up; with 0 seconds, read it once.

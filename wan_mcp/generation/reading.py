@@ -25,6 +25,10 @@ FRESH = 5.0
 """Seconds for which a state is used again without another read."""
 SHARED = 0.8
 """The share of a pause within which a read by another caller or process is used instead of a new one."""
+LOOK_AGAIN = 10.0
+"""Seconds until the next look at a task that a job follows, in case the notice of a change was lost."""
+OVERDUE = 60.0
+"""Seconds after a read of such a task was due from which it is read here, too."""
 MARGIN = 0.5
 """Seconds after a read is due at which callers are told to ask: the server has its answer by then."""
 PATIENCE = 30.0
@@ -43,6 +47,7 @@ class TaskReader:
         clock: the time, in Unix seconds.
         changed: told the id of each task whose state has changed.
         videos: tells which videos are saved.
+        is_followed: whether a job reads each task by its schedule, so that the ledger's states are enough.
     """
 
     def __init__(
@@ -52,12 +57,14 @@ class TaskReader:
         clock: Callable[[], float],
         changed: Callable[[str], None],
         videos: VideoPlace,
+        is_followed: bool = False,
     ) -> None:
         self._source = source
         self._ledger = ledger
         self._clock = clock
         self._changed = changed
         self._videos = videos
+        self._is_followed = is_followed
         self._expected: dict[str, Expectation] = {}
         self._reads = LastReads(clock)
         self._reading: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
@@ -116,13 +123,20 @@ class TaskReader:
             is_shared = last.number > before
             if last.error is not None and (is_shared or (is_paced and self._reads.since(last) < last.pause)):
                 raise last.error.with_traceback(None)
+            is_enough = self._is_on_time if self._is_followed else will_do
+            if self._is_followed:
+                younger_than = math.inf
             known = await self._known(task_id) if is_shared or younger_than > 0 else None
-            if known is not None and (is_shared or (known.age < younger_than and will_do(known))):
+            if known is not None and (is_shared or (known.age < younger_than and is_enough(known))):
                 self.take_in(known.task, known.age)
                 pause = max(self.pause(known.task, known.age) - known.age, MIN_PAUSE)
-                return self.snapshot(known.task, known.entry), pause
+                return self.snapshot(known.task, known.entry), LOOK_AGAIN if self._is_followed else pause
             snapshot = await self.read(task_id)
             return snapshot, self.pause(snapshot.task)
+
+    def _is_on_time(self, known: Known) -> bool:
+        """Whether the job of a task reads it as it should: else it is read here."""
+        return known.task.is_over or known.age < self.pause(known.task, known.age) + OVERDUE
 
     async def read_or_remember(self, task_id: str) -> TaskSnapshot:
         """Read a task, unless it is running and was just read; if the read fails, use the ledger's state.
@@ -197,6 +211,10 @@ class TaskReader:
     async def _learn_durations(self, task_id: str) -> None:
         with suppress(LedgerError):
             self._expectation(task_id).durations = await self._ledger.durations(task_id)
+
+    def pause_after_failure(self, task_id: str) -> float:
+        """Seconds from a failed read to the next one."""
+        return self._reads.of(task_id).pause
 
     def pause(self, task: Task, age: float = 0.0) -> float:
         """Seconds from the read of an unfinished task, which was ``age`` seconds ago, to the next poll."""

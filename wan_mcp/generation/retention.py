@@ -10,8 +10,9 @@ from functools import partial
 import anyio
 
 from wan_mcp.errors import LedgerError, StorageError
+from wan_mcp.generation.poster_files import PosterFiles
 from wan_mcp.generation.runtime import Runtime
-from wan_mcp.generation.stored import DAY, FILMS, HOUR, RESULTS
+from wan_mcp.generation.stored import DAY, FILMS, HOUR, POSTERS, RESULTS, StoredPosters
 from wan_mcp.generation.uploads import FOLDER as UPLOADS
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ EVERY = HOUR
 """Seconds between two searches."""
 MARGIN = HOUR
 """Seconds for which files and objects stay beyond their time, since clocks differ."""
-_OWN = re.compile(r"(results|films)/[0-9a-f]{40}\.\w{1,8}|uploads/[0-9a-f]{40}")
+_OWN = re.compile(r"(results|films|posters)/[0-9a-f]{40}\.\w{1,8}|uploads/[0-9a-f]{40}")
 """The keys that servers give: what else is in the folder or the bucket belongs to others."""
 ROWS = 100
 """Rows that are removed at once: callers who need the ledger wait meanwhile."""
@@ -32,7 +33,7 @@ class Retention:
     """Removes what is older than the settings say.
 
     Args:
-        runtime: has the ledger, the posters and the storage. Its clock tells the age of rows.
+        runtime: has the ledger and the storage. Its clock tells the age of rows.
         clock: tells the age of files and objects, which have the times of the real clock; Unix seconds.
     """
 
@@ -40,6 +41,9 @@ class Retention:
         assert runtime.storage is not None
         self._runtime = runtime
         self._objects = runtime.storage.objects
+        self._posters = StoredPosters(self._objects)
+        # Earlier versions kept them in the data folder, where a server over stdio keeps its own.
+        self._poster_files = PosterFiles(runtime.settings.data_dir, runtime.ledger)
         self._clock = clock
 
     async def run(self) -> None:
@@ -52,11 +56,13 @@ class Retention:
     async def sweep(self) -> None:
         """Remove what is too old now. A failure is only logged: the next search finds it again."""
         settings = self._runtime.settings
-        results, uploads = settings.result_days * DAY, settings.upload_hours * HOUR
+        results, posters = settings.result_days * DAY, settings.poster_days * DAY
+        lives = {RESULTS: results, FILMS: results, POSTERS: posters, UPLOADS: settings.upload_hours * HOUR}
         await self._attempt("requests", self._remove_rows)
-        for folder, life in ((RESULTS, results), (FILMS, results), (UPLOADS, uploads)):
+        for folder, life in lives.items():
             await self._attempt(folder, partial(self._remove_objects, folder, life))
-        await self._attempt("posters", self._remove_posters)
+        before = self._clock() - posters - MARGIN
+        await self._attempt("files of posters", partial(self._poster_files.remove_older, before))
 
     async def _attempt(self, what: str, remove: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -72,7 +78,8 @@ class Retention:
         before = now - self._runtime.settings.task_days * DAY
         while rows := await ledger.expired(before, now, limit=ROWS):
             await self._objects.delete(*(row.kept.key for row in rows if row.kept))
-            await self._runtime.posters.remove(rows)
+            await self._posters.remove(rows)
+            await self._poster_files.remove(rows)
             await ledger.remove(rows)
         await ledger.remove_uploads(now)
 
@@ -80,7 +87,3 @@ class Retention:
         moment = datetime.fromtimestamp(self._clock() - life - MARGIN, UTC)
         async for keys in self._objects.older_than(folder, moment):
             await self._objects.delete(*filter(_OWN.fullmatch, keys))
-
-    async def _remove_posters(self) -> None:
-        life = self._runtime.settings.poster_days * DAY + MARGIN
-        await self._runtime.posters.remove_older(self._clock() - life)

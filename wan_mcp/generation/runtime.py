@@ -22,12 +22,15 @@ from wan_mcp.generation.hosted_api import HostedEvolink
 from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.places import OutputFolder, VideoPlace
-from wan_mcp.generation.polling import RateLimit
+from wan_mcp.generation.poster_files import PosterFiles
 from wan_mcp.generation.posters import Posters
+from wan_mcp.generation.rate_limit import RateLimit
 from wan_mcp.generation.status import TaskChanged
 from wan_mcp.generation.uploads import Uploads
 from wan_mcp.images import Picture, PictureLoader
 from wan_mcp.ledger import Entry, Ledger, OwnerLedger
+from wan_mcp.ledger.base import OnChange
+from wan_mcp.ledger.opening import opened
 from wan_mcp.ledger.policy import Delays
 from wan_mcp.net.fetch import PublicFetcher
 from wan_mcp.net.names import LookUps, Resolve
@@ -49,6 +52,7 @@ KEPT_AT_ONCE = 12
 """Videos that a hosted server fetches and keeps at the same time at most."""
 UPLOADS_READ_AT_ONCE = 4
 """Uploaded pictures that are in memory as a whole at the same time at most, for requests."""
+LOOKS_A_SECOND, LOOKS_AT_ONCE = 500.0, 8
 DECODED_AT_ONCE = 2
 """Videos whose frames a process decodes at the same time at most: each takes a processor."""
 
@@ -57,6 +61,10 @@ T = TypeVar("T")
 
 def _ignored(owner: Owner, task_id: str) -> None:
     """Tell nobody of a change."""
+
+
+def _unheard(owner: str, task_id: str, elsewhere: bool) -> None:
+    """Nobody waits for what other programs see."""
 
 
 class Runtime:
@@ -72,7 +80,7 @@ class Runtime:
         changed: told the owner and the id of each task whose state has changed.
         delays: how long a submission waits at each point.
         measures: told of what happens.
-        storage: where a hosted server keeps videos and uploads; None on the user's machine.
+        storage: where a hosted server keeps videos, posters and uploads; None on the user's machine.
     """
 
     def __init__(
@@ -93,8 +101,14 @@ class Runtime:
         assert (storage is None) == deployment.local
         self.storage = storage
         self.deployment = deployment.under(settings)
+        self._ledger = ledger
+        if ledger is None and settings.database_url is not None:
+            self._ledger = opened(settings, is_hosted=not deployment.local, has_jobs=self.has_jobs)
+            clock = self._ledger.clock(clock)
         self.clock = clock
         self.changed = changed
+        self.on_change: OnChange = _unheard
+        """Told what other programs with the same ledger have seen."""
         self.delays = delays
         self.measures = measures
         self.slots = anyio.CapacityLimiter(POSTS_AT_ONCE)
@@ -114,8 +128,9 @@ class Runtime:
             local=deployment.local,
             check=settings.image_check,
         )
-        self._ledger = ledger
         self._rate_limit = self._new_rate_limit()
+        self.looks = RateLimit(LOOKS_A_SECOND, LOOKS_AT_ONCE)
+        """The bound on the looks at tasks that jobs follow."""
         self._host: TaskGroup | None = None
         self._background: TaskGroup | None = None
         self._leaving = anyio.Event()
@@ -125,6 +140,8 @@ class Runtime:
         self._host = anyio.create_task_group()
         await self._host.__aenter__()
         self._background = await self._host.start(self._run_background)
+        if self._ledger is not None:
+            self.run_until_exit(partial(self._ledger.watch, lambda *change: self.on_change(*change)))
         return self
 
     async def __aexit__(
@@ -163,11 +180,16 @@ class Runtime:
     @property
     def ledger(self) -> Ledger:
         """The ledger of all owners."""
-        if self._ledger is None:
-            from wan_mcp.ledger.sqlite.store import SqliteLedger  # a server that only starts needs no SQLite
-
-            self._ledger = SqliteLedger(self.settings.data_dir)
+        if self._ledger is None:  # a server that only starts needs no SQLite
+            self._ledger = opened(self.settings)
         return self._ledger
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether jobs of the ledger's database follow the tasks, instead of each process its own."""
+        return self.settings.database_url is not None and (
+            self.deployment.follows and self.deployment.operator_pays
+        )
 
     def ledger_of(self, owner: Owner) -> OwnerLedger:
         """The ledger of one owner."""
@@ -201,7 +223,11 @@ class Runtime:
     @cached_property
     def posters(self) -> Posters:
         """The posters of all owners' tasks."""
-        return Posters(self.settings.data_dir, self.ledger)
+        if self.storage is None:
+            return Posters(PosterFiles(self.settings.data_dir, self.ledger), self.ledger)
+        from wan_mcp.generation.stored import StoredPosters  # loads what only a hosted server has
+
+        return Posters(StoredPosters(self.storage.objects), self.ledger)
 
     @property
     def background(self) -> TaskGroup:
@@ -213,7 +239,8 @@ class Runtime:
         """Prepare what the first calls need, so that they are not slower than others."""
         with suppress(LedgerError, Unreachable):  # the first call says what is wrong
             await self.connections.open(self.settings.base_url)
-            await anyio.to_thread.run_sync(import_module, "wan_mcp.ledger.sqlite.store")
+            if self.settings.database_url is None:
+                await anyio.to_thread.run_sync(import_module, "wan_mcp.ledger.sqlite.store")
             await self.ledger.open()
         await anyio.to_thread.run_sync(self.pictures.warm_up)
 

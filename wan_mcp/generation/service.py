@@ -11,17 +11,18 @@ import anyio
 from wan_mcp.errors import (
     AddressRefused,
     EvolinkError,
-    LedgerError,
     OutOfCredits,
     PictureUnavailable,
 )
 from wan_mcp.evolink import Credits, Task, prices
 from wan_mcp.generation import outcomes
 from wan_mcp.generation.allowance import Allowance
-from wan_mcp.generation.autosaving import AutomaticSaver
+from wan_mcp.generation.autosaving import AutomaticSaver, SaveAgain
 from wan_mcp.generation.following import Follower
 from wan_mcp.generation.frames import FrameReader
-from wan_mcp.generation.jobs import Source, Submitter
+from wan_mcp.generation.intents import Source
+from wan_mcp.generation.job_following import JobFollower
+from wan_mcp.generation.jobs import Submitter
 from wan_mcp.generation.joining import VideoJoiner
 from wan_mcp.generation.last_reads import AFTER_FAILURE
 from wan_mcp.generation.measures import counted
@@ -35,16 +36,13 @@ from wan_mcp.generation.runtime import Runtime
 from wan_mcp.generation.saving import VideoSaver
 from wan_mcp.generation.sending import Means
 from wan_mcp.generation.status import UNREADABLE, TaskSnapshot
+from wan_mcp.generation.task_list import TaskList
 from wan_mcp.generation.task_source import TaskSource
 from wan_mcp.images import Picture
 from wan_mcp.images.loader import ON_SIGNED
 from wan_mcp.ledger import Entry, EntryStatus
 from wan_mcp.videos import download
 
-MAX_REFRESHED = 5
-"""Unfinished tasks that one listing reads again at most."""
-REFRESH_SECONDS = 8.0
-"""Seconds that a listing waits for these reads."""
 GONE = "The picture cannot be read now; this is the task of an equal request that was made before."
 """Said where an earlier request was found by its picture's place alone."""
 BALANCE_SECONDS = 5.0
@@ -76,12 +74,17 @@ class VideoService:
         self._evolink = runtime.evolink(owner)
         self._ledger = runtime.ledger_of(owner)
         clock, measures, changed = runtime.clock, runtime.measures, partial(runtime.changed, owner)
-        self._source = TaskSource(self._evolink, self._ledger, clock, self.deployment, measures)
+        has_jobs = runtime.has_jobs
+        limit = runtime.rate_limit()
+        self._source = TaskSource(
+            self._evolink, self._ledger, clock, self.deployment, measures, limit if has_jobs else None
+        )
         self._place = runtime.place_of(self._ledger)
-        self._tasks = TaskReader(self._source, self._ledger, clock, changed, self._place)
+        self._tasks = TaskReader(self._source, self._ledger, clock, changed, self._place, has_jobs)
         shared = self.deployment.operator_pays
         means = Means(self._evolink, self._ledger, clock, runtime.slots, runtime.delays, measures, shared)
-        self._poller = Poller(self._tasks, runtime.rate_limit(), runtime.background)
+        self._list = TaskList(self._ledger, self._tasks, self._place)
+        self._poller = Poller(self._tasks, runtime.looks if has_jobs else limit, runtime.background)
         turn = None if self.deployment.local else runtime.keeping
         self._saver = VideoSaver(self._place, runtime.fetcher, self._ledger, self._tasks, turn)
         self.frames = FrameReader(self._saver, self._ledger, runtime.decoding, self.deployment)
@@ -89,10 +92,14 @@ class VideoService:
         pictures = runtime.pictures if self.deployment.local else runtime.pictures.of_one_caller()
         self.uploads = runtime.uploads_of(self._ledger)
         self._pictures = PictureOpener(pictures, self.frames, self._ledger, self.uploads)
-        self._follower = Follower(
-            runtime, self._tasks, self._poller, self._place, partial(self.save, name=None)
-        )
-        save_again = partial(self.save, name=None, retry=AFTER_FAILURE)
+        save = partial(self.save, name=None)
+        save_again: SaveAgain = partial(self.save, name=None, retry=AFTER_FAILURE)
+        self._follower: Follower | JobFollower
+        if has_jobs:
+            self._follower = JobFollower(clock, self._ledger, self._tasks, self._place, save)
+            save_again = self._follower.saved
+        else:
+            self._follower = Follower(runtime, self._tasks, self._poller, self._place, save)
         self._automatic = AutomaticSaver(self.deployment, self._place, save_again)
         self._submitter = Submitter(means, settings, runtime.background, self._on_task)
 
@@ -216,27 +223,8 @@ class VideoService:
         return await self._runtime.posters.read(await self._ledger.find(task_id))
 
     async def tasks(self, status: EntryStatus | None, limit: int) -> list[Entry]:
-        """The newest entries; up to ``MAX_REFRESHED`` of the unfinished tasks are read again first."""
-        entries = await self._ledger.entries(status=status, limit=limit)
-        running = [entry.task.id for entry in entries if entry.task and not entry.task.is_over]
-        async with anyio.create_task_group() as group:
-            for task_id in running[:MAX_REFRESHED]:
-                group.start_soon(self._refresh, task_id)
-        if running:
-            entries = await self._ledger.entries(status=status, limit=limit)
-        return await self._shown(entries)
-
-    async def _shown(self, entries: list[Entry]) -> list[Entry]:
-        """Rows as their owner may see them, together: a link that is slow to be signed delays no other."""
-        shown = list(entries)
-
-        async def show(index: int, entry: Entry) -> None:
-            shown[index] = await self._place.shown(entry)
-
-        async with anyio.create_task_group() as group:
-            for index, entry in enumerate(entries):
-                group.start_soon(show, index, entry)
-        return shown
+        """The newest entries; a few of the unfinished tasks are read again first."""
+        return await self._list.newest(status, limit)
 
     @property
     def is_busy(self) -> bool:
@@ -251,14 +239,30 @@ class VideoService:
         """The time, in Unix seconds."""
         return self._runtime.clock()
 
-    async def take_up(self) -> None:
-        """Again and again, follow what other programs left unfinished or unsaved, if the settings say so."""
-        if self.deployment.follows:
-            await self._follower.take_up_again()
+    @property
+    def digest(self) -> str | None:
+        """The digest that stands for the owner in the ledger, once it is known."""
+        return self._ledger.known_digest
 
-    async def take_up_once(self) -> None:
-        """Follow what an earlier process left unfinished or unsaved."""
-        await self._follower.take_up()
+    async def take_up(self) -> None:
+        """Follow what an earlier process left unfinished or unsaved, if the settings say so."""
+        if self.deployment.follows:
+            await self._follower.take_up()
+
+    async def step(self, task_id: str) -> float | None:
+        """What a job does for a task: see ``JobFollower.step``."""
+        assert isinstance(self._follower, JobFollower)
+        return await self._follower.step(task_id)
+
+    async def resume(self, number: int) -> None:
+        """Go on with a request whose program died: see ``Submitter.resume``."""
+        await self._submitter.resume(number)
+
+    def wake(self, task_id: str) -> None:
+        """End the pause of whoever waits for a task, which another program has read; empty: for any task."""
+        self._poller.wake(task_id)
+        if isinstance(self._follower, JobFollower):
+            self._follower.wake()
 
     async def credits(self) -> Credits:
         """What the account and the key have left: to be told only to whoever pays."""
@@ -287,7 +291,3 @@ class VideoService:
             with anyio.move_on_after(BALANCE_SECONDS), suppress(EvolinkError):
                 return await self.credits()
         return None
-
-    async def _refresh(self, task_id: str) -> None:
-        with anyio.move_on_after(REFRESH_SECONDS), suppress(EvolinkError, LedgerError):
-            await self._tasks.poll(task_id, FRESH)

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import anyio
+from pydantic import SecretStr
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.generation.following import TAKE_UP_EVERY
@@ -14,6 +16,8 @@ from wan_mcp.generation.status import LINK_LIFE
 
 logger = logging.getLogger(__name__)
 
+RESUME_EVERY = 5.0
+"""Seconds between two searches for requests whose processes died."""
 IDLE = 600.0
 """Seconds without a call after which an owner whose work is done is forgotten."""
 MAX_OWNERS = 10_000
@@ -45,6 +49,7 @@ class Services:
         """The one that was used last comes last."""
         self._used: dict[Owner, float] = {}
         self._is_ending = False
+        runtime.on_change = self._changed
 
     @property
     def owners(self) -> int:
@@ -79,23 +84,57 @@ class Services:
             service.end_waits()
 
     async def take_up(self) -> None:
-        """Again and again, follow what an earlier process left unfinished or unsaved, for all owners.
+        """Again and again, go on with what other processes left, for all owners.
 
         Only where the operator pays: nobody else's key is known before its owner calls.
         """
-        key, gateway = self.runtime.settings.api_key, self.runtime.settings.gateway
-        if not self.runtime.deployment.follows or key is None:
+        key = self.runtime.settings.api_key
+        if not self.runtime.deployment.operator_pays or key is None:
             return
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._take_up_requests, key)
+            if self.runtime.deployment.follows:
+                group.start_soon(self._take_up_tasks, key)
+            if self.runtime.has_jobs:
+                group.start_soon(self.runtime.ledger.run_jobs, partial(self._step, key))
+
+    async def _take_up_requests(self, key: SecretStr) -> None:
+        """Go on with requests that were sent, and whose processes died before they had an answer."""
+        ledger, gateway = self.runtime.ledger, self.runtime.settings.gateway
+        # Without a shared database there is no other process than the one before this.
+        pause = RESUME_EVERY if self.runtime.settings.database_url is not None else TAKE_UP_EVERY
+        while True:
+            try:
+                for digest, number in await ledger.abandoned(gateway):
+                    await self.of(Owner(key, digest)).resume(number)
+            except LedgerError as error:
+                logger.warning("requests without an answer are not taken up: %s", error)
+            await anyio.sleep(pause)
+
+    async def _take_up_tasks(self, key: SecretStr) -> None:
+        """Follow tasks that are unfinished or unsaved."""
+        ledger, gateway = self.runtime.ledger, self.runtime.settings.gateway
         while True:
             since = self.runtime.clock() - LINK_LIFE
             try:
-                digests = await self.runtime.ledger.owners_of_unkept(gateway, since=since)
+                for digest in await ledger.owners_of_unkept(gateway, since=since):
+                    await self.of(Owner(key, digest)).take_up()
             except LedgerError as error:
                 logger.warning("earlier tasks are not followed: %s", error)
-                digests = []
-            for digest in digests:
-                await self.of(Owner(key, digest)).take_up_once()
             await anyio.sleep(TAKE_UP_EVERY)
+
+    async def _step(self, key: SecretStr, digest: str, task_id: str) -> float | None:
+        return await self.of(Owner(key, digest)).step(task_id)
+
+    def _changed(self, digest: str, task_id: str, elsewhere: bool) -> None:
+        """Wake whoever waits for a task that has changed, and tell those who subscribed to it."""
+        if not digest and not self.runtime.has_jobs:
+            return  # whoever reads tasks with a key of its own goes on by its schedule
+        for owner, service in self._known.items():
+            if digest in ("", service.digest):
+                service.wake(task_id)
+                if elsewhere and task_id:
+                    self.runtime.changed(owner, task_id)
 
     def _of_the_settings(self) -> Owner:
         return Owner(self.runtime.settings.require_key())

@@ -1,6 +1,7 @@
 """The status of a task as it is known at one moment, and what follows from it."""
 
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -119,6 +120,8 @@ class TaskSnapshot:
 
 async def on_this_disk(entry: Entry) -> Entry:
     """The row without the saved video if its file is gone."""
+    if entry.saved is not None and entry.saved.machine not in (None, platform.node()):
+        return replace(entry, saved=None)  # its file is on another machine
     if entry.saved is None or await anyio.to_thread.run_sync(os.path.isfile, entry.saved.path):
         return entry
     return replace(entry, saved=None, missing=entry.saved.path)

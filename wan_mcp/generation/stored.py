@@ -1,10 +1,16 @@
-"""The videos of a hosted server's callers, in its storage."""
+"""The videos of a hosted server's callers, and the posters of their tasks, in its storage."""
 
 import hashlib
 import logging
 import mimetypes
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +20,7 @@ from wan_mcp.errors import StorageError
 from wan_mcp.generation.places import Found
 from wan_mcp.ledger import Entry, Kept, OwnerLedger, Saved, SignedLink
 from wan_mcp.settings import Settings
+from wan_mcp.storage.objects import ObjectStore
 from wan_mcp.storage.storage import Storage
 from wan_mcp.videos import files
 
@@ -21,14 +28,15 @@ logger = logging.getLogger(__name__)
 
 RESULTS = "results"
 FILMS = "films"
-"""The folders of the objects: of tasks' videos, and of films of several."""
+POSTERS = "posters"
+"""The folders of the objects: of tasks' videos, of films of several, and of tasks' pictures."""
 DAY = 86_400.0
 HOUR = 3600.0
 NOT_THERE = "A kept video is not in the storage."
 SIGNING = 2.0
 """Seconds that an answer waits for a link: some services sign only what they are asked to."""
 FINDING = 4.0
-"""Seconds in which storage has to tell whether it has a video."""
+"""Seconds in which storage has to tell whether it has a video, and to take or give a poster."""
 
 
 class StoredVideos:
@@ -79,10 +87,8 @@ class StoredVideos:
         kept = entry.kept
         if kept is None or not self._is_kept(kept):
             return None
-        with anyio.move_on_after(FINDING) as scope:
+        with _in_time():
             facts = await self._storage.objects.facts(kept.key)
-        if scope.cancelled_caught:
-            raise StorageError(f"The storage did not answer within {FINDING:g} seconds.")
         if facts is None or facts.size != kept.size:
             logger.warning("a kept video is not in the storage: %s", kept.key)
             return None  # the row stays as it is: it may be another storage that is used by mistake
@@ -145,6 +151,58 @@ class StoredVideos:
         now = self._clock()
         expires_at = min(now + self._life, self._until(kept))
         return await self._storage.video_link(kept.key, kept.name, media_type(kept.name), expires_at, now)
+
+
+class StoredPosters:
+    """The posters of all owners' tasks; see ``PosterStore``.
+
+    Args:
+        objects: where they are.
+    """
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    async def put(self, entry: Entry, content: bytes) -> None:
+        if key := _poster_key(entry):
+            with _in_time():
+                if not await self._objects.create(key, content):
+                    await self._objects.delete(key)
+                    await self._objects.create(key, content)
+
+    async def read(self, entry: Entry) -> bytes | None:
+        key = _poster_key(entry)
+        if key is None:
+            return None
+        with _in_time():
+            return await self._objects.read(key)
+
+    async def remove(self, entries: list[Entry]) -> None:
+        await self._objects.delete(*filter(None, map(_poster_key, entries)))
+
+
+def _poster_key(entry: Entry) -> str | None:
+    """The object of a row's poster: made of what is random, so that it is no other row's in any ledger.
+
+    Rows without an idempotency key, as of tasks that were made elsewhere, have no poster.
+    """
+    if not entry.idempotency_key:
+        return None
+    digest = hashlib.sha256(f"{entry.idempotency_key}\nposter".encode()).hexdigest()
+    return f"{POSTERS}/{digest[:40]}.jpg"
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Bound a short operation of the storage.
+
+    Raises:
+        StorageError: when it takes too long.
+    """
+    with anyio.move_on_after(FINDING) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise StorageError(f"The storage did not answer within {FINDING:g} seconds.")
 
 
 def media_type(name: str) -> str:

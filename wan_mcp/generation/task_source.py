@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from wan_mcp.errors import LedgerError, NotFound, NotKnownYet
 from wan_mcp.evolink import Evolink, Task, values
 from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment
+from wan_mcp.generation.rate_limit import RateLimit
 from wan_mcp.ledger import Entry, OwnerLedger
 
 NEW_FOR = 120.0
@@ -31,6 +33,7 @@ class TaskSource:
         clock: the time, in Unix seconds.
         deployment: who pays, and where.
         measures: told of each read.
+        rate_limit: bounds the reads; None where whoever polls does so.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class TaskSource:
         clock: Callable[[], float],
         deployment: Deployment = LOCAL,
         measures: Measures = UNCOUNTED,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         self._evolink = evolink
         self._ledger = ledger
         self._clock = clock
         self._deployment = deployment
         self._measures = measures
+        self._rate_limit = rate_limit
         self._own: dict[str, bool] = {}
         """Tasks of the owner, for when the ledger cannot be read, and whether it was seen to have them.
 
@@ -64,6 +69,8 @@ class TaskSource:
         await self.check(task_id)
         self._measures.read()
         try:
+            if self._rate_limit is not None:
+                return await self._rate_limit.run(partial(self._evolink.task, task_id))
             return await self._evolink.task(task_id)
         except NotFound as error:
             if not await self._is_new(task_id):

@@ -1,5 +1,6 @@
 """What a ledger keeps, and what it can be asked: the interface that a database implements."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 
 from wan_mcp.evolink import Task
@@ -8,6 +9,16 @@ from wan_mcp.ledger.entries import Entry, EntryStatus, Kept, Post, Saved
 
 KeyUse = Literal["unknown", "honoured", "ignored"]
 """Whether a gateway honours the idempotency key, as far as is known."""
+OnChange = Callable[[str, str, bool], None]
+"""Told the digest of the owner and the id of a task that has changed, and whether another program saw that.
+
+Digest and id are empty where any task may have changed."""
+
+Step = Callable[[str, str], Awaitable[float | None]]
+"""Reads the task of an owner (digest, task id) once, and saves its video if it is completed.
+
+Returns the seconds until the next read; None when nothing is left to do. It may be done twice for one state.
+"""
 
 
 class OwnerLedger(Protocol):
@@ -17,12 +28,25 @@ class OwnerLedger(Protocol):
         """The keyed digest that stands for the owner."""
         ...
 
+    @property
+    def known_digest(self) -> str | None:
+        """The same, where it is known already."""
+        ...
+
+    async def open(self) -> None:
+        """Make sure that the ledger is open: from then on, its clock counts."""
+        ...
+
     async def claim(self, intent: Intent, rules: ClaimRules) -> Claim:
         """Decide about a request, and record the intent at once for all processes.
 
         Raises:
             CapReached: when the request would exceed a cap.
         """
+        ...
+
+    async def take_over(self, number: int) -> Entry | None:
+        """Take over a row that may have been sent and whose program has died; None where there is none."""
         ...
 
     async def mark_posted(
@@ -152,6 +176,10 @@ class OwnerLedger(Protocol):
         """Seconds that the last finished tasks of the same kind as this one took."""
         ...
 
+    async def ensure_followed(self, task_id: str) -> None:
+        """Make sure that a task has a job, where jobs follow tasks."""
+        ...
+
     async def mark_saved(self, task_id: str, saved: Saved) -> None:
         """Record where a task's video is."""
         ...
@@ -187,6 +215,26 @@ class Ledger(Protocol):
 
     async def owners_of_unkept(self, gateway: str, *, since: float) -> list[str]:
         """The digests of the owners for whom ``unkept`` has an answer."""
+        ...
+
+    async def abandoned(self, gateway: str) -> list[tuple[str, int]]:
+        """The digest of the owner and the number of each row that ``take_over`` may now take over."""
+        ...
+
+    def clock(self, local: Callable[[], float]) -> Callable[[], float]:
+        """The clock by which all programs with this ledger tell the time, in Unix seconds.
+
+        Args:
+            local: this machine's.
+        """
+        ...
+
+    async def watch(self, told: OnChange) -> None:
+        """Tell of changes that any program with this ledger makes, until this is cancelled."""
+        ...
+
+    async def run_jobs(self, step: Step) -> None:
+        """Work on the jobs that follow tasks, where the ledger has such, until this is cancelled."""
         ...
 
     async def digest(self, gateway: str, identity: str) -> str:

@@ -78,3 +78,8 @@ class Claim:
     """None for ``absent``."""
     replaces: bool = False
     """Whether an equal request of more than 24 hours ago never got an answer: it may have been paid."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process works on the row now."""
+        return self.kind in ("fresh", "resume")

@@ -47,6 +47,8 @@ class Saved:
     height: int | None = None
     remark: str | None = None
     """What is unusual about the file, in a sentence."""
+    machine: str | None = None
+    """The machine's name, where several share the ledger."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mcp.server.context import ServerMiddleware
 
 from wan_mcp import __version__, logs
 from wan_mcp.errors import SettingsError
+from wan_mcp.generation.following import TAKE_UP_EVERY
 from wan_mcp.generation.measures import UNCOUNTED, Measures
 from wan_mcp.generation.owners import LOCAL, Deployment, Owner
 from wan_mcp.generation.runtime import Runtime
@@ -64,7 +65,7 @@ class Hosting:
     """Tells who calls."""
     measures: Measures
     storage: "Storage"
-    """Where videos and uploads are kept."""
+    """Where videos, posters and uploads are kept."""
     serving: Callable[[Services], AbstractAsyncContextManager[None]]
     """Entered with the services while they can be used."""
     middleware: Sequence[ServerMiddleware[Services]] = ()
@@ -137,4 +138,7 @@ async def _prepare(runtime: Runtime, services: Services) -> None:
         await anyio.sleep(WARM_UP_AFTER)
         await runtime.warm_up()
         await anyio.sleep(TAKE_UP_AFTER - WARM_UP_AFTER)
-        await services.current().take_up()
+        # Again and again: another program may end later than this one began, and the ledger may be locked.
+        while True:
+            await services.current().take_up()
+            await anyio.sleep(TAKE_UP_EVERY)

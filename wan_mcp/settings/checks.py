@@ -2,12 +2,14 @@
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, SecretStr
 
+from wan_mcp.errors import INSTALL_POSTGRES
 from wan_mcp.net.addresses import is_this_machine
 
 KEYS_PAGE = "https://evolink.ai/dashboard/keys"
@@ -76,6 +78,15 @@ def usable_secret(value: str) -> str:
     return value
 
 
+def _database(value: str) -> str:
+    if urlsplit(value).scheme not in ("postgresql", "postgres"):
+        raise ValueError("must be like postgresql://user:password@host:5432/name")
+    missing = [name for name in ("psycopg", "psycopg_pool", "procrastinate") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"needs packages that are not installed: {', '.join(missing)}. {INSTALL_POSTGRES}")
+    return value
+
+
 def _storage(value: str) -> str:
     parts = urlsplit(value)
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -104,6 +115,7 @@ def _folders(value: str | tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(_folder(part) for part in parts if str(part).strip())
 
 
+DatabaseAddress = Annotated[SecretStr, BeforeValidator(_database)]
 StorageAddress = Annotated[str, BeforeValidator(_storage)]
 ServerAddress = Annotated[str, BeforeValidator(_host)]
 PublicAddress = Annotated[str, BeforeValidator(_public)]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from wan_mcp.settings.checks import (
     KEYS_PAGE,
+    DatabaseAddress,
     Folder,
     Folders,
     IssuerAddress,
@@ -112,6 +113,14 @@ class Fields(BaseModel):
         alias="WAN_MCP_DATA_DIR",
         description="The folder of the ledger (what was requested and paid) and of the kept key.",
     )
+    database_url: DatabaseAddress | None = Field(
+        None,
+        alias="WAN_MCP_DATABASE_URL",
+        description=(
+            "A PostgreSQL database for the ledger, postgresql://user:password@host:5432/name, which several "
+            "machines can share; unset: a file in the data folder."
+        ),
+    )
     daily_credits: float | None = Field(
         None,
         ge=0,
@@ -147,8 +156,8 @@ class HostingFields(BaseModel):
         None,
         alias="WAN_MCP_STORAGE_URL",
         description=(
-            "Where videos and uploads are kept: file:///folder, s3://bucket/folder, gs://, az:// or memory:; "
-            "unset: the folder storage in the data folder."
+            "Where videos, posters and uploads are kept: file:///folder, s3://bucket/folder, gs://, az:// or "
+            "memory:; unset: the folder storage in the data folder."
         ),
     )
     serve_videos: bool = Field(

@@ -8,9 +8,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+DEFAULT = "storage"
+"""The folder of the objects, in the data folder, where the settings name no other place."""
 STAGING = ".staging"
 """The folder, in that of the objects, of files that are not objects yet."""
-INNER = ("results", "films", "uploads")
+INNER = ("results", "films", "posters", "uploads")
 """The folders of the objects. They are made here, so that nobody else can read what is in them."""
 ABANDONED = 24 * 3600.0
 """Seconds after which what an ended process left behind is removed."""

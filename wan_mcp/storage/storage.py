@@ -6,11 +6,9 @@ from typing import Self
 
 from wan_mcp.ledger import SignedLink
 from wan_mcp.settings import Settings
+from wan_mcp.storage.folder import DEFAULT
 from wan_mcp.storage.links import Links, kept_secret
 from wan_mcp.storage.objects import ObjectStore
-
-FOLDER = "storage"
-"""The folder, in the data folder, in which objects are where the settings name no other place."""
 
 
 @dataclass(frozen=True)
@@ -69,4 +67,4 @@ def objects_of(settings: Settings) -> ObjectStore:
     Raises:
         SettingsError: when there can be no such storage.
     """
-    return ObjectStore(settings.storage_url or (settings.data_dir / FOLDER).as_uri())
+    return ObjectStore(settings.storage_url or (settings.data_dir / DEFAULT).as_uri())

@@ -12,6 +12,8 @@ import anyio
 import anyio.to_thread
 
 from wan_mcp.errors import ANOTHER_DATA_FOLDER, MAKE_DATA_FOLDER_WRITABLE, LedgerError
+from wan_mcp.ledger.lease import Lease
+from wan_mcp.ledger.sql.connection import Connection
 from wan_mcp.ledger.sqlite import schema
 
 T = TypeVar("T")
@@ -19,23 +21,28 @@ BUSY_SECONDS = 10.0
 """How long a writer waits for another process's transaction."""
 
 
-class Database:
+class FileDatabase:
     """One connection, used by one thread at a time.
 
     It is opened when it is first needed, so that a folder that cannot be written stops only paid calls.
 
     Args:
         path: the file; its folder is created private to the user.
+        lease: this process's.
     """
 
-    def __init__(self, path: Path) -> None:
+    machine = None
+
+    def __init__(self, path: Path, lease: Lease) -> None:
         self._path = path
+        self._lease = lease
+        self.working = lease.working
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         """Device and inode of the file that is open."""
         self._one_at_a_time = anyio.Lock()
 
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a thread.
 
         Raises:
@@ -49,7 +56,22 @@ class Database:
         async with self._one_at_a_time:
             return await anyio.to_thread.run_sync(run)
 
-    async def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
+    async def open(self) -> None:
+        """The file is opened with the first statement."""
+
+    def holders(self, database: Connection) -> Lease:
+        return self._lease
+
+    def alone_at(self, database: Connection, gateway: str) -> None:
+        """Every transaction that writes is alone."""
+
+    def changed(self, database: Connection, owner: str, task_id: str) -> None:
+        """Other processes read the file."""
+
+    def answered(self, database: Connection, owner: str, gateway: str, task_id: str) -> None:
+        """This process follows its tasks itself."""
+
+    async def write(self, work: Callable[[Connection], T], *, durable: bool, owner: str = "") -> T:
         """Run ``work`` in a transaction; a durable one is on the disk when this returns.
 
         Raises:
@@ -66,7 +88,7 @@ class Database:
         async with self._one_at_a_time:
             return await anyio.to_thread.run_sync(run)
 
-    def check_file(self) -> None:
+    def check_place(self, database: Connection) -> None:
         """Make sure that the open file is the one at the path, which other processes would open.
 
         Raises:

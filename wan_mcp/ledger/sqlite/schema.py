@@ -124,6 +124,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # Where a hosted server keeps the video, in its storage.
         "ALTER TABLE entries ADD COLUMN kept TEXT",
     ),
+    (
+        # On which machine it was requested, where the ledger is one of several machines.
+        "ALTER TABLE entries ADD COLUMN machine TEXT",
+        # What is too old is looked for among the rows of all owners.
+        "CREATE INDEX entries_by_age ON entries (asked_at)",
+    ),
 )
 VERSION = len(STEPS)
 

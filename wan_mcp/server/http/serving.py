@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from types import FrameType
 
+import anyio
 import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
@@ -40,6 +41,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
         SettingsError: when a server with these settings must not start, or the address cannot be used.
     """
     startup.check(settings, host)
+    if settings.database_url is not None:
+        anyio.run(startup.try_ledger, settings)
     _allow_connections()
     listener = _listener(host, port)
     host, port = listener.getsockname()[:2]

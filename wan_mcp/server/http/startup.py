@@ -3,7 +3,8 @@
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from wan_mcp.errors import INSTALL_HTTP, SettingsError
+from wan_mcp.errors import INSTALL_HTTP, LedgerError, SettingsError
+from wan_mcp.ledger.opening import opened
 from wan_mcp.net.addresses import is_this_machine
 from wan_mcp.settings import KEY_NOT_SET, Settings
 
@@ -38,8 +39,36 @@ def check(settings: Settings, host: str) -> None:
     problems = _problems_with_keys(settings) if settings.auth == "key" else _problems_with_oauth(settings)
     if not is_this_machine(host):
         problems += _problems_beyond_loopback(settings, host)
+    if settings.database_url is not None:
+        problems += _problems_with_replicas(settings)
     if problems:
         raise SettingsError("The server does not start. " + " ".join(problems))
+
+
+async def try_ledger(settings: Settings) -> None:
+    """Make sure that the database can be used, and that no other server with it has another secret.
+
+    Raises:
+        SettingsError: when it cannot, or one has.
+    """
+    ledger = opened(settings, is_hosted=True, has_jobs=settings.auth == "oauth")
+    try:
+        await ledger.open()
+    except LedgerError as error:
+        raise SettingsError(f"The server does not start. {error.message} {error.next_step}") from error
+    finally:
+        await ledger.aclose()
+
+
+def _problems_with_replicas(settings: Settings) -> list[str]:
+    problems = []
+    if settings.secret is None:
+        problems.append("WAN_MCP_DATABASE_URL also needs WAN_MCP_SECRET, the same for all servers with it.")
+    if settings.storage_url is None:
+        problems.append(
+            "WAN_MCP_DATABASE_URL also needs WAN_MCP_STORAGE_URL, a place that all servers with it share."
+        )
+    return problems
 
 
 def _problems_with_keys(settings: Settings) -> list[str]:

@@ -1,8 +1,7 @@
-"""A claim in SQLite: the rows that ``policy`` decides about, and what is written then."""
+"""A claim: the rows that ``policy`` decides about, and what is written then."""
 
 import json
 import secrets
-import sqlite3
 from dataclasses import asdict
 from typing import Any
 
@@ -12,22 +11,23 @@ from wan_mcp.ledger.caps import COUNTED_FOR, Spending, check_caps
 from wan_mcp.ledger.claim import Claim, ClaimRules, Intent
 from wan_mcp.ledger.entries import Entry, Post
 from wan_mcp.ledger.fingerprints import Fingerprints
-from wan_mcp.ledger.lease import Lease
 from wan_mcp.ledger.policy import DAY, judge
-from wan_mcp.ledger.sqlite.queries import REQUEST_AGAIN, by_number, key_use
-from wan_mcp.ledger.sqlite.rows import entry_of
+from wan_mcp.ledger.sql.connection import Connection, Database, Holders
+from wan_mcp.ledger.sql.queries import REQUEST_AGAIN, by_number, insert, key_use
+from wan_mcp.ledger.sql.rows import entry_of
 
 _WITHOUT_A_VIDEO = ("failed", "cancelled")
 
 
 def decide(
-    database: sqlite3.Connection, owner: str, gateway: str, intent: Intent, rules: ClaimRules, lease: Lease
+    place: Database, database: Connection, owner: str, gateway: str, intent: Intent, rules: ClaimRules
 ) -> Claim:
     """Judge a claim; to be called inside one transaction, so that all processes agree.
 
     Raises:
         CapReached: when a new request would exceed a cap.
     """
+    holders = place.holders(database)
     waited = database.execute(
         "SELECT coalesce(same_as, number) AS number FROM entries"
         " WHERE number = ? AND (task_id IS NOT NULL OR same_as IS NOT NULL)",
@@ -37,14 +37,14 @@ def decide(
         return Claim("repeat", by_number(database, waited["number"]))
     for row in _equal_rows(database, owner, intent.fingerprints, "task_id IS NULL AND closed = 0"):
         entry = entry_of(row)
-        alive = lease.is_alive(row["holder"], entry.number)
+        alive = holders.is_alive(row["holder"], entry.number)
         verdict = judge(entry.posts, rules.now, rules.skew, alive=alive)
         if verdict == "busy":
             return Claim("busy", entry)
         if verdict == "expired" and not rules.skew_asked and rules.skew is None:
             return Claim("undated", entry)
         if verdict == "resume":
-            _hold(database, entry.number, lease)
+            _hold(database, entry.number, holders)
             return Claim("resume", entry)
         # Closed, not removed: its process may only have been paused, and must still find it.
         database.execute("UPDATE entries SET closed = 1, holder = NULL WHERE number = ?", (entry.number,))
@@ -53,15 +53,44 @@ def decide(
         return Claim("repeat", known)
     if not intent.can_be_sent:
         return Claim("absent", None)
-    own = [] if rules.daily_credits is None else spent(database, owner, rules.now, lease)
-    has_total = rules.total_daily_credits is not None
-    of_all = spent_by_all(database, gateway, rules.now, lease) if has_total else []
+    own = [] if rules.daily_credits is None else spent(database, owner, rules.now, holders)
+    of_all = []
+    if rules.total_daily_credits is not None:
+        place.alone_at(database, gateway)
+        of_all = spent_by_all(database, gateway, rules.now, holders)
     check_caps(own, of_all, intent, rules)
     replaces = _has_expired(database, owner, intent.fingerprints)
-    return Claim("fresh", _insert(database, owner, gateway, intent, rules, lease), replaces=replaces)
+    entry = _insert(database, owner, gateway, intent, rules, place.machine)
+    _hold(database, entry.number, holders)
+    return Claim("fresh", entry, replaces=replaces)
 
 
-def _has_expired(database: sqlite3.Connection, owner: str, prints: Fingerprints) -> bool:
+def abandoned(database: Connection, gateway: str, holders: Holders) -> list[tuple[str, int]]:
+    """The rows that may have been sent, and whose programs died at work: their owners and numbers."""
+    found = database.execute(
+        "SELECT owner, number, holder FROM entries WHERE gateway = ? AND task_id IS NULL AND closed = 0"
+        " AND posted_at IS NOT NULL AND holder IS NOT NULL ORDER BY number",
+        (gateway,),
+    ).fetchall()
+    return [
+        (row["owner"], row["number"]) for row in found if not holders.is_alive(row["holder"], row["number"])
+    ]
+
+
+def take_over(database: Connection, owner: str, number: int, holders: Holders) -> Entry | None:
+    """Work from now on on a row that may have been sent, and whose program died at work."""
+    row = database.execute(
+        "SELECT * FROM entries WHERE owner = ? AND number = ? AND task_id IS NULL AND closed = 0"
+        " AND posted_at IS NOT NULL AND holder IS NOT NULL",
+        (owner, number),
+    ).fetchone()
+    if row is None or holders.is_alive(row["holder"], number):
+        return None
+    _hold(database, number, holders)
+    return entry_of(row)
+
+
+def _has_expired(database: Connection, owner: str, prints: Fingerprints) -> bool:
     """Whether the last equal request that may have been paid was given up without an answer."""
     expired = _equal_rows(database, owner, prints, "task_id IS NULL AND same_as IS NULL AND posted_at > 0")
     answered = _equal_rows(database, owner, prints, "(task_id IS NOT NULL OR same_as IS NOT NULL)")
@@ -69,9 +98,7 @@ def _has_expired(database: sqlite3.Connection, owner: str, prints: Fingerprints)
     return any(row["number"] > last for row in expired)
 
 
-def _existing_task(
-    database: sqlite3.Connection, owner: str, intent: Intent, rules: ClaimRules
-) -> Entry | None:
+def _existing_task(database: Connection, owner: str, intent: Intent, rules: ClaimRules) -> Entry | None:
     """The task of an equal request within the repeat window, which begins when that request was answered."""
     rows = _equal_rows(database, owner, intent.fingerprints, "(task_id IS NOT NULL OR same_as IS NOT NULL)")
     for row in rows:
@@ -82,14 +109,12 @@ def _existing_task(
     return None
 
 
-def _equal_rows(
-    database: sqlite3.Connection, owner: str, prints: Fingerprints, condition: str
-) -> list[sqlite3.Row]:
+def _equal_rows(database: Connection, owner: str, prints: Fingerprints, condition: str) -> list[Any]:
     """The newest row of equal content, then that of equal address: ``Fingerprints.same``, in SQL."""
     wanted = {"content": prints.content, "address": prints.address}
     if prints.content is None and prints.address is None:
         wanted = {"reference": prints.reference}
-    found: dict[int, sqlite3.Row] = {}
+    found: dict[int, Any] = {}
     for column, value in wanted.items():
         if value is not None:
             rows = database.execute(
@@ -101,13 +126,18 @@ def _equal_rows(
     return list(found.values())
 
 
-def _hold(database: sqlite3.Connection, number: int, lease: Lease) -> None:
-    database.execute("UPDATE entries SET holder = ? WHERE number = ?", (lease.renew(), number))
-    lease.working.add(number)
+def _hold(database: Connection, number: int, holders: Holders) -> None:
+    database.execute("UPDATE entries SET holder = ? WHERE number = ?", (holders.renew(), number))
+    holders.working.add(number)
 
 
 def _insert(
-    database: sqlite3.Connection, owner: str, gateway: str, intent: Intent, rules: ClaimRules, lease: Lease
+    database: Connection,
+    owner: str,
+    gateway: str,
+    intent: Intent,
+    rules: ClaimRules,
+    machine: str | None,
 ) -> Entry:
     prints = intent.fingerprints
     values: dict[str, Any] = {
@@ -126,28 +156,23 @@ def _insert(
         "parent": intent.parent,
         "part": intent.part,
         "image": json.dumps(asdict(intent.image)) if intent.image else None,
+        "machine": machine,
     }
-    columns, marks = ", ".join(values), ", ".join("?" for _ in values)
-    cursor = database.execute(f"INSERT INTO entries ({columns}) VALUES ({marks})", tuple(values.values()))
-    assert cursor.lastrowid is not None
-    _hold(database, cursor.lastrowid, lease)
-    return by_number(database, cursor.lastrowid)
+    return entry_of(insert(database, values))
 
 
-def spent(database: sqlite3.Connection, owner: str, now: float, lease: Lease) -> list[Spending]:
+def spent(database: Connection, owner: str, now: float, holders: Holders) -> list[Spending]:
     """What each of an owner's requests cost or may cost, oldest first; what failed cost nothing."""
-    return _spendings(database, "owner = ?", owner, now, lease)
+    return _spendings(database, "owner = ?", owner, now, holders)
 
 
-def spent_by_all(database: sqlite3.Connection, gateway: str, now: float, lease: Lease) -> list[Spending]:
+def spent_by_all(database: Connection, gateway: str, now: float, holders: Holders) -> list[Spending]:
     """The same for the requests of all owners at an API."""
     # A row that is older than the column may be of any gateway.
-    return _spendings(database, "gateway IN (?, '')", gateway, now, lease)
+    return _spendings(database, "gateway IN (?, '')", gateway, now, holders)
 
 
-def _spendings(
-    database: sqlite3.Connection, whose: str, value: str, now: float, lease: Lease
-) -> list[Spending]:
+def _spendings(database: Connection, whose: str, value: str, now: float, holders: Holders) -> list[Spending]:
     found = database.execute(
         "SELECT number, holder, posted_at, coalesce(reposted_at, asked_at) AS moment,"
         " coalesce(cost, estimate) AS credits FROM entries"
@@ -159,60 +184,59 @@ def _spendings(
     return [
         Spending(row["moment"], row["credits"])
         for row in found
-        if row["credits"] and (row["posted_at"] is not None or lease.is_alive(row["holder"], row["number"]))
+        if row["credits"] and (row["posted_at"] is not None or holders.is_alive(row["holder"], row["number"]))
     ]
 
 
 def post(
-    database: sqlite3.Connection,
+    database: Connection,
     number: int,
     made: Post,
     body: dict[str, Any],
-    lease: Lease,
+    holders: Holders,
     *,
     guess: bool,
 ) -> Entry:
     """Record a POST that is about to be sent."""
-    lease.renew()
-    entry = held(database, number, lease)
+    holders.renew()
+    entry = held(database, number, holders)
     _write_posts(database, number, [*entry.posts, made])
     database.execute(
         # A repeat shows what the gateway does with the key, and other rows wait for that.
-        "UPDATE entries SET body = ?, guessed = max(guessed, ?), guessing_at = ? WHERE number = ?",
-        (json.dumps(body), guess, made.at if entry.posts else None, number),
+        "UPDATE entries SET body = ?, guessed = ?, guessing_at = ? WHERE number = ?",
+        (json.dumps(body), int(guess or entry.guessed), made.at if entry.posts else None, number),
     )
     return by_number(database, number)
 
 
-def drop_post(database: sqlite3.Connection, number: int, lease: Lease, *, guessed: bool) -> Entry:
+def drop_post(database: Connection, number: int, holders: Holders, *, guessed: bool) -> Entry:
     """Remove the last POST, which was surely refused."""
-    entry = held(database, number, lease)  # else the last POST is another process's
+    entry = held(database, number, holders)  # else the last POST is another process's
     _write_posts(database, number, list(entry.posts[:-1]))
     database.execute(
-        "UPDATE entries SET guessed = CASE WHEN ? THEN 0 ELSE guessed END, guessing_at = NULL"
-        " WHERE number = ?",
-        (guessed, number),
+        "UPDATE entries SET guessed = ?, guessing_at = NULL WHERE number = ?",
+        (int(entry.guessed and not guessed), number),
     )
     return by_number(database, number)
 
 
-def release(database: sqlite3.Connection, number: int, lease: Lease) -> None:
+def release(database: Connection, number: int, holders: Holders) -> None:
     """Give up a claim; a row without a POST that may have arrived is removed."""
     ours = "number = ? AND holder = ? AND task_id IS NULL"
-    values = (number, lease.own_name)
+    values = (number, holders.own_name)
     database.execute(f"DELETE FROM entries WHERE {ours} AND posted_at IS NULL", values)
     database.execute(f"UPDATE entries SET holder = NULL WHERE {ours}", values)
 
 
 def begin_guess(
-    database: sqlite3.Connection, gateway: str, number: int, now: float, within: float, lease: Lease
+    database: Connection, gateway: str, number: int, now: float, within: float, holders: Holders
 ) -> bool:
     """Let one row at a time be repeated as a guess, while the gateway's use of the key is not known.
 
     A guess that seems to be in the future was made before the clock was set back: it does not count.
     """
-    lease.renew()
-    held(database, number, lease)
+    holders.renew()
+    held(database, number, holders)
     other = database.execute(
         "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessing_at > ? AND guessing_at <= ?"
         # A row that has no answer and that no process works on will show nothing.
@@ -225,7 +249,7 @@ def begin_guess(
     return True
 
 
-def answered_guesses(database: sqlite3.Connection, gateway: str) -> list[Entry]:
+def answered_guesses(database: Connection, gateway: str) -> list[Entry]:
     found = database.execute(
         "SELECT * FROM entries WHERE gateway = ? AND guessing_at IS NOT NULL AND task_id IS NOT NULL",
         (gateway,),
@@ -233,11 +257,11 @@ def answered_guesses(database: sqlite3.Connection, gateway: str) -> list[Entry]:
     return [entry_of(row) for row in found]
 
 
-def end_guess(database: sqlite3.Connection, number: int) -> None:
+def end_guess(database: Connection, number: int) -> None:
     database.execute("UPDATE entries SET guessing_at = NULL WHERE number = ?", (number,))
 
 
-def held(database: sqlite3.Connection, number: int, lease: Lease) -> Entry:
+def held(database: Connection, number: int, holders: Holders) -> Entry:
     """A row that this process works on.
 
     Raises:
@@ -246,20 +270,20 @@ def held(database: sqlite3.Connection, number: int, lease: Lease) -> Entry:
     """
     entry = by_number(database, number)
     holder = database.execute("SELECT holder FROM entries WHERE number = ?", (number,)).fetchone()["holder"]
-    if holder is None or holder != lease.own_name or entry.task is not None:
+    if holder is None or holder != holders.own_name or entry.task is not None:
         raise TakenOver("Another process took over this request.", next_step=REQUEST_AGAIN)
     return entry
 
 
-def learn_key_use(database: sqlite3.Connection, gateway: str, use: KeyUse) -> None:
+def learn_key_use(database: Connection, gateway: str, use: KeyUse) -> None:
     database.execute(
         "INSERT INTO gateways VALUES (?, ?) ON CONFLICT (address) DO UPDATE SET key_use = excluded.key_use"
-        " WHERE key_use <> 'honoured'",
+        " WHERE gateways.key_use <> 'honoured'",
         (gateway, use),
     )
 
 
-def _write_posts(database: sqlite3.Connection, number: int, posts: list[Post]) -> None:
+def _write_posts(database: Connection, number: int, posts: list[Post]) -> None:
     moments = [made.at for made in posts]
     database.execute(
         "UPDATE entries SET posts = ?, posted_at = ?, reposted_at = ? WHERE number = ?",

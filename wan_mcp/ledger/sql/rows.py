@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ _IMAGE = TypeAdapter(Image)
 _BODY = TypeAdapter(dict[str, Any])
 
 
-def entry_of(row: sqlite3.Row) -> Entry:
+def entry_of(row: Any) -> Entry:
     is_request = row["idempotency_key"] is not None
     return Entry(
         number=row["number"],
@@ -48,7 +47,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
     )
 
 
-def _readable(row: sqlite3.Row, column: str, read: Callable[[str], T]) -> T | None:
+def _readable(row: Any, column: str, read: Callable[[str], T]) -> T | None:
     """A column as it was written; None where it is empty or damaged."""
     if not row[column]:
         return None
@@ -59,7 +58,7 @@ def _readable(row: sqlite3.Row, column: str, read: Callable[[str], T]) -> T | No
         return None
 
 
-def _bare_task(row: sqlite3.Row) -> Task | None:
+def _bare_task(row: Any) -> Task | None:
     return Task(id=row["task_id"], status=row["status"]) if row["task_id"] else None
 
 
@@ -67,7 +66,7 @@ def _posts(text: str) -> tuple[Post, ...]:
     return tuple(Post(float(at), None if skew is None else float(skew)) for at, skew in json.loads(text))
 
 
-def _bare_posts(row: sqlite3.Row) -> tuple[Post, ...]:
+def _bare_posts(row: Any) -> tuple[Post, ...]:
     """When a request was sent, where only that can be read: it must not count as one that was never sent."""
     moments = sorted({row["posted_at"], row["reposted_at"]} - {None})
     return tuple(Post(moment, None) for moment in moments)

@@ -1,0 +1,1 @@
+"""The ledger on PostgreSQL, which programs on several machines share."""

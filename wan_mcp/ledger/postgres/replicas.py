@@ -1,0 +1,133 @@
+"""Which programs use the ledger: each gives a sign of life every few seconds, and its rows name it."""
+
+import hashlib
+import secrets
+import time
+from typing import Any
+
+import psycopg
+from pydantic import SecretStr
+
+from wan_mcp.errors import LedgerError
+
+BEAT_EVERY = 5.0
+"""Seconds between two signs of life."""
+DEAD_AFTER = 20.0
+"""Seconds without a sign of life after which a program counts as dead. It is longer than a POST can be late
+after it was recorded, so that a program that was paused does not send what another one has taken over."""
+FORGOTTEN_AFTER = 86_400.0
+"""Seconds after which the row of a dead program is removed."""
+CORRECTED = 0.2
+"""Seconds by which the clocks have to differ more, or less, for the difference to be used."""
+
+
+class Replica:
+    """This program among those that use the ledger.
+
+    Args:
+        secret: what it signs links with; None where it has none. All must have the same.
+    """
+
+    def __init__(self, secret: SecretStr | None) -> None:
+        self.name = secrets.token_hex(8)
+        self.working: set[int] = set()
+        self.offset = 0.0
+        """Seconds by which the database's clock is ahead of this machine's."""
+        self._secret = secret
+        self._beat_at = float("-inf")
+
+    def register(self, database: psycopg.Connection[Any]) -> None:
+        """Join the programs that are alive; to be called while no other program can do so.
+
+        Raises:
+            LedgerError: when another one has another secret.
+        """
+        self.beat(database)
+        other = database.execute(
+            "SELECT 1 FROM replicas AS other, replicas AS this WHERE this.id = %s AND other.id <> this.id"
+            f" AND other.secret <> this.secret AND {_ALIVE}",
+            (self.name, DEAD_AFTER),
+        ).fetchone()
+        if other is not None:
+            raise LedgerError(
+                "Another server with this database has another WAN_MCP_SECRET, so that one would refuse the "
+                "links of the other.",
+                next_step="Give all of them the same. To change it, stop them all, wait "
+                f"{DEAD_AFTER:g} seconds, and start them with the new one.",
+            )
+        database.execute(
+            "DELETE FROM replicas WHERE seen_at < clock_timestamp() - make_interval(secs => %s)",
+            (FORGOTTEN_AFTER,),
+        )
+
+    def beat(self, database: psycopg.Connection[Any]) -> None:
+        """Give a sign of life, and compare the clocks."""
+        began, asked = time.monotonic(), time.time()
+        row = database.execute(
+            # Since when this program can judge others: after an interruption, they may have been cut off too.
+            "INSERT INTO replicas AS this (id, seen_at, since, secret)"
+            " SELECT %s, clock_timestamp(), clock_timestamp(), %s ON CONFLICT (id) DO UPDATE"
+            " SET seen_at = clock_timestamp(), since = CASE WHEN"
+            " this.seen_at < clock_timestamp() - make_interval(secs => %s) THEN clock_timestamp()"
+            " ELSE this.since END RETURNING extract(epoch FROM clock_timestamp())::float8 AS now",
+            (self.name, self._digest(database), DEAD_AFTER - BEAT_EVERY),
+        ).fetchone()
+        self._beat_at = began
+        offset = row["now"] - (asked + time.time()) / 2 if row else 0.0
+        if abs(offset - self.offset) > CORRECTED:
+            self.offset = offset
+
+    def leave(self, database: psycopg.Connection[Any]) -> None:
+        """Free the rows of this program at once."""
+        database.execute("DELETE FROM replicas WHERE id = %s", (self.name,))
+
+    def renew(self, database: psycopg.Connection[Any]) -> str:
+        """Give a sign of life if the last one is old, as after a pause; return the name."""
+        if time.monotonic() - self._beat_at > 2 * BEAT_EVERY:
+            self.beat(database)
+        return self.name
+
+    def _digest(self, database: psycopg.Connection[Any]) -> bytes | None:
+        if self._secret is None:
+            return None
+        row = database.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
+        assert row is not None
+        secret = self._secret.get_secret_value().encode()
+        return hashlib.blake2b(secret, key=bytes(row["value"]), digest_size=16, person=b"replicas").digest()
+
+
+_ALIVE = "other.seen_at > clock_timestamp() - make_interval(secs => %s)"
+
+
+class Replicas:
+    """Who works on rows, as a transaction sees it.
+
+    Args:
+        replica: this program.
+        database: the connection of the transaction.
+    """
+
+    def __init__(self, replica: Replica, database: psycopg.Connection[Any]) -> None:
+        self._replica = replica
+        self._database = database
+        self.working = replica.working
+
+    @property
+    def own_name(self) -> str | None:
+        return self._replica.name
+
+    def renew(self) -> str:
+        return self._replica.renew(self._database)
+
+    def is_alive(self, holder: str | None, number: int) -> bool:
+        if holder is None:
+            return False
+        if holder == self._replica.name:
+            return number in self.working
+        found = self._database.execute(
+            f"SELECT 1 FROM replicas AS other WHERE id = %s AND ({_ALIVE} OR NOT EXISTS (SELECT 1"
+            " FROM replicas AS this WHERE this.id = %s"
+            " AND this.since < clock_timestamp() - make_interval(secs => %s)))",
+            (holder, DEAD_AFTER, self._replica.name, DEAD_AFTER),
+        )
+        return found.fetchone() is not None
