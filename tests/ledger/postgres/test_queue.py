@@ -56,6 +56,12 @@ async def until(met: Callable[[], bool]) -> None:
         await anyio.sleep(0.02)
 
 
+@pytest.fixture
+def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's clock is fast."""
+    monkeypatch.setattr(procrastinate.utils, "utcnow", lambda: datetime.now(UTC) + timedelta(hours=1))
+
+
 class Database:
     """A database with procrastinate's tables, and one connection of the test's own."""
 
@@ -182,10 +188,14 @@ class TestEnqueue:
             database.enqueue(follow, "task-1")
             assert database.jobs() == ["task-1"]
 
-    def test_a_failure_of_the_database_is_raised_as_such(self, url: str) -> None:
+    @pytest.mark.parametrize(
+        "missing", ["TABLE procrastinate_jobs CASCADE", "FUNCTION procrastinate_defer_jobs_v1"]
+    )
+    def test_a_failure_of_the_database_is_raised_as_such(self, database: Database, missing: str) -> None:
         """The caller translates errors of psycopg, and knows none of procrastinate."""
-        with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.UndefinedTable):
-            FollowQueue(url, GATEWAY, time.time).enqueue(connection, "ann", "task-1")
+        database.connection.execute(f"DROP {missing}".encode())
+        with pytest.raises(psycopg.ProgrammingError, match="does not exist"):
+            database.enqueue(database.follow_queue(), "task-1")
 
 
 class TestReads:
@@ -262,13 +272,9 @@ class TestReads:
         first, second, last = queue.RETRIES
         assert pauses == [first, second, 0.01, first, second, last, last]
 
-    @pytest.mark.parametrize("error", [-30.0, 30.0])
-    async def test_the_next_read_is_due_by_the_databases_clock(
-        self, database: Database, error: float, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """This machine's clock may be wrong by half a minute."""
-        wrong = procrastinate.utils.utcnow() + timedelta(seconds=error)
-        monkeypatch.setattr(procrastinate.utils, "utcnow", lambda: wrong)
+    @pytest.mark.usefixtures("wrong_clock")
+    async def test_the_next_read_is_due_by_the_databases_clock(self, database: Database) -> None:
+        """This machine's may be wrong."""
         right = 4_000_000_000.0
         follow, reads = database.follow_queue(clock=lambda: right), Reads(needed=2, pause=7.0)
         database.enqueue(follow, "task-1")
@@ -300,6 +306,7 @@ class TestWorkers:
         assert reads.counted == dict.fromkeys(task_ids, 3)
         assert reads.overlaps == 0
 
+    @pytest.mark.usefixtures("wrong_clock")
     async def test_a_worker_that_is_cancelled_gives_its_jobs_back_soon(self, database: Database) -> None:
         """Another one goes on at once."""
         follow, blocked, reads = database.follow_queue(), Blocked(), Reads()
@@ -311,6 +318,7 @@ class TestWorkers:
             await database.is_empty()
         assert reads.counted == {"task-1": 1}
 
+    @pytest.mark.usefixtures("wrong_clock")
     async def test_the_job_of_a_worker_that_disappeared_goes_on_in_another(self, database: Database) -> None:
         """Its last sign of life is too old."""
         follow, reads = database.follow_queue(), Reads()
