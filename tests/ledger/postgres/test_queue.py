@@ -408,6 +408,44 @@ class TestFailures:
             await database.is_empty()
         assert reads.counted == {"task-1": 2}
 
+    async def test_a_worker_that_cannot_fetch_jobs_tries_again_and_logs_that_once(
+        self, database: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As when a newer version has replaced the function."""
+        fetch = "procrastinate_fetch_job_v2"
+        database.connection.execute(f"ALTER FUNCTION {fetch} RENAME TO replaced".encode())
+        follow, reads = database.follow_queue(), Reads()
+        database.enqueue(follow, "task-1")
+        workers = "SELECT last_value >= 3 FROM procrastinate_workers_id_seq"
+        async with running(follow, reads):
+            await until(lambda: database.connection.execute(workers).fetchone() == (True,))
+            database.connection.execute(f"ALTER FUNCTION replaced RENAME TO {fetch}".encode())
+            await database.is_empty()
+        assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["UndefinedFunction"]
+
+    async def test_a_worker_goes_on_after_its_job_was_given_to_another_one(
+        self, database: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What it records of that job is refused."""
+        follow, read = database.follow_queue(), anyio.Event()
+        given = b"UPDATE procrastinate_jobs SET status = 'todo', scheduled_at = 'infinity'"
+
+        async def step(owner: str, task_id: str) -> float | None:
+            if task_id == "task-2":
+                read.set()
+                return None
+            database.connection.execute(given)
+            return 0.01
+
+        database.enqueue(follow, "task-1")
+        async with running(follow, step):
+            await until(lambda: database.jobs("scheduled_at = 'infinity'") == [True])
+            database.enqueue(follow, "task-2")
+            await read.wait()
+            await until(lambda: database.jobs() == ["task-1"])
+        assert database.jobs("attempts") == [0]
+        assert caplog.messages == []
+
     async def test_the_password_of_a_database_that_cannot_be_reached_is_not_logged(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:

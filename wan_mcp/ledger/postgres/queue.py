@@ -134,7 +134,7 @@ class FollowQueue:
         self._failures: Counter[str] = Counter()
         self._away = False
         # A retry is an ordinary read here, and a lost database is said once, below.
-        for name in ("procrastinate", "psycopg.pool"):
+        for name in ("procrastinate", "psycopg"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def enqueue(self, connection: psycopg.Connection[Any], owner: str, task_id: str) -> None:
