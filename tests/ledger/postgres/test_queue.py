@@ -409,9 +409,10 @@ class TestFailures:
         assert reads.counted == {"task-1": 2}
 
     async def test_a_worker_that_cannot_fetch_jobs_tries_again_and_logs_that_once(
-        self, database: Database, caplog: pytest.LogCaptureFixture
+        self, database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As when a newer version has replaced the function."""
+        monkeypatch.setattr(queue, "ROUND", 2.0 * LIMIT)  # what fails later counts as another failure
         fetch = "procrastinate_fetch_job_v2"
         database.connection.execute(f"ALTER FUNCTION {fetch} RENAME TO replaced".encode())
         follow, reads = database.follow_queue(), Reads()

@@ -27,3 +27,14 @@ async def test_a_lock_is_held_once_until_it_is_released(url: str) -> None:
                 assert different
         async with theirs.hold("a") as later:
             assert later
+
+
+async def test_the_loss_of_a_session_is_noticed(url: str) -> None:
+    """Its locks may be another one's by then."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as session:
+        locks = SessionLocks(session)
+        await locks.check()
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", [session.info.backend_pid])
+        with pytest.raises(psycopg.OperationalError):
+            await locks.check()

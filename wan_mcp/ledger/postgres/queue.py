@@ -226,9 +226,8 @@ class FollowQueue:
         self, app: App, connector: _Connector, locks: SessionLocks, worker: asyncio.Task[None]
     ) -> NoReturn:
         while True:
-            async with locks.hold(f"sweep {self._queue}") as sweeping:  # one worker at a time
-                if sweeping:
-                    await self._give_back_stalled(app)
+            await locks.check()
+            await self._give_back_stalled(app)
             await asyncio.wait([worker], timeout=ROUND)
             if connector.failure is not None:
                 raise connector.failure
@@ -240,6 +239,8 @@ class FollowQueue:
                 self._away = False
 
     async def _give_back_stalled(self, app: App) -> None:
+        # Two workers may do this at the same time, and one may then queue a job that runs again already: its
+        # second run waits for the session's lock.
         jobs = app.job_manager
         with anyio.fail_after(ANSWER):
             stalled = await jobs.get_stalled_jobs(queue=self._queue, seconds_since_heartbeat=STALLED_AFTER)
