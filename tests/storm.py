@@ -275,7 +275,11 @@ def main() -> None:
     parser.add_argument("--restart-database", action="store_true")
     given = parser.parse_args()
     logging.disable()
-    with tempfile.TemporaryDirectory() as name, running_postgres() as postgres, postgres.database() as url:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_postgres(fsync=True) as postgres,
+        postgres.database() as url,
+    ):
         began = time.monotonic()
 
         async def run() -> Outcome:

@@ -263,11 +263,11 @@ async def compare_hot_owner(url: str) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name, running_postgres() as postgres, postgres.database() as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-                connection.execute(f"ALTER SYSTEM SET {setting} = on".encode())
-            connection.execute("SELECT pg_reload_conf()")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_postgres(fsync=True) as postgres,
+        postgres.database() as url,
+    ):
         print(f"{'':<44}{'medians':<30}{'ratio':<8}aim", flush=True)
         anyio.run(compare_records, url, Path(name) / "sqlite")
         anyio.run(compare_notices, url, Path(name))
