@@ -4,10 +4,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.clock import EPOCH
-from tests.ledger.rows import API
+from tests.ledger.rows import API, Place
 
 PROGRAM = f"""
 import os, sys
@@ -17,18 +16,28 @@ import anyio
 
 from wan_mcp.errors import CapReached
 from wan_mcp.ledger import ClaimRules, Fingerprints, Image, Intent, Post
-from wan_mcp.ledger.sqlite.store import SqliteLedger
+
+
+def ledger_at(place):
+    if "://" in place:
+        from pydantic import SecretStr
+        from wan_mcp.ledger.postgres.store import PostgresLedger
+
+        return PostgresLedger(SecretStr(place))
+    from wan_mcp.ledger.sqlite.store import SqliteLedger
+
+    return SqliteLedger(Path(place))
 
 
 async def main():
-    do, name, now, owner, total, *folders = sys.argv[1:]
+    do, name, now, owner, total, *places = sys.argv[1:]
     rules = ClaimRules(float(now), 3600, total_daily_credits=float(total))
     prints = Fingerprints(f"name of {{name}}", f"content of {{name}}")
     intent = Intent(prints, name, 5, "720p", 25.5, image=Image())
     print("ready", flush=True)
     sys.stdin.readline()
-    for folder in folders:
-        ledger = SqliteLedger(Path(folder)).for_owner("{API}", owner)
+    for place in places:
+        ledger = ledger_at(place).for_owner("{API}", owner)
         try:
             claim = await ledger.claim(intent, rules)
         except CapReached:
@@ -47,19 +56,19 @@ anyio.run(main)
 
 @contextmanager
 def other_process(
-    do: str, name: str, *folders: Path, owner: str = "me", total: float = float("inf")
+    do: str, name: str, *places: Place, owner: str = "me", total: float = float("inf")
 ) -> Iterator["subprocess.Popen[str]"]:
     """A process that is ready to claim a request when it gets a line, and ends with the next one.
 
     Args:
         do: ``claim``, or ``post`` to record a POST as well.
         name: the request's.
-        folders: those of the ledgers.
+        places: those of the ledgers.
         owner: whose request it is.
         total: the cap over 24 hours for all owners together.
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, do, name, str(EPOCH), owner, str(total), *map(str, folders)],
+        [sys.executable, "-c", PROGRAM, do, name, str(EPOCH), owner, str(total), *map(str, places)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -2,27 +2,39 @@
 
 import hashlib
 import json
+import os
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from pydantic import SecretStr
 
 from tests.clock import EPOCH
 from wan_mcp.evolink import Task
 from wan_mcp.ledger import ClaimRules, Entry, Fingerprints, Image, Intent, Ledger, OwnerLedger, Post
+from wan_mcp.ledger.lease import SIGN_OF_LIFE
+from wan_mcp.ledger.postgres import replicas
+from wan_mcp.ledger.postgres.database import Statements
+from wan_mcp.ledger.postgres.store import PostgresLedger
+from wan_mcp.ledger.sql.connection import Connection
 from wan_mcp.ledger.sqlite import schema
-from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
+from wan_mcp.ledger.sqlite.store import FILE_NAME, LOCKS, SqliteLedger
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="the rights of files are other ones there")
 DAY, HOUR = 86_400.0, 3_600.0
 API, OTHER_API = "https://api.evolink.ai", "http://127.0.0.1:8787"
 BODY = {"prompt": "The cat yawns.", "image_urls": ["https://pictures.example.com/cat.png"]}
 PICTURE = Image(800, 600, "PNG")
+
+Place = Path | str
+"""Where a ledger is: the folder of SQLite's file, or the address of a database of PostgreSQL."""
 
 
 def prints(name: str = "cat", content: str | None = "", address: str | None = None) -> Fingerprints:
@@ -89,20 +101,41 @@ async def forget(ledger: Ledger, name: str) -> bool:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[sqlite3.Connection]:
-    """The file as any other program sees it."""
-    with closing(sqlite3.connect(folder / FILE_NAME)) as database, database:
-        yield database
+def opened(place: Place) -> Iterator[Connection]:
+    """The rows as any other program sees them."""
+    if isinstance(place, str):
+        with psycopg.connect(place, autocommit=True) as connection:
+            yield Statements(connection)
+    else:
+        with closing(sqlite3.connect(place / FILE_NAME)) as database, database:
+            yield database
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+def stored(place: Place) -> bytes:
+    """All that can be read where a ledger is."""
+    if isinstance(place, Path):
+        return b"".join(contents(place).values())
+    with psycopg.connect(place) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        rows = [
+            connection.execute(f"SELECT t::text FROM {name} AS t".encode()).fetchall() for (name,) in tables
+        ]
+    return repr(rows).encode()
+
+
+def ledger_at(place: Place) -> SqliteLedger | PostgresLedger:
+    """The ledger as a new process has it."""
+    return PostgresLedger(SecretStr(place)) if isinstance(place, str) else SqliteLedger(place)
+
+
 @asynccontextmanager
-async def shared(folder: Path) -> AsyncIterator[SqliteLedger]:
-    """The ledger in a folder, of all owners, opened anew."""
-    ledger = SqliteLedger(folder)
+async def shared(place: Place) -> AsyncIterator[SqliteLedger | PostgresLedger]:
+    """The ledger of all owners, opened anew."""
+    ledger = ledger_at(place)
     try:
         yield ledger
     finally:
@@ -110,10 +143,41 @@ async def shared(folder: Path) -> AsyncIterator[SqliteLedger]:
 
 
 @asynccontextmanager
-async def owned(folder: Path, key: str = "me", gateway: str = API) -> AsyncIterator[OwnerLedger]:
-    """The ledger in a folder, of one owner, opened anew."""
-    async with shared(folder) as ledger:
+async def owned(place: Place, key: str = "me", gateway: str = API) -> AsyncIterator[OwnerLedger]:
+    """The ledger of one owner, opened anew."""
+    async with shared(place) as ledger:
         yield ledger.for_owner(gateway, key)
+
+
+def stand_still(place: Place, seconds: float) -> None:
+    """Make the last signs of life of those who work on requests so old that they count as dead.
+
+    Args:
+        place: where the ledger is.
+        seconds: how much older than that, or, where it is less than 0, younger.
+    """
+    if isinstance(place, Path):
+        then = time.monotonic() - SIGN_OF_LIFE - seconds
+        for path in (place / LOCKS).iterdir():
+            os.utime(path, (then, then))
+        return
+    with opened(place) as database:
+        # The others have been there for long, and can tell.
+        database.execute(
+            "UPDATE replicas SET since = clock_timestamp() - make_interval(hours => 1),"
+            " seen_at = clock_timestamp() - make_interval(secs => CASE WHEN id IN"
+            " (SELECT holder FROM entries) THEN ? ELSE 0 END)",
+            (replicas.DEAD_AFTER + seconds,),
+        )
+
+
+def sign_of_life(place: Place) -> object:
+    """When those who work on requests last gave one."""
+    if isinstance(place, Path):
+        return [path.stat().st_mtime for path in (place / LOCKS).iterdir()]
+    with opened(place) as database:
+        query = "SELECT seen_at FROM replicas WHERE id IN (SELECT holder FROM entries)"
+        return database.execute(query).fetchall()
 
 
 async def make_and_close(folder: Path) -> None:
@@ -160,7 +224,7 @@ def build(folder: Path, version: int, **changed: object) -> None:
             insert_old(database, version, **changed)
 
 
-def insert_old(database: sqlite3.Connection, version: int, **changed: object) -> None:
+def insert_old(database: Connection, version: int, **changed: object) -> None:
     """Write another row as that version of the schema did; the names are those of the first version."""
     renamed = {"adopted": "recovered"} if version >= 4 else {}
     if version >= 5:

@@ -1,12 +1,11 @@
 """What a gateway does with the idempotency key: learned once, by one request at a time."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from tests.clock import EPOCH
-from tests.ledger.rows import BODY, OTHER_API, claimed, intent, opened, owned, posted, rules, task
+from tests.ledger.rows import BODY, OTHER_API, Place, claimed, intent, opened, owned, posted, rules, task
 from wan_mcp.errors import TakenOver
 from wan_mcp.ledger import KeyUse, OwnerLedger, Post
 
@@ -15,9 +14,9 @@ WITHIN = 100.0
 
 
 @pytest.fixture
-async def other(tmp_path: Path) -> AsyncIterator[OwnerLedger]:
+async def other(place: Place) -> AsyncIterator[OwnerLedger]:
     """Another key of the same account, in another process."""
-    async with owned(tmp_path / "data", "you") as other:
+    async with owned(place, "you") as other:
         yield other
 
 
@@ -37,18 +36,18 @@ async def may_guess(ledger: OwnerLedger, number: int, after: float = 0) -> bool:
     ],
 )
 async def test_that_a_key_is_honoured_overrules_that_it_is_ignored(
-    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path, learned: list[KeyUse], known: KeyUse
+    ledger: OwnerLedger, other: OwnerLedger, place: Place, learned: list[KeyUse], known: KeyUse
 ) -> None:
     """For every owner at the same gateway, and for no other gateway; also after a restart."""
     for use in learned:
         await ledger.learn_key_use(use)
     assert await ledger.key_use() == await other.key_use() == known
-    async with owned(tmp_path / "data") as again, owned(tmp_path / "data", gateway=OTHER_API) as elsewhere:
+    async with owned(place) as again, owned(place, gateway=OTHER_API) as elsewhere:
         assert (await again.key_use(), await elsewhere.key_use()) == (known, "unknown")
 
 
 async def test_one_request_guesses_and_the_others_wait(
-    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
+    ledger: OwnerLedger, other: OwnerLedger, place: Place
 ) -> None:
     """Of all owners at the gateway; until all is learned from it, or nothing came of it for long."""
     cat, dog, cow = await posted(ledger), await posted(ledger, "dog"), await posted(other, "cow")
@@ -56,7 +55,7 @@ async def test_one_request_guesses_and_the_others_wait(
     assert await may_guess(ledger, cat.number, 1)
     assert not await may_guess(ledger, dog.number, 2)
     assert not await may_guess(other, cow.number, 2)
-    async with owned(tmp_path / "data", gateway=OTHER_API) as elsewhere:
+    async with owned(place, gateway=OTHER_API) as elsewhere:
         assert await may_guess(elsewhere, (await posted(elsewhere)).number, 2)
     await ledger.mark_answered(cat.number, task(), EPOCH + 3)
     assert not await may_guess(other, cow.number, 4)
@@ -88,11 +87,11 @@ async def test_a_guess_that_was_lost_teaches_nothing(ledger: OwnerLedger) -> Non
     assert claim.entry == guessed
 
 
-async def test_a_guess_is_counted_before_it_is_sent(ledger: OwnerLedger, tmp_path: Path) -> None:
+async def test_a_guess_is_counted_before_it_is_sent(ledger: OwnerLedger, place: Place) -> None:
     """A process that dies at this moment has guessed."""
     entry = await posted(ledger)
     await ledger.mark_posted(entry.number, Post(EPOCH + 1, 0.0), BODY, guess=True)
-    async with owned(tmp_path / "data") as restarted:
+    async with owned(place) as restarted:
         assert [row.guessed for row in await restarted.rivals()] == [True]
 
 
@@ -122,9 +121,9 @@ async def test_only_who_works_on_a_row_may_guess(ledger: OwnerLedger, other: Own
         await may_guess(ledger, entry.number)
 
 
-async def test_the_key_use_is_no_secret_of_a_row(ledger: OwnerLedger, tmp_path: Path) -> None:
+async def test_the_key_use_is_no_secret_of_a_row(ledger: OwnerLedger, place: Place) -> None:
     """Forgetting the row from which it was learned does not unlearn it."""
     await ledger.learn_key_use("ignored")
-    with opened(tmp_path / "data") as database:
+    with opened(place) as database:
         database.execute("DELETE FROM entries")
     assert await ledger.key_use() == "ignored"

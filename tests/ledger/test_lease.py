@@ -1,7 +1,5 @@
-"""Who works on a request: the lock of a living process, or nobody."""
+"""Who works on a request: a process that is alive, or nobody."""
 
-import os
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from tests.ledger.rows import (
     BODY,
     HOUR,
     POSIX,
+    Place,
     claimed,
     intent,
     lose,
@@ -20,20 +19,22 @@ from tests.ledger.rows import (
     posted,
     rules,
     shared,
+    sign_of_life,
+    stand_still,
     task,
 )
 from wan_mcp.errors import TakenOver
 from wan_mcp.ledger import Claim, OwnerLedger, Post
-from wan_mcp.ledger.lease import SIGN_OF_LIFE
 from wan_mcp.ledger.sqlite.store import LOCKS
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def other(tmp_path: Path) -> AsyncIterator[OwnerLedger]:
-    """The same ledger, opened once more: each holds a lock of its own, as two processes do."""
-    async with owned(tmp_path / "data") as other:
+async def other(place: Place) -> AsyncIterator[OwnerLedger]:
+    """The same ledger, opened once more: each gives signs of life of its own, as two processes do."""
+    async with owned(place) as other:
+        await other.open()
         yield other
 
 
@@ -41,13 +42,13 @@ def locks(folder: Path) -> set[str]:
     return {path.name for path in (folder / LOCKS).iterdir()}
 
 
-def set_holder(folder: Path, holder: str | None) -> None:
-    with opened(folder) as database:
+def set_holder(place: Place, holder: str | None) -> None:
+    with opened(place) as database:
         database.execute("UPDATE entries SET holder = ?", (holder,))
 
 
-def holder_of(folder: Path) -> str | None:
-    with opened(folder) as database:
+def holder_of(place: Place) -> str | None:
+    with opened(place) as database:
         (holder,) = database.execute("SELECT holder FROM entries").fetchone()
     return holder if holder is None else str(holder)
 
@@ -71,55 +72,54 @@ async def test_a_claim_that_is_given_up_unsent_is_anybodys(ledger: OwnerLedger, 
     assert (await other.claim(intent(), rules())).kind == "fresh"
 
 
-async def test_a_ledger_that_is_closed_gives_up_what_it_held(tmp_path: Path, other: OwnerLedger) -> None:
-    """An orderly end leaves no lock, and its requests are gone on with."""
-    async with owned(tmp_path / "data") as ledger:
+async def test_a_ledger_that_is_closed_gives_up_what_it_held(place: Place, other: OwnerLedger) -> None:
+    """After an orderly end its requests are gone on with at once."""
+    async with owned(place) as ledger:
         await posted(ledger)
-        assert len(locks(tmp_path / "data")) == 1
-    assert locks(tmp_path / "data") == set()
+        assert (await other.claim(intent(), rules())).kind == "busy"
     assert (await other.claim(intent(), rules())).kind == "resume"
 
 
-def stand_still(folder: Path, seconds: float) -> None:
-    """Make it as long ago as this that any process gave a sign of life."""
-    then = time.monotonic() - seconds
-    for path in (folder / LOCKS).iterdir():
-        os.utime(path, (then, then))
+async def test_a_file_that_is_closed_leaves_no_lock(tmp_path: Path) -> None:
+    """The folder of the locks is empty after an orderly end."""
+    async with owned(tmp_path) as ledger:
+        await posted(ledger)
+        assert len(locks(tmp_path)) == 1
+    assert locks(tmp_path) == set()
 
 
-async def test_a_holder_without_a_sign_of_life_for_ten_minutes_is_overtaken(
-    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
+async def test_a_holder_without_a_sign_of_life_for_too_long_is_overtaken(
+    ledger: OwnerLedger, other: OwnerLedger, place: Place
 ) -> None:
-    """A stopped process keeps its lock; what it writes is its sign of life, whatever the time of day."""
+    """Also one that keeps its lock; what it writes is its sign of life, whatever the time of day."""
     entry = await claimed(ledger)
     await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY)
     assert (await other.claim(intent(), rules(EPOCH + 5 * HOUR))).kind == "busy"
-    stand_still(tmp_path / "data", SIGN_OF_LIFE - 60)
+    stand_still(place, -5)
     for _ in range(2):
         assert (await other.claim(intent(), rules())).kind == "busy"
-    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    stand_still(place, 1)
     await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY)
     assert (await other.claim(intent(), rules())).kind == "busy"
-    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    stand_still(place, 1)
     assert (await other.claim(intent(), rules())).kind == "resume"
 
 
-async def test_a_look_is_no_sign_of_life(ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path) -> None:
+async def test_a_look_is_no_sign_of_life(ledger: OwnerLedger, other: OwnerLedger, place: Place) -> None:
     """However often another process looks whether the holder is alive."""
     await posted(ledger)
-    stand_still(tmp_path / "data", SIGN_OF_LIFE - 1)
-    [path] = (tmp_path / "data" / LOCKS).iterdir()
-    before = path.stat().st_mtime
+    stand_still(place, -3)
+    before = sign_of_life(place)
     assert (await other.claim(intent(), rules())).kind == "busy"
-    assert path.stat().st_mtime == before
+    assert sign_of_life(place) == before
 
 
 async def test_whoever_was_overtaken_can_no_longer_send_or_give_up(
-    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
+    ledger: OwnerLedger, other: OwnerLedger, place: Place
 ) -> None:
     """It stops at the next thing that it wants to write, and changes nothing of the other one's."""
     number = (await posted(ledger)).number
-    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    stand_still(place, 1)
     assert (await other.claim(intent(), rules())).kind == "resume"
     theirs = await other.mark_posted(number, Post(EPOCH + 1, 0.0), BODY)
     with pytest.raises(TakenOver):
@@ -133,22 +133,22 @@ async def test_whoever_was_overtaken_can_no_longer_send_or_give_up(
 
 
 async def test_whoever_was_overtaken_before_it_sent_anything_is_told_so(
-    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
+    ledger: OwnerLedger, other: OwnerLedger, place: Place
 ) -> None:
     """Its row is not simply gone, as one that the user has removed."""
     number = (await claimed(ledger)).number
-    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    stand_still(place, 1)
     assert (await other.claim(intent(), rules())).kind == "fresh"
     with pytest.raises(TakenOver):
         await ledger.mark_posted(number, Post(EPOCH, 0.0), BODY)
 
 
 async def test_whoever_was_overtaken_can_still_tell_its_answer(
-    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
+    ledger: OwnerLedger, other: OwnerLedger, place: Place
 ) -> None:
     """The task is the request's; the other one finds that out when it wants to send."""
     number = (await posted(ledger)).number
-    stand_still(tmp_path / "data", SIGN_OF_LIFE + 1)
+    stand_still(place, 1)
     await other.claim(intent(), rules())
     await ledger.mark_answered(number, task(), EPOCH)
     with pytest.raises(TakenOver):
@@ -157,58 +157,58 @@ async def test_whoever_was_overtaken_can_still_tell_its_answer(
 
 
 @pytest.mark.parametrize("holder", ["0123456789abcdef.lock", "host|1|0123456789abcdef", "../ledger.sqlite3"])
-async def test_a_holder_that_has_no_lock_is_dead(ledger: OwnerLedger, tmp_path: Path, holder: str) -> None:
+async def test_a_holder_that_nobody_knows_is_dead(ledger: OwnerLedger, place: Place, holder: str) -> None:
     """Its lock is gone, or it is of a version that had no locks."""
     entry = await lose(ledger)
-    set_holder(tmp_path / "data", holder)
+    set_holder(place, holder)
     assert await ledger.claim(intent(), rules()) == Claim("resume", entry)
 
 
-async def test_a_holder_whose_lock_is_free_is_dead(ledger: OwnerLedger, tmp_path: Path) -> None:
+async def test_a_holder_whose_lock_is_free_is_dead(tmp_path: Path) -> None:
     """A process that was killed leaves its file behind; however young that is, nobody holds it."""
-    entry = await lose(ledger)
-    (tmp_path / "data" / LOCKS / "0123456789abcdef.lock").touch()
-    set_holder(tmp_path / "data", "0123456789abcdef.lock")
-    assert await ledger.claim(intent(), rules()) == Claim("resume", entry)
+    async with owned(tmp_path) as ledger:
+        entry = await lose(ledger)
+        (tmp_path / LOCKS / "0123456789abcdef.lock").touch()
+        set_holder(tmp_path, "0123456789abcdef.lock")
+        assert await ledger.claim(intent(), rules()) == Claim("resume", entry)
 
 
-async def test_dead_locks_are_removed_and_living_ones_are_not(
-    ledger: OwnerLedger, other: OwnerLedger, tmp_path: Path
-) -> None:
+async def test_dead_locks_are_removed_and_living_ones_are_not(tmp_path: Path) -> None:
     """By the next process that works on a request; other files are left alone."""
-    await claimed(ledger)
-    folder = tmp_path / "data" / LOCKS
-    (folder / "0123456789abcdef.lock").touch()
-    (folder / "notes.txt").touch()
-    alive = locks(tmp_path / "data") - {"0123456789abcdef.lock"}
-    await claimed(other, "dog")
-    assert locks(tmp_path / "data") > alive
-    assert len(locks(tmp_path / "data")) == 3
-    assert (await other.claim(intent(), rules())).kind == "busy"
+    async with owned(tmp_path) as ledger, owned(tmp_path) as other:
+        await claimed(ledger)
+        alive = locks(tmp_path)
+        for name in ("0123456789abcdef.lock", "notes.txt"):
+            (tmp_path / LOCKS / name).touch()
+        await claimed(other, "dog")
+        assert locks(tmp_path) > alive | {"notes.txt"}
+        assert len(locks(tmp_path)) == 3
+        assert (await other.claim(intent(), rules())).kind == "busy"
 
 
 @POSIX
-async def test_locks_are_private(ledger: OwnerLedger, tmp_path: Path) -> None:
+async def test_locks_are_private(tmp_path: Path) -> None:
     """Nobody else on the machine can hold them."""
-    await claimed(ledger)
-    folder = tmp_path / "data" / LOCKS
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600]
+    async with owned(tmp_path) as ledger:
+        await claimed(ledger)
+        folder = tmp_path / LOCKS
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600]
 
 
-async def test_a_row_that_we_hold_without_a_job_is_gone_on_with(ledger: OwnerLedger, tmp_path: Path) -> None:
+async def test_a_row_that_we_hold_without_a_job_is_gone_on_with(ledger: OwnerLedger, place: Place) -> None:
     """Giving it up could not be written: the row still names us, but nobody here works on it."""
     entry = await posted(ledger)
-    own = holder_of(tmp_path / "data")
+    own = holder_of(place)
     await ledger.release(entry.number)
-    set_holder(tmp_path / "data", own)
+    set_holder(place, own)
     assert await ledger.claim(intent(), rules()) == Claim("resume", entry)
     assert await ledger.claim(intent(), rules()) == Claim("busy", entry)
 
 
 async def test_owners_of_one_process_share_its_lock(tmp_path: Path) -> None:
     """There is one for the process, however many keys it works for."""
-    async with shared(tmp_path / "data") as ledger:
+    async with shared(tmp_path) as ledger:
         for key in ("me", "you"):
             await claimed(ledger.for_owner("https://api.example", key))
-        assert len(locks(tmp_path / "data")) == 1
+        assert len(locks(tmp_path)) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from tests.clock import EPOCH
 from tests.ledger.processes import go_on, other_process, word
-from tests.ledger.rows import HOUR, POSIX, build, intent, opened, rules
+from tests.ledger.rows import HOUR, POSIX, Place, build, intent, opened, rules, stand_still
 from wan_mcp.errors import CapReached
 from wan_mcp.ledger import OwnerLedger, Post
 from wan_mcp.ledger.sqlite import schema
@@ -52,16 +52,21 @@ async def test_a_fresh_file_that_another_process_is_at_is_waited_for(
 
 @POSIX
 async def test_a_process_at_work_is_waited_for_and_a_killed_one_is_not(
-    ledger: OwnerLedger, tmp_path: Path
+    ledger: OwnerLedger, place: Place
 ) -> None:
-    """Its lock is free as soon as it is dead, before anybody has asked how it ended."""
-    with other_process("post", "cat", tmp_path / "data") as process:
+    """Its lock is free as soon as it is dead, before anybody has asked how it ended.
+
+    Programs on other machines cannot tell that: they wait for its next sign of life."""
+    with other_process("post", "cat", place) as process:
         go_on(process)
         assert word(process) == "fresh"
         assert (await ledger.claim(intent(), rules())).kind == "busy"
         process.kill()
         # Dead, but nobody has asked how it ended.
         await anyio.to_thread.run_sync(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        if isinstance(place, str):
+            assert (await ledger.claim(intent(), rules())).kind == "busy"
+            stand_still(place, 1)
         claim = await ledger.claim(intent(), rules())
     assert claim.kind == "resume"
     assert claim.entry is not None
@@ -69,16 +74,18 @@ async def test_a_process_at_work_is_waited_for_and_a_killed_one_is_not(
 
 
 async def test_a_process_that_died_before_it_sent_anything_leaves_nothing(
-    ledger: OwnerLedger, tmp_path: Path
+    ledger: OwnerLedger, place: Place
 ) -> None:
     """Its claim is judged anew: it is asked for now, and the cap of now counts."""
-    with other_process("claim", "cat", tmp_path / "data") as process:
+    with other_process("claim", "cat", place) as process:
         go_on(process)
         assert word(process) == "fresh"
         with pytest.raises(CapReached):
             await ledger.claim(intent("dog"), rules(daily_credits=50))
         go_on(process)
         process.wait()
+    if isinstance(place, str):
+        stand_still(place, 1)
     with pytest.raises(CapReached):
         await ledger.claim(intent(), rules(EPOCH + HOUR, daily_credits=1))
     claim = await ledger.claim(intent(), rules(EPOCH + HOUR, daily_credits=50))

@@ -1,5 +1,6 @@
 """What holds for any request and any history."""
 
+import itertools
 import re
 import unicodedata
 from datetime import datetime, time, timedelta
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.clock import EPOCH
-from tests.ledger.rows import BODY, DAY, HOUR, claimed, intent, lose, make, owned, posted, rules, task
+from tests.ledger.rows import BODY, DAY, HOUR, Place, claimed, intent, lose, make, owned, posted, rules, task
 from wan_mcp.errors import CapReached
 from wan_mcp.ledger import DEFAULTS, Fingerprints, Intent, OwnerLedger, Post, fingerprint
 from wan_mcp.ledger.fingerprints import TEXT_DEFAULTS
@@ -184,9 +185,9 @@ async def is_allowed(ledger: OwnerLedger, request: Intent, now: float, cap: floa
 
 
 async def follows_the_cap(
-    folder: Path, history: list[tuple[float, float, str]], gap: float, estimate: float, cap: float
+    place: Place, owner: str, history: list[tuple[float, float, str]], gap: float, estimate: float, cap: float
 ) -> None:
-    async with owned(folder) as ledger:
+    async with owned(place, owner) as ledger:
         await compare_with_the_cap(ledger, history, gap, estimate, cap)
 
 
@@ -210,9 +211,12 @@ async def compare_with_the_cap(
         assert await is_allowed(ledger, request, free, cap) is None
 
 
+caps = st.integers(0, 16).map(lambda parts: parts * 12.75)
+
+
 @pytest.mark.slow
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(histories, gaps, estimates, st.integers(0, 16).map(lambda parts: parts * 12.75))
+@settings(patient, max_examples=40)
+@given(histories, gaps, estimates, caps)
 @example([(0.0, 42.59, "pending"), (1.0, 42.59, "pending")], 1.0, 42.59, 127.77)
 @example([(0.25, 12.75, "pending"), (0.25, 42.59, "lost"), (0.0, 85.17, "used")], 1.0, 25.5, 25.5)
 @example([(0.0, 25.5, "pending")], DAY, 25.5, 25.5)
@@ -221,7 +225,20 @@ def test_the_cap_counts_what_the_last_day_cost(
 ) -> None:
     """As plain arithmetic says, and there is room from the very minute on that a refusal names."""
     with TemporaryDirectory() as name:
-        anyio.run(follows_the_cap, Path(name), history, gap, estimate, cap)
+        anyio.run(follows_the_cap, Path(name), "me", history, gap, estimate, cap)
+
+
+OWNERS = map(str, itertools.count())
+
+
+@pytest.mark.slow
+@settings(patient, max_examples=10, suppress_health_check=list(HealthCheck))
+@given(history=histories, gap=gaps, estimate=estimates, cap=caps)
+def test_the_cap_on_postgres_counts_the_same(
+    database_url: str, history: list[tuple[float, float, str]], gap: float, estimate: float, cap: float
+) -> None:
+    """Each history is one of a new owner in the same database."""
+    anyio.run(follows_the_cap, database_url, next(OWNERS), history, gap, estimate, cap)
 
 
 async def test_a_request_sent_again_counts_from_then_on(ledger: OwnerLedger) -> None:

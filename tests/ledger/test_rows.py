@@ -1,7 +1,6 @@
 """What a ledger keeps, and how it is read."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ from tests.ledger.rows import (
     BODY,
     HOUR,
     OTHER_API,
+    Place,
     answered,
     claimed,
-    contents,
     forget,
     intent,
     lose,
@@ -25,6 +24,7 @@ from tests.ledger.rows import (
     prints,
     rules,
     shared,
+    stored,
     task,
 )
 from tests.world import KEY
@@ -56,12 +56,12 @@ async def test_the_answer_stays_when_the_claim_is_given_up_after_it(ledger: Owne
     assert await ledger.find("task-unified-cat") == entry
 
 
-async def test_the_list_is_newest_first_filtered_and_bounded(ledger: OwnerLedger, tmp_path: Path) -> None:
+async def test_the_list_is_newest_first_filtered_and_bounded(ledger: OwnerLedger, place: Place) -> None:
     """By time, by status, by owner, and no more than asked for."""
     cat = await make(ledger, "cat", EPOCH, status="completed")
     dog = await make(ledger, "dog", EPOCH + 1)
     cow = await lose(ledger, "cow", EPOCH + 2)
-    async with owned(tmp_path / "data", "you") as yours:
+    async with owned(place, "you") as yours:
         bee = await make(yours, "bee", EPOCH + 3)
         assert await yours.find("task-unified-cat") is None
     await ledger.claim(intent("ape"), rules(EPOCH + 4))
@@ -69,7 +69,7 @@ async def test_the_list_is_newest_first_filtered_and_bounded(ledger: OwnerLedger
     assert await ledger.entries(limit=2) == [cow, dog]
     assert await ledger.entries(status="completed") == [cat]
     assert await ledger.entries(status="unknown") == [cow]
-    async with shared(tmp_path / "data") as all_owners:
+    async with shared(place) as all_owners:
         assert await all_owners.entries() == [bee, cow, dog, cat]
     names = [f"task-unified-{name}" for name in ("cat", "bee", "else")]
     assert await ledger.taken_ids(names) == {"task-unified-cat", "task-unified-bee"}
@@ -97,12 +97,12 @@ async def test_an_old_state_does_not_come_back(ledger: OwnerLedger) -> None:
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 async def test_a_video_that_was_made_is_not_taken_for_one_that_failed(
-    ledger: OwnerLedger, tmp_path: Path, status: str
+    ledger: OwnerLedger, place: Place, status: str
 ) -> None:
     """It was paid: its link is kept, it counts towards the cap, and an equal request is not paid again."""
     await make(ledger, credits_reserved=25.5)
     done = await ledger.observe(task(status="completed", results=("https://a/b.mp4",)), EPOCH + 60)
-    async with owned(tmp_path / "data") as other:  # without a row in memory
+    async with owned(place) as other:  # without a row in memory
         for one in (ledger, other):
             assert await one.observe(task(status=status), EPOCH + 100) == done
     assert await ledger.spent(EPOCH + 100) == 25.5
@@ -192,14 +192,12 @@ async def test_a_recovery_that_ends_beside_an_open_equal_request_is_closed(
     assert await ledger.claim(intent(**facts), rules(EPOCH + 2 * HOUR)) == Claim("resume", later)
 
 
-async def test_the_open_rows_are_of_all_owners_at_the_same_gateway(
-    ledger: OwnerLedger, tmp_path: Path
-) -> None:
+async def test_the_open_rows_are_of_all_owners_at_the_same_gateway(ledger: OwnerLedger, place: Place) -> None:
     """One account can have several keys; another gateway's tasks are in another list."""
     mine = await posted(ledger)
     await claimed(ledger, "unsent")
     await make(ledger, "answered")
-    async with owned(tmp_path / "data", "you") as yours, owned(tmp_path / "data", gateway=OTHER_API) as other:
+    async with owned(place, "you") as yours, owned(place, gateway=OTHER_API) as other:
         theirs = await posted(yours)
         elsewhere = await posted(other)
         assert await ledger.rivals() == await yours.rivals() == [mine, theirs]
@@ -218,21 +216,21 @@ async def test_the_picture_that_was_sent_is_kept(ledger: OwnerLedger) -> None:
 
 
 @pytest.mark.parametrize("name", ["task-unified-cat", "#1", "1"])
-async def test_a_row_can_be_forgotten_by_either_name(ledger: OwnerLedger, tmp_path: Path, name: str) -> None:
+async def test_a_row_can_be_forgotten_by_either_name(ledger: OwnerLedger, place: Place, name: str) -> None:
     """By the task's id, or by the row's number where there is no task."""
     await make(ledger)
-    async with shared(tmp_path / "data") as all_owners:
+    async with shared(place) as all_owners:
         assert await forget(all_owners, name) is True
         assert await forget(all_owners, name) is False
     assert await ledger.entries() == []
 
 
 async def test_a_row_forgotten_in_the_middle_is_an_error_of_the_ledger(
-    ledger: OwnerLedger, tmp_path: Path
+    ledger: OwnerLedger, place: Place
 ) -> None:
     """Whoever is at it learns of it before the request is sent, and can give it up."""
     entry = await claimed(ledger)
-    async with shared(tmp_path / "data") as all_owners:
+    async with shared(place) as all_owners:
         await forget(all_owners, f"#{entry.number}")
     with pytest.raises(LedgerError, match="no longer has request #1"):
         await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY)
@@ -240,10 +238,10 @@ async def test_a_row_forgotten_in_the_middle_is_an_error_of_the_ledger(
     assert await ledger.entries() == []
 
 
-async def test_an_answer_to_a_row_that_was_forgotten_is_kept(ledger: OwnerLedger, tmp_path: Path) -> None:
+async def test_an_answer_to_a_row_that_was_forgotten_is_kept(ledger: OwnerLedger, place: Place) -> None:
     """The task was paid: it has a row of its own, and is nobody else's."""
     entry = await posted(ledger)
-    async with shared(tmp_path / "data") as all_owners:
+    async with shared(place) as all_owners:
         await forget(all_owners, f"#{entry.number}")
     kept = await ledger.mark_answered(entry.number, task(), EPOCH + 1)
     assert (kept.number, kept.task, kept.is_request) == (entry.number + 1, task(), True)
@@ -260,20 +258,20 @@ async def test_a_second_answer_to_a_row_is_kept_beside_the_first(ledger: OwnerLe
     assert await ledger.entries() == [second, first]
 
 
-async def test_the_owner_is_a_digest_of_key_and_address(tmp_path: Path) -> None:
+async def test_the_owner_is_a_digest_of_key_and_address(place: Place, other_place: Place) -> None:
     """The same from process to process, another for another key, address or ledger; never the key."""
     identities = [(API, KEY), (API, KEY), (OTHER_API, KEY), (API, f"{KEY}x")]
     for number, identity in enumerate(identities):
-        async with shared(tmp_path / "data") as ledger:
+        async with shared(place) as ledger:
             await make(ledger.for_owner(*identity), f"cat{number}", EPOCH + HOUR * number)
-    async with shared(tmp_path / "other") as ledger:
+    async with shared(other_place) as ledger:
         await make(ledger.for_owner(API, KEY))
-    with opened(tmp_path / "data") as database:
+    with opened(place) as database:
         one, again, elsewhere, another = (
             owner for (owner,) in database.execute("SELECT owner FROM entries ORDER BY number")
         )
-    with opened(tmp_path / "other") as database:
+    with opened(other_place) as database:
         ((other,),) = database.execute("SELECT owner FROM entries")
     assert one == again
     assert len({one, elsewhere, another, other}) == 4
-    assert not any(KEY.encode() in content for content in contents(tmp_path / "data").values())
+    assert KEY.encode() not in stored(place)

@@ -15,8 +15,10 @@ from tests.ledger.rows import (
     DAY,
     HOUR,
     OTHER_API,
+    Place,
     answered,
     intent,
+    ledger_at,
     make,
     owned,
     posted,
@@ -25,8 +27,7 @@ from tests.ledger.rows import (
     task,
 )
 from wan_mcp.errors import CapReached
-from wan_mcp.ledger import OwnerLedger
-from wan_mcp.ledger.sqlite.store import SqliteLedger
+from wan_mcp.ledger import Ledger, OwnerLedger
 
 COST = 25.5
 CAP = 5 * COST
@@ -47,29 +48,29 @@ async def is_allowed(ledger: OwnerLedger, name: str, now: float = EPOCH, cap: fl
 
 
 def claim_in_a_thread(
-    folder: Path, owner: str, name: str, start: threading.Barrier, results: "SimpleQueue[bool]"
+    place: Place, owner: str, name: str, start: threading.Barrier, results: "SimpleQueue[bool]"
 ) -> None:
     """Claim a request with a ledger of its own, as another process has."""
 
     async def claim() -> None:
-        ledger = SqliteLedger(folder)
+        ledger = ledger_at(place)
         await ledger.open()
         start.wait()
         results.put(await is_allowed(ledger.for_owner(API, owner), name, cap=CAP))
         # Not closed: a process that ends gives its claims up, and they would no longer count.
         kept.append(ledger)
 
-    kept: list[SqliteLedger] = []
+    kept: list[Ledger] = []
     anyio.run(claim)
     start.wait()
 
 
-def test_twenty_threads_of_five_owners_do_not_exceed_it(tmp_path: Path) -> None:
+def test_twenty_threads_of_five_owners_do_not_exceed_it(place: Place) -> None:
     """Exactly as many claims as the cap allows are granted, although all are made at once."""
     start, results = threading.Barrier(20), SimpleQueue[bool]()
     threads = [
         threading.Thread(
-            target=claim_in_a_thread, args=(tmp_path, f"owner {number % 5}", f"cat {number}", start, results)
+            target=claim_in_a_thread, args=(place, f"owner {number % 5}", f"cat {number}", start, results)
         )
         for number in range(20)
     ]
@@ -97,9 +98,9 @@ def test_processes_of_several_owners_do_not_exceed_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_others_spent_counts_at_the_same_gateway_alone(tmp_path: Path) -> None:
+async def test_what_others_spent_counts_at_the_same_gateway_alone(place: Place) -> None:
     """Of other owners, for a day, unless it failed; another API's tasks cost another account."""
-    async with shared(tmp_path) as ledger:
+    async with shared(place) as ledger:
         one, two = ledger.for_owner(API, "one"), ledger.for_owner(API, "two")
         await make(ledger.for_owner(OTHER_API, "one"), "dear", credits_used=1000.0)
         await make(two, "failed", status="failed")
@@ -112,9 +113,9 @@ async def test_what_others_spent_counts_at_the_same_gateway_alone(tmp_path: Path
 
 
 @pytest.mark.anyio
-async def test_a_task_that_was_paid_beside_a_request_counts_as_well(tmp_path: Path) -> None:
+async def test_a_task_that_was_paid_beside_a_request_counts_as_well(place: Place) -> None:
     """It has no claim of its own, but the account paid for it."""
-    async with shared(tmp_path) as ledger:
+    async with shared(place) as ledger:
         one = ledger.for_owner(API, "one")
         entry = await posted(one)
         entry = await answered(one, entry.number, task(), EPOCH)
@@ -124,9 +125,9 @@ async def test_a_task_that_was_paid_beside_a_request_counts_as_well(tmp_path: Pa
 
 
 @pytest.mark.anyio
-async def test_a_claim_that_was_given_up_no_longer_counts(tmp_path: Path) -> None:
+async def test_a_claim_that_was_given_up_no_longer_counts(place: Place) -> None:
     """Nothing was sent for it."""
-    async with shared(tmp_path) as ledger:
+    async with shared(place) as ledger:
         one, two = ledger.for_owner(API, "one"), ledger.for_owner(API, "two")
         claim = await one.claim(intent(), rules(total_daily_credits=COST))
         assert claim.entry is not None
@@ -136,9 +137,9 @@ async def test_a_claim_that_was_given_up_no_longer_counts(tmp_path: Path) -> Non
 
 
 @pytest.mark.anyio
-async def test_an_equal_request_gets_its_task_although_the_cap_is_reached(tmp_path: Path) -> None:
+async def test_an_equal_request_gets_its_task_although_the_cap_is_reached(place: Place) -> None:
     """It costs nothing more."""
-    async with owned(tmp_path) as ledger:
+    async with owned(place) as ledger:
         await make(ledger)
         assert (await ledger.claim(intent(), rules(total_daily_credits=0))).kind == "repeat"
 
@@ -170,10 +171,10 @@ async def test_an_equal_request_gets_its_task_although_the_cap_is_reached(tmp_pa
     ],
 )
 async def test_the_refusal_does_not_say_what_others_spent(
-    tmp_path: Path, caps: dict[str, float], message: str, advice: str
+    place: Place, caps: dict[str, float], message: str, advice: str
 ) -> None:
     """It says when the cap allows the request, or what is cheaper. An owner's own cap comes first."""
-    async with shared(tmp_path) as ledger:
+    async with shared(place) as ledger:
         await make(ledger.for_owner(API, "other"), "secret", EPOCH - HOUR)
         mine = ledger.for_owner(API, "me")
         await make(mine)
@@ -183,9 +184,11 @@ async def test_the_refusal_does_not_say_what_others_spent(
 
 
 @pytest.mark.anyio
-async def test_an_owners_digest_is_that_of_its_rows_and_tells_nothing_else(tmp_path: Path) -> None:
+async def test_an_owners_digest_is_that_of_its_rows_and_tells_nothing_else(
+    place: Place, other_place: Place
+) -> None:
     """It is the same each time, another one at another gateway or in another ledger, and not the key."""
-    async with shared(tmp_path / "one") as ledger, shared(tmp_path / "two") as other:
+    async with shared(place) as ledger, shared(other_place) as other:
         owner = ledger.for_owner(API, "sk-secret")
         await make(owner)
         digest = await ledger.digest(API, "sk-secret")

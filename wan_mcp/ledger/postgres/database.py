@@ -1,24 +1,22 @@
-"""Connections to PostgreSQL: a few, each used by one thread at a time; their errors say what to do."""
+"""The database of a ledger: a few connections, each used by one thread at a time."""
 
 import functools
 import logging
-import os
 import platform
-import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
 import psycopg
-from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from pydantic import SecretStr
 
 from wan_mcp.errors import LedgerError
+from wan_mcp.ledger.postgres.connections import AGAIN, CONNECTING, OPTIONS, configure, cut, translated
 from wan_mcp.ledger.postgres.notices import notify
 from wan_mcp.ledger.postgres.queue import FollowQueue, prepare
 from wan_mcp.ledger.postgres.replicas import Replica, Replicas
@@ -30,20 +28,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 AT_ONCE = 8
 """Connections for statements; a program has three more, and those of its jobs."""
-CONNECTING = 5
-"""Seconds in which a connection must be there."""
 LIMIT = 15.0
 """Seconds after which a connection that does not answer is cut."""
-SESSION = {
-    "lock_timeout": "10s",
-    "statement_timeout": "10s",
-    # A program that was paused in the middle of a transaction does not keep its locks.
-    "idle_in_transaction_session_timeout": "10s",
-}
-AGAIN = (
-    "Try again in a minute. If it stays so, whoever runs this server has to check the database and "
-    "WAN_MCP_DATABASE_URL."
-)
 
 
 class PostgresDatabase:
@@ -132,28 +118,28 @@ class PostgresDatabase:
 
     async def _run(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Run ``work`` in a thread with a connection, which is cut where it does not answer."""
-        used: list[psycopg.Connection[Any]] = []
+        call = Call()
 
         def run() -> T:
-            self._thread.used = used
-            with translated(self._url), self._opened().connection() as connection:
-                used.append(connection)
+            self._thread.call = call
+            with translated(self._url), self._opened(call).connection() as connection:
+                call.use(connection)
                 return work(connection)
 
         async with self._slots:
             # A cancelled caller does not leave a thread behind that writes.
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LIMIT):
                 return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
-        for connection in used:
-            cut(connection)
+        call.give_up()
         raise LedgerError(f"The ledger's database did not answer within {LIMIT:g} s.", next_step=AGAIN)
 
-    def _opened(self) -> "ConnectionPool[psycopg.Connection[Any]]":
+    def _opened(self, call: "Call") -> "ConnectionPool[psycopg.Connection[Any]]":
         with self._opening:
-            if self._pool is None:
+            if self._pool is None and not call.is_given_up:
                 conninfo = self._url.get_secret_value()
                 # Once by itself: its error tells what is wrong.
                 with psycopg.connect(conninfo, **OPTIONS) as connection, connection.transaction():
+                    call.use(connection)
                     configure(connection)
                     migrate(connection)
                     if self._queue is not None:
@@ -171,17 +157,43 @@ class PostgresDatabase:
                     open=True,
                     name="ledger",
                 )
+            if self._pool is None:
+                raise PoolClosed
             return self._pool
 
     def _check(self, connection: psycopg.Connection[Any]) -> None:
-        self._thread.used.append(connection)
+        self._thread.call.use(connection)
         ConnectionPool.check_connection(connection)
 
     def _close(self, pool: "ConnectionPool[psycopg.Connection[Any]]") -> None:
-        self._thread.used = []
+        self._thread.call = Call()
         with suppress(psycopg.Error, PoolTimeout), pool.connection(timeout=0.5) as connection:
             self.replica.leave(connection)
         pool.close(timeout=0.5)
+
+
+class Call:
+    """Work that runs in a thread, and whose caller may give it up."""
+
+    def __init__(self) -> None:
+        self.is_given_up = False
+        self._connections: list[psycopg.Connection[Any]] = []
+
+    def use(self, connection: psycopg.Connection[Any]) -> None:
+        """Begin to use a connection.
+
+        Raises:
+            psycopg.OperationalError: when the caller was told already that nothing was written.
+        """
+        self._connections.append(connection)
+        if self.is_given_up:
+            raise psycopg.OperationalError("given up")
+
+    def give_up(self) -> None:
+        """Break the connections, so that the thread ends with an error."""
+        self.is_given_up = True
+        for connection in self._connections:
+            cut(connection)
 
 
 class Statements:
@@ -196,66 +208,6 @@ class Statements:
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Rows:
         return self.connection.execute(_translated(statement), [_storable(value) for value in values])
-
-
-OPTIONS: dict[str, Any] = {
-    "autocommit": True,
-    "row_factory": dict_row,
-    "connect_timeout": CONNECTING,
-    "application_name": "wan-mcp",
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-
-
-def configure(connection: psycopg.Connection[Any]) -> None:
-    """Bound what a statement, a lock and an open transaction may take."""
-    for name, value in SESSION.items():
-        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-    # What a caller hears must be on the disk: an operator's faster default does not count here.
-    connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false)"
-        " WHERE current_setting('synchronous_commit') = 'off'"
-    )
-
-
-def cut(connection: psycopg.Connection[Any]) -> None:
-    """Break the connection of another thread, which then gets an error."""
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as link:
-        link.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def translated(url: SecretStr) -> Iterator[None]:
-    """Turn errors of PostgreSQL into a ``LedgerError`` that says what to do, without the password."""
-    try:
-        yield
-    except (PoolTimeout, PoolClosed):
-        raise _unusable(_reason_now(url)) from None
-    except psycopg.Error as error:
-        raise _unusable(_reason(error)) from None
-
-
-def _unusable(reason: str) -> LedgerError:
-    return LedgerError(f"The ledger's database cannot be used: {reason}.", next_step=AGAIN)
-
-
-def _reason_now(url: SecretStr) -> str:
-    """Why no connection can be made now."""
-    try:
-        psycopg.connect(url.get_secret_value(), **(OPTIONS | {"connect_timeout": 2})).close()
-    except psycopg.Error as error:
-        return _reason(error)
-    return "it is busy"
-
-
-def _reason(error: psycopg.Error) -> str:
-    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:  # it may quote the address
-        return "WAN_MCP_DATABASE_URL cannot be read; write it like postgresql://user:password@host:5432/name"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:300].rstrip(".")
 
 
 @functools.lru_cache(maxsize=256)

@@ -34,7 +34,6 @@ class Replica:
         self.offset = 0.0
         """Seconds by which the database's clock is ahead of this machine's."""
         self._secret = secret
-        self._beat_at = float("-inf")
 
     def register(self, database: psycopg.Connection[Any]) -> None:
         """Join the programs that are alive; to be called while no other program can do so.
@@ -62,7 +61,7 @@ class Replica:
 
     def beat(self, database: psycopg.Connection[Any]) -> None:
         """Give a sign of life, and compare the clocks."""
-        began, asked = time.monotonic(), time.time()
+        asked = time.time()
         row = database.execute(
             # Since when this program can judge others: after an interruption, they may have been cut off too.
             "INSERT INTO replicas AS this (id, seen_at, since, secret)"
@@ -72,7 +71,6 @@ class Replica:
             " ELSE this.since END RETURNING extract(epoch FROM clock_timestamp())::float8 AS now",
             (self.name, self._digest(database), DEAD_AFTER - BEAT_EVERY),
         ).fetchone()
-        self._beat_at = began
         offset = row["now"] - (asked + time.time()) / 2 if row else 0.0
         if abs(offset - self.offset) > CORRECTED:
             self.offset = offset
@@ -83,7 +81,13 @@ class Replica:
 
     def renew(self, database: psycopg.Connection[Any]) -> str:
         """Give a sign of life if the last one is old, as after a pause; return the name."""
-        if time.monotonic() - self._beat_at > 2 * BEAT_EVERY:
+        # By the database's clock: this machine's may have been stopped together with this program.
+        recent = database.execute(
+            "SELECT 1 FROM replicas WHERE id = %s"
+            " AND seen_at > clock_timestamp() - make_interval(secs => %s)",
+            (self.name, 2 * BEAT_EVERY),
+        ).fetchone()
+        if recent is None:
             self.beat(database)
         return self.name
 
@@ -127,7 +131,8 @@ class Replicas:
         found = self._database.execute(
             f"SELECT 1 FROM replicas AS other WHERE id = %s AND ({_ALIVE} OR NOT EXISTS (SELECT 1"
             " FROM replicas AS this WHERE this.id = %s"
-            " AND this.since < clock_timestamp() - make_interval(secs => %s)))",
-            (holder, DEAD_AFTER, self._replica.name, DEAD_AFTER),
+            " AND this.since < clock_timestamp() - make_interval(secs => %s)"
+            " AND this.seen_at > clock_timestamp() - make_interval(secs => %s)))",
+            (holder, DEAD_AFTER, self._replica.name, DEAD_AFTER, DEAD_AFTER - BEAT_EVERY),
         )
         return found.fetchone() is not None

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 
 from wan_mcp.errors import LedgerError
 from wan_mcp.ledger.base import OnChange, Step
-from wan_mcp.ledger.postgres.database import OPTIONS, PostgresDatabase
+from wan_mcp.ledger.postgres.connections import OPTIONS
+from wan_mcp.ledger.postgres.database import PostgresDatabase
 from wan_mcp.ledger.postgres.notices import listen
 from wan_mcp.ledger.postgres.queue import FollowQueue
 from wan_mcp.ledger.postgres.replicas import BEAT_EVERY
