@@ -1,4 +1,4 @@
-# A hosted server: README, "In a container", says how to run it.
+# A hosted server: README, "In containers", says how to run it.
 
 FROM python:3.13-slim AS build
 WORKDIR /source
@@ -6,7 +6,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY wan_mcp wan_mcp
 # Bytecode that is never compared with its source: nothing is compiled or written when the server starts.
 RUN python -m venv /opt/wan-mcp \
-    && /opt/wan-mcp/bin/pip install --no-cache-dir --no-compile ".[http]" \
+    && /opt/wan-mcp/bin/pip install --no-cache-dir --no-compile ".[http,postgres]" \
     && /opt/wan-mcp/bin/pip uninstall --yes pip \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/wan-mcp/lib
 

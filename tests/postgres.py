@@ -21,8 +21,7 @@ _CONFIGURATION = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
 max_connections = 200
-# A commit is in the kernel's hands, which is enough: only processes are killed, never the machine.
-fsync = off
+fsync = {fsync}
 """
 _AS_NEW = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
@@ -96,13 +95,13 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return name
 
-    def initialize(self) -> None:
+    def initialize(self, fsync: bool) -> None:
         """Make the files of a server that was never started."""
         data = self._folder / "data"
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         self._run("initdb", "-D", str(data), *options)
         with (data / "postgresql.conf").open("a") as stream:
-            stream.write(_CONFIGURATION.format(folder=self._folder))
+            stream.write(_CONFIGURATION.format(folder=self._folder, fsync=fsync))
 
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-D", str(self._folder / "data"), *arguments)
@@ -142,10 +141,15 @@ def system_binaries() -> Path | None:
 
 
 @contextmanager
-def running_postgres(binaries: Path | None = None) -> Iterator[Postgres]:
+def running_postgres(binaries: Path | None = None, *, fsync: bool = False) -> Iterator[Postgres]:
     """A new server of these programs, by default those from PyPI, in a folder of its own.
 
     It ends with the block, or with this process, however that ends.
+
+    Args:
+        binaries: the folder of the programs.
+        fsync: whether commits wait for the disk, for benchmarks. What is committed survives killed processes
+            all the same: the kernel has it.
 
     Raises:
         FileNotFoundError: there are no such programs.
@@ -168,7 +172,7 @@ def running_postgres(binaries: Path | None = None) -> Iterator[Postgres]:
     )
     try:
         server = Postgres(binaries, folder)
-        server.initialize()
+        server.initialize(fsync)
         server.start()
         yield server
     finally:

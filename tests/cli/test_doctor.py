@@ -326,3 +326,18 @@ def test_a_missing_decoder_is_a_note_with_its_command(monkeypatch: pytest.Monkey
 def test_a_key_is_shown_masked(key: str, shown: str) -> None:
     """Enough to recognise it, too little to use it; of a short one nothing."""
     assert masked(SecretStr(key)) == shown
+
+
+@pytest.mark.anyio
+async def test_a_ledger_in_a_database_is_looked_at_there(world: World, database_url: str) -> None:
+    """Whether it can be used, and what was spent; of its address, nothing is shown."""
+    findings = await examine(
+        Settings.load(world.environ | {"WAN_MCP_DATABASE_URL": database_url}), transport=world.transport
+    )
+    name = "The ledger in the database of WAN_MCP_DATABASE_URL"
+    assert ("ok", f"{name} opens; rows: 0") in [(finding.mark, finding.text) for finding in findings]
+    assert not [finding for finding in findings if "ledger.sqlite3" in finding.text]
+    [(text, advice)] = await wrong(world, WAN_MCP_DATABASE_URL="postgresql://me:secret@127.0.0.1:1/ledger")
+    assert text.startswith("The ledger's database cannot be used: connection failed: ")
+    assert "Connection refused" in text
+    assert "secret" not in text + advice

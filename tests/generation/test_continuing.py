@@ -157,7 +157,7 @@ async def test_a_long_chain_is_worth_a_hint(world: World, client: Client) -> Non
     """There is a hint from the seventh part on, and none before."""
     task_id = await made(client)
     for part in range(2, 9):
-        result = await call(client, "generate_video", prompt="on", image_urls=[task_id])
+        result = await call(client, "generate_video", prompt="on", image_urls=[task_id], quality="480p")
         assert result.structured_content is not None
         assert result.structured_content["part"] == part
         assert ("contrast and colours drift" in text(result)) is (part > 6)

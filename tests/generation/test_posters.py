@@ -19,8 +19,8 @@ from wan_mcp.generation.poster_files import PosterFiles
 from wan_mcp.generation.posters import MAKING_SECONDS, Posters
 from wan_mcp.generation.stored import FINDING, StoredPosters
 from wan_mcp.images.poster import poster
-from wan_mcp.ledger import Entry
-from wan_mcp.ledger.sqlite.store import FILE_NAME, SqliteLedger
+from wan_mcp.ledger import Entry, Ledger
+from wan_mcp.ledger.sqlite.store import FILE_NAME
 from wan_mcp.settings import Settings
 from wan_mcp.storage.objects import ObjectStore
 from wan_mcp.videos.files import ABANDONED, PARTIAL
@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def ledger(data: Path) -> AsyncIterator[SqliteLedger]:
+async def ledger(data: Path) -> AsyncIterator[Ledger]:
     async with shared(data) as ledger:
         yield ledger
 
@@ -46,7 +46,7 @@ def objects() -> ObjectStore:
     return ObjectStore("memory:")
 
 
-def in_files(data: Path, ledger: SqliteLedger) -> Posters:
+def in_files(data: Path, ledger: Ledger) -> Posters:
     return Posters(PosterFiles(data, ledger), ledger)
 
 
@@ -70,7 +70,7 @@ def names(data: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../../x", "..", "a\0b", "a" * 300, "C:\\x", "ä\n"])
-async def test_a_name_holds_nothing_of_the_tasks_id(data: Path, ledger: SqliteLedger, name: str) -> None:
+async def test_a_name_holds_nothing_of_the_tasks_id(data: Path, ledger: Ledger, name: str) -> None:
     """The API makes the ids, and they may be anything."""
     owner = ledger.for_owner(API, "me")
     entry = await posted(owner)
@@ -84,7 +84,7 @@ async def test_a_name_holds_nothing_of_the_tasks_id(data: Path, ledger: SqliteLe
     assert names(data) == []
 
 
-async def test_forgetting_a_row_removes_its_poster(data: Path, ledger: SqliteLedger) -> None:
+async def test_forgetting_a_row_removes_its_poster(data: Path, ledger: Ledger) -> None:
     """By the task's id or the row's number; all other posters stay."""
     owner = ledger.for_owner(API, "me")
     entries = [await make(owner, f"cat{number}") for number in range(4)]
@@ -99,7 +99,7 @@ async def test_forgetting_a_row_removes_its_poster(data: Path, ledger: SqliteLed
             await posters.read(gone)
 
 
-async def test_the_first_poster_removes_what_other_programs_left(data: Path, ledger: SqliteLedger) -> None:
+async def test_the_first_poster_removes_what_other_programs_left(data: Path, ledger: Ledger) -> None:
     """Posters without a row, and old partial files; files with other names stay."""
     folder = data / "posters"
     folder.mkdir(parents=True)
@@ -120,7 +120,7 @@ async def test_the_first_poster_removes_what_other_programs_left(data: Path, led
 
 
 async def test_nothing_is_removed_where_the_ledger_cannot_tell(
-    data: Path, ledger: SqliteLedger, caplog: pytest.LogCaptureFixture
+    data: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server whose ledger was replaced does not know the rows of the new one."""
     entry = await make(ledger.for_owner(API, "me"))
@@ -135,7 +135,7 @@ async def test_nothing_is_removed_where_the_ledger_cannot_tell(
 
 
 async def test_forgetting_works_without_a_folder_and_with_one_that_is_none(
-    data: Path, ledger: SqliteLedger
+    data: Path, ledger: Ledger
 ) -> None:
     """The row is still removed."""
     owner = ledger.for_owner(API, "me")
@@ -148,7 +148,7 @@ async def test_forgetting_works_without_a_folder_and_with_one_that_is_none(
     assert await owner.entries() == []
 
 
-async def test_the_keys_are_those_of_the_requests_that_there_are(ledger: SqliteLedger) -> None:
+async def test_the_keys_are_those_of_the_requests_that_there_are(ledger: Ledger) -> None:
     """Of all owners, not of tasks made elsewhere; also for more numbers than SQL allows variables."""
     one, two = await make(ledger.for_owner(API, "me")), await make(ledger.for_owner(API, "you"), "dog")
     await ledger.for_owner(API, "me").observe(task("elsewhere"), time.time())
@@ -156,9 +156,7 @@ async def test_the_keys_are_those_of_the_requests_that_there_are(ledger: SqliteL
     assert keys == {one.number: one.idempotency_key, two.number: two.idempotency_key}
 
 
-async def test_a_poster_that_is_being_made_is_waited_for_within_bounds(
-    data: Path, ledger: SqliteLedger
-) -> None:
+async def test_a_poster_that_is_being_made_is_waited_for_within_bounds(data: Path, ledger: Ledger) -> None:
     """It can be read as soon as the task is known; if the disk hangs, its readers get an error in time."""
     entry = await make(ledger.for_owner(API, "me"))
     posters = in_files(data, ledger)
@@ -177,7 +175,7 @@ async def test_a_poster_that_is_being_made_is_waited_for_within_bounds(
     assert await posters.read(entry) == POSTER
 
 
-async def test_two_programs_may_make_the_same_poster(data: Path, ledger: SqliteLedger) -> None:
+async def test_two_programs_may_make_the_same_poster(data: Path, ledger: Ledger) -> None:
     """Each writes another file, which gets its name when it is whole."""
     entry = await make(ledger.for_owner(API, "me"))
     async with shared(data) as other:
@@ -188,7 +186,7 @@ async def test_two_programs_may_make_the_same_poster(data: Path, ledger: SqliteL
         assert await in_files(data, other).read(entry) == POSTER
 
 
-async def test_a_link_or_a_folder_in_the_place_of_a_poster_is_none(data: Path, ledger: SqliteLedger) -> None:
+async def test_a_link_or_a_folder_in_the_place_of_a_poster_is_none(data: Path, ledger: Ledger) -> None:
     """A link is replaced by the poster that is made next; a folder is left there."""
     entry = await make(ledger.for_owner(API, "me"))
     posters = in_files(data, ledger)
@@ -209,7 +207,7 @@ async def test_a_link_or_a_folder_in_the_place_of_a_poster_is_none(data: Path, l
 
 
 async def test_two_ledgers_share_a_storage(
-    data: Path, ledger: SqliteLedger, tmp_path: Path, objects: ObjectStore
+    data: Path, ledger: Ledger, tmp_path: Path, objects: ObjectStore
 ) -> None:
     """Their rows have the same numbers and tasks; each has its own posters."""
     other_poster = poster(saved(quadrants(700, 900), "PNG"))
@@ -229,9 +227,7 @@ async def test_two_ledgers_share_a_storage(
     assert not (data / "posters").exists()
 
 
-async def test_a_row_without_a_key_has_no_poster_in_a_storage(
-    ledger: SqliteLedger, objects: ObjectStore
-) -> None:
+async def test_a_row_without_a_key_has_no_poster_in_a_storage(ledger: Ledger, objects: ObjectStore) -> None:
     """Its object would be that of all such rows, of all owners."""
     entry = await make(ledger.for_owner(API, "me"))
     store = StoredPosters(objects)
@@ -244,7 +240,7 @@ async def test_a_row_without_a_key_has_no_poster_in_a_storage(
 
 @pytest.mark.parametrize("damaged", [b"", POSTER[:500], b"<html></html>"])
 async def test_a_damaged_object_counts_as_missing(
-    ledger: SqliteLedger, objects: ObjectStore, damaged: bytes
+    ledger: Ledger, objects: ObjectStore, damaged: bytes
 ) -> None:
     """The poster that is made next replaces it."""
     entry = await make(ledger.for_owner(API, "me"))
@@ -258,7 +254,7 @@ async def test_a_damaged_object_counts_as_missing(
 
 
 async def test_a_row_that_is_removed_meanwhile_leaves_nothing_in_a_storage(
-    data: Path, ledger: SqliteLedger, objects: ObjectStore
+    data: Path, ledger: Ledger, objects: ObjectStore
 ) -> None:
     """Between the answer and the poster."""
     entry = await make(ledger.for_owner(API, "me"))
@@ -273,7 +269,7 @@ async def test_a_row_that_is_removed_meanwhile_leaves_nothing_in_a_storage(
 
 
 async def test_a_storage_that_does_not_answer_is_waited_for_within_bounds(
-    ledger: SqliteLedger,
+    ledger: Ledger,
     objects: ObjectStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

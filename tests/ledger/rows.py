@@ -164,8 +164,11 @@ def stand_still(place: Place, seconds: float) -> None:
     with opened(place) as database:
         # The others have been there for long, and can tell.
         database.execute(
-            "UPDATE replicas SET since = clock_timestamp() - make_interval(hours => 1),"
-            " seen_at = clock_timestamp() - make_interval(secs => CASE WHEN id IN"
+            "UPDATE pulse SET since = clock_timestamp() - make_interval(hours => 1),"
+            " seen_at = clock_timestamp()"
+        )
+        database.execute(
+            "UPDATE replicas SET seen_at = clock_timestamp() - make_interval(secs => CASE WHEN id IN"
             " (SELECT holder FROM entries) THEN ? ELSE 0 END)",
             (replicas.DEAD_AFTER + seconds,),
         )

@@ -54,6 +54,11 @@ def default(spec: FieldInfo) -> str | None:
     return f"{spec.default:g}" if isinstance(spec.default, int | float) else str(spec.default)
 
 
+def is_secret(spec: FieldInfo) -> bool:
+    """Whether a setting has a key or a password, which is shown to nobody."""
+    return "SecretStr" in repr(spec.annotation)
+
+
 @dataclass(frozen=True)
 class Option:
     """A setting that a package asks the user for, in the words of a form."""

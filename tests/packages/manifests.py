@@ -22,6 +22,7 @@ from tests.packages.facts import (
     SETTINGS,
     TITLE,
     default,
+    is_secret,
 )
 from wan_mcp import __version__
 from wan_mcp.server.tools import TOOLS
@@ -62,7 +63,9 @@ def registry() -> Manifest:
     for name, spec in SETTINGS.items():
         variable: Manifest = {"name": name, "description": spec.description}
         if name == KEY.variable:
-            variable |= {"isRequired": True, "isSecret": True}
+            variable["isRequired"] = True
+        if is_secret(spec):
+            variable["isSecret"] = True
         elif (value := default(spec)) is not None:
             variable["default"] = value
         variables.append(variable)

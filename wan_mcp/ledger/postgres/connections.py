@@ -31,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     "autocommit": True,
     "row_factory": dict_row,
     "connect_timeout": CONNECTING,
+    "client_encoding": "utf8",  # a database of another encoding says itself which texts it does not take
     "application_name": "wan-mcp",
     "keepalives_idle": 5,
     "keepalives_interval": 2,

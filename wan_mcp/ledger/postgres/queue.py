@@ -110,6 +110,11 @@ class _Connector(PsycopgConnector):
                 self.failure = self.failure or error
 
 
+async def _commit_by_itself(connection: psycopg.AsyncConnection[Any]) -> None:
+    """A process that is stopped between a statement and its commit would keep the row locked."""
+    await connection.set_autocommit(True)
+
+
 class FollowQueue:
     """The jobs of one gateway's tasks.
 
@@ -129,7 +134,7 @@ class FollowQueue:
         self._failures: Counter[str] = Counter()
         self._away = False
         # A retry is an ordinary read here, and a lost database is said once, below.
-        for name in ("procrastinate", "psycopg.pool"):
+        for name in ("procrastinate", "psycopg"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def enqueue(self, connection: psycopg.Connection[Any], owner: str, task_id: str) -> None:
@@ -179,6 +184,7 @@ class FollowQueue:
             kwargs={"connect_timeout": 5},
             min_size=1,
             max_size=CONNECTIONS,
+            configure=_commit_by_itself,
             timeout=ANSWER,
         )
         app = App(connector=connector)
@@ -219,20 +225,22 @@ class FollowQueue:
     async def _watch(
         self, app: App, connector: _Connector, locks: SessionLocks, worker: asyncio.Task[None]
     ) -> NoReturn:
-        while not worker.done():
-            async with locks.hold(f"sweep {self._queue}") as sweeping:  # one worker at a time
-                if sweeping:
-                    await self._give_back_stalled(app)
+        while True:
+            await locks.check()
+            await self._give_back_stalled(app)
+            await asyncio.wait([worker], timeout=ROUND)
             if connector.failure is not None:
                 raise connector.failure
+            if worker.done():
+                worker.result()
+                raise ConnectionError  # it lost its connection for notices, and stopped without an error
             if self._away:
                 logger.info("tasks are followed again")
                 self._away = False
-            await asyncio.wait([worker], timeout=ROUND)
-        worker.result()
-        raise ConnectionError  # procrastinate lost its connection for notices, and stopped without an error
 
     async def _give_back_stalled(self, app: App) -> None:
+        # Two workers may do this at the same time, and one may then queue a job that runs again already: its
+        # second run waits for the session's lock.
         jobs = app.job_manager
         with anyio.fail_after(ANSWER):
             stalled = await jobs.get_stalled_jobs(queue=self._queue, seconds_since_heartbeat=STALLED_AFTER)

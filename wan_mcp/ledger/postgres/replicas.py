@@ -63,17 +63,22 @@ class Replica:
         """Give a sign of life, and compare the clocks."""
         asked = time.time()
         row = database.execute(
-            # Since when this program can judge others: after an interruption, they may have been cut off too.
-            "INSERT INTO replicas AS this (id, seen_at, since, secret)"
-            " SELECT %s, clock_timestamp(), clock_timestamp(), %s ON CONFLICT (id) DO UPDATE"
-            " SET seen_at = clock_timestamp(), since = CASE WHEN"
-            " this.seen_at < clock_timestamp() - make_interval(secs => %s) THEN clock_timestamp()"
-            " ELSE this.since END RETURNING extract(epoch FROM clock_timestamp())::float8 AS now",
-            (self.name, self._digest(database), DEAD_AFTER - BEAT_EVERY),
+            "INSERT INTO replicas (id, seen_at, secret) VALUES (%s, clock_timestamp(), %s) ON CONFLICT (id)"
+            " DO UPDATE SET seen_at = clock_timestamp()"
+            " RETURNING extract(epoch FROM clock_timestamp())::float8 AS now",
+            (self.name, self._digest(database)),
         ).fetchone()
         offset = row["now"] - (asked + time.time()) / 2 if row else 0.0
         if abs(offset - self.offset) > CORRECTED:
             self.offset = offset
+        database.execute(
+            # Where nobody gave a sign of life for long, the database was away: nobody is dead for that.
+            "INSERT INTO pulse AS last VALUES (1, clock_timestamp(), clock_timestamp()) ON CONFLICT (id)"
+            " DO UPDATE SET seen_at = clock_timestamp(), since = CASE WHEN"
+            " last.seen_at < clock_timestamp() - make_interval(secs => %s) THEN clock_timestamp()"
+            " ELSE last.since END",
+            (DEAD_AFTER - BEAT_EVERY,),
+        )
 
     def leave(self, database: psycopg.Connection[Any]) -> None:
         """Free the rows of this program at once."""
@@ -129,10 +134,9 @@ class Replicas:
         if holder == self._replica.name:
             return number in self.working
         found = self._database.execute(
-            f"SELECT 1 FROM replicas AS other WHERE id = %s AND ({_ALIVE} OR NOT EXISTS (SELECT 1"
-            " FROM replicas AS this WHERE this.id = %s"
-            " AND this.since < clock_timestamp() - make_interval(secs => %s)"
-            " AND this.seen_at > clock_timestamp() - make_interval(secs => %s)))",
-            (holder, DEAD_AFTER, self._replica.name, DEAD_AFTER, DEAD_AFTER - BEAT_EVERY),
+            f"SELECT 1 FROM replicas AS other, pulse WHERE other.id = %s AND ({_ALIVE}"
+            " OR pulse.since > clock_timestamp() - make_interval(secs => %s)"
+            " OR pulse.seen_at < clock_timestamp() - make_interval(secs => %s))",
+            (holder, DEAD_AFTER, DEAD_AFTER, DEAD_AFTER - BEAT_EVERY),
         )
         return found.fetchone() is not None

@@ -93,10 +93,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         CREATE TABLE replicas (
             id TEXT PRIMARY KEY,
             seen_at TIMESTAMPTZ NOT NULL,
-            since TIMESTAMPTZ NOT NULL,
             secret BYTEA
         )
         """,
+        # When any of them was last seen, and since when there was no interruption: a single row.
+        "CREATE TABLE pulse"
+        " (id INTEGER PRIMARY KEY, seen_at TIMESTAMPTZ NOT NULL, since TIMESTAMPTZ NOT NULL)",
     ),
 )
 VERSION = len(STEPS)

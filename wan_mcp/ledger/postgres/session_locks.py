@@ -44,8 +44,17 @@ class SessionLocks:
         finally:
             self._held.discard(name)
 
-    async def _ask(self, query: LiteralString, name: str) -> bool:
+    async def check(self) -> None:
+        """Find out whether the session still has its locks.
+
+        Raises:
+            psycopg.Error: when the session is lost.
+            TimeoutError: when the database does not answer.
+        """
+        await self._ask("SELECT true")
+
+    async def _ask(self, query: LiteralString, *names: str) -> bool:
         with anyio.fail_after(ANSWER):
-            row = await (await self._session.execute(query, [name])).fetchone()
+            row = await (await self._session.execute(query, names)).fetchone()
         assert row is not None
         return bool(row[0])

@@ -47,6 +47,9 @@ class PostgresLedger(SqlLedger):
                 with suppress(LedgerError):  # whoever needs the ledger is told
                     await self._postgres.beat()
 
+    async def check(self) -> None:
+        await self._postgres.beat()  # a database that can only be read would fail
+
     async def run_jobs(self, step: Step) -> None:
         if self.queue is not None:
             await self.queue.run(step)

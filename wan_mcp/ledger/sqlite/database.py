@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,10 +16,23 @@ from wan_mcp.errors import ANOTHER_DATA_FOLDER, MAKE_DATA_FOLDER_WRITABLE, Ledge
 from wan_mcp.ledger.lease import Lease
 from wan_mcp.ledger.sql.connection import Connection
 from wan_mcp.ledger.sqlite import schema
+from wan_mcp.settings import WHERE_SETTINGS_ARE
 
 T = TypeVar("T")
 BUSY_SECONDS = 10.0
 """How long a writer waits for another process's transaction."""
+MOVED = f"Set WAN_MCP_DATABASE_URL to that database {WHERE_SETTINGS_ARE}."
+BEING_MOVED = f"Run wan-mcp ledger move again if it was interrupted. {MOVED}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a file says of its move into a PostgreSQL database."""
+
+    place: str
+    """The database and its host."""
+    is_complete: bool
+    """Whether it is known that the database has the ledger."""
 
 
 class FileDatabase:
@@ -50,7 +64,7 @@ class FileDatabase:
         """
 
         def run() -> T:
-            with _translated(self._path):
+            with translated(self._path):
                 return work(self._open())
 
         async with self._one_at_a_time:
@@ -79,10 +93,10 @@ class FileDatabase:
         """
 
         def run() -> T:
-            with _translated(self._path):
+            with translated(self._path):
                 connection = self._open()
                 connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                with _transaction(connection):
+                with transaction(connection):
                     return work(connection)
 
         async with self._one_at_a_time:
@@ -92,7 +106,7 @@ class FileDatabase:
         """Make sure that the open file is the one at the path, which other processes would open.
 
         Raises:
-            LedgerError: when it was deleted, moved or replaced.
+            LedgerError: when it was deleted, moved or replaced, or is no longer the ledger.
         """
         try:
             found = self._path.stat()
@@ -103,6 +117,13 @@ class FileDatabase:
                 f"The ledger {self._path} was deleted, moved or replaced while this server was running.",
                 next_step="Restart the server in the client, then check in list_tasks what was paid.",
             )
+        mark = mark_of_move(database)
+        if mark is not None:
+            raise LedgerError(
+                f"This ledger {'was' if mark.is_complete else 'is being'} moved to the PostgreSQL database "
+                f"{mark.place}. Nothing was sent.",
+                next_step=MOVED if mark.is_complete else BEING_MOVED,
+            )
 
     async def aclose(self) -> None:
         """Close the file; a later call opens it again."""
@@ -112,13 +133,26 @@ class FileDatabase:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = _connect(self._path)
+            self._connection = connect(self._path)
             found = self._path.stat()
             self._file = (found.st_dev, found.st_ino)
         return self._connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def mark_of_move(database: Connection) -> Mark | None:
+    """The mark, by which the file takes no paid requests any more; None where there is none."""
+    row = database.execute("SELECT name, value FROM meta WHERE name IN ('moving', 'moved')").fetchone()
+    return Mark(bytes(row["value"]).decode(), row["name"] == "moved") if row else None
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file, which is made or brought to the current version if need be.
+
+    Raises:
+        LedgerError: when it is not a ledger, or has a newer version.
+        sqlite3.DatabaseError: when it cannot be used.
+        OSError: when it cannot be opened.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -150,7 +184,8 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Be alone among all that write to the file; what is written in the context is written as a whole."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -162,7 +197,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     """Turn errors of SQLite and the file system into a ``LedgerError`` that says what to do."""
     try:
         yield
