@@ -11,12 +11,11 @@ import itertools
 import json
 import logging
 import random
-import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -202,8 +201,13 @@ async def kill(replicas: Fleet, storm: Storm, every: float) -> None:
             await storm.is_over.wait()
         if storm.is_over.is_set():
             return
-        await replicas.restart(number, signal.SIGKILL)
+        await replicas.kill(number)
         storm.outcome.kills += 1
+        is_running = False
+        while not is_running:  # where the database is away, it does not start
+            with suppress(AssertionError):
+                await replicas.start(number)
+                is_running = True
 
 
 async def all_kept(url: str, storage: Path, outcome: Outcome) -> None:
