@@ -166,3 +166,16 @@ async def test_an_owner_with_many_requests_leaves_the_connections_to_others(data
             assert await ledger.count() == 1
     with opened(database_url) as file:
         assert file.execute("SELECT count(*) FROM entries").fetchone() == (41,)
+
+
+async def test_whoever_waited_for_a_lock_sees_what_was_written_meanwhile(database_url: str) -> None:
+    """Also where the database has another default."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(
+            f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'".encode()
+        )
+    async with shared(database_url) as ledger:
+        assert isinstance(ledger, PostgresLedger)
+        row = await ledger._postgres.read(lambda rows: rows.execute("SHOW transaction_isolation").fetchone())
+    assert row == {"transaction_isolation": "read committed"}
