@@ -13,8 +13,11 @@ from wan_mcp.errors import LedgerError
 BEAT_EVERY = 5.0
 """Seconds between two signs of life."""
 DEAD_AFTER = 20.0
-"""Seconds without a sign of life after which a program counts as dead. It is longer than a POST can be late
-after it was recorded, so that a program that was paused does not send what another one has taken over."""
+"""Seconds without a sign of life after which a program counts as dead."""
+RECENT = 7.0
+"""Seconds after which a sign of life is renewed with the record of a POST. With the 12 seconds by which the
+POST can be late after that, it is less than ``DEAD_AFTER``: a program that was paused does not send what
+another one has taken over."""
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which the row of a dead program is removed."""
 CORRECTED = 0.2
@@ -61,15 +64,17 @@ class Replica:
 
     def beat(self, database: psycopg.Connection[Any]) -> None:
         """Give a sign of life, and compare the clocks."""
-        asked = time.time()
+        secret, asked = self._digest(database), time.time()
         row = database.execute(
             "INSERT INTO replicas (id, seen_at, secret) VALUES (%s, clock_timestamp(), %s) ON CONFLICT (id)"
             " DO UPDATE SET seen_at = clock_timestamp()"
             " RETURNING extract(epoch FROM clock_timestamp())::float8 AS now",
-            (self.name, self._digest(database)),
+            (self.name, secret),
         ).fetchone()
-        offset = row["now"] - (asked + time.time()) / 2 if row else 0.0
-        if abs(offset - self.offset) > CORRECTED:
+        assert row is not None
+        took = time.time() - asked
+        offset = row["now"] - asked - took / 2
+        if abs(offset - self.offset) > CORRECTED + took / 2:  # an answer that took long tells little
             self.offset = offset
         database.execute(
             # Where nobody gave a sign of life for long, the database was away: nobody is dead for that.
@@ -90,7 +95,7 @@ class Replica:
         recent = database.execute(
             "SELECT 1 FROM replicas WHERE id = %s"
             " AND seen_at > clock_timestamp() - make_interval(secs => %s)",
-            (self.name, 2 * BEAT_EVERY),
+            (self.name, RECENT),
         ).fetchone()
         if recent is None:
             self.beat(database)
