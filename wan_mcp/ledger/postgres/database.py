@@ -91,8 +91,13 @@ class PostgresDatabase:
             return await self._run(run)
 
     async def beat(self) -> None:
-        """Give a sign of life."""
-        await self._run(self.replica.beat)
+        """Give a sign of life, and free rows whose claim is not known here."""
+
+        def beat(connection: psycopg.Connection[Any]) -> None:
+            self.replica.beat(connection)
+            self.replica.free_lost(connection)
+
+        await self._run(beat)
 
     async def aclose(self) -> None:
         """Close the connections, and free the rows of this program."""

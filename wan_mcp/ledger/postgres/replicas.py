@@ -85,6 +85,24 @@ class Replica:
             (DEAD_AFTER - BEAT_EVERY,),
         )
 
+    def free_lost(self, database: psycopg.Connection[Any]) -> None:
+        """Free the rows that name this program and on which it does not work.
+
+        A claim was written whose answer was lost. Others would wait for this program as long as it lives.
+        """
+        ours = "number = %s AND holder = %s AND task_id IS NULL"
+        found = database.execute(
+            "SELECT number FROM entries WHERE holder = %s AND task_id IS NULL AND closed = 0", (self.name,)
+        ).fetchall()
+        for number in {row["number"] for row in found} - self.working:
+            with database.transaction():
+                database.execute("SELECT 1 FROM entries WHERE number = %s FOR UPDATE", (number,))
+                if number not in self.working:  # also not since it was found
+                    values = (number, self.name)
+                    database.execute(f"DELETE FROM entries WHERE {ours} AND posted_at IS NULL", values)
+                    # As of a program that is dead, so that another one goes on without being asked.
+                    database.execute(f"UPDATE entries SET holder = '' WHERE {ours}", values)
+
     def leave(self, database: psycopg.Connection[Any]) -> None:
         """Free the rows of this program at once."""
         database.execute("DELETE FROM replicas WHERE id = %s", (self.name,))
