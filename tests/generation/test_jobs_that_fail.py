@@ -1,6 +1,7 @@
 """A server whose jobs follow tasks, where no job saves a video."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ async def test_a_wait_saves_what_no_job_saves(tmp_path: Path, database_url: str,
     callers = Callers(tmp_path, ONE_ACCOUNT, seconds=10)
     if fails:
         callers.world.sandbox.faults.add(Fault("result", "status", times=None, status=404))
-    environ = {"WAN_MCP_AUTOSAVE": "1", "WAN_MCP_DATABASE_URL": database_url}
+    environ: Any = {"WAN_MCP_AUTOSAVE": "1", "WAN_MCP_DATABASE_URL": database_url}
     async with callers.services(**environ) as services:
         service = services.current()
         made = await service.generate(TextGenerationRequest(prompt="A cat yawns."))

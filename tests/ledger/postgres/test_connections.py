@@ -179,3 +179,17 @@ async def test_whoever_waited_for_a_lock_sees_what_was_written_meanwhile(databas
         assert isinstance(ledger, PostgresLedger)
         row = await ledger._postgres.read(lambda rows: rows.execute("SHOW transaction_isolation").fetchone())
     assert row == {"transaction_isolation": "read committed"}
+
+
+async def test_calls_that_waited_for_a_database_that_is_away_are_answered_together(
+    proxy: DatabaseProxy, database_url: str
+) -> None:
+    """None waits until all others have tried. A call that comes later tries itself."""
+    async with owned(proxy.url(database_url)) as ledger:
+        await ledger.open()
+        proxy.refuse()
+        errors = await in_parallel(ledger.find, *map(str, range(200)))
+        assert {type(error) for error in errors} == {LedgerError}
+        assert len(set(map(id, errors))) <= database.AT_ONCE
+        proxy.accept()
+        assert await ledger.find("cat") is None

@@ -4,6 +4,7 @@ import functools
 import logging
 import platform
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -53,6 +54,8 @@ class PostgresDatabase:
         self._slots = anyio.CapacityLimiter(AT_ONCE)
         self._turns: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._thread = threading.local()
+        self._away: tuple[float, LedgerError | None] = (0.0, None)
+        """When no connection could be had the last time, and the error."""
 
     @property
     def machine(self) -> str | None:
@@ -127,11 +130,20 @@ class PostgresDatabase:
 
         def run() -> T:
             self._thread.call = call
-            with translated(self._url), self._opened(call).connection() as connection:
-                call.use(connection)
-                return work(connection)
+            try:
+                with translated(self._url), self._opened(call).connection() as connection:
+                    call.use(connection)
+                    return work(connection)
+            except LedgerError as error:
+                if isinstance(error.__context__, PoolTimeout):
+                    self._away = time.monotonic(), error
+                raise
 
+        asked = time.monotonic()
         async with self._slots:
+            since, away = self._away
+            if away is not None and since > asked:  # else hundreds of calls would try, a few at a time
+                raise away.with_traceback(None)
             # A cancelled caller does not leave a thread behind that writes.
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LIMIT):
                 return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
