@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from tests.clock import EPOCH
 from tests.database_proxy import DatabaseProxy, database_proxy
@@ -193,3 +194,19 @@ async def test_calls_that_waited_for_a_database_that_is_away_are_answered_togeth
         assert len(set(map(id, errors))) <= database.AT_ONCE
         proxy.accept()
         assert await ledger.find("cat") is None
+
+
+async def test_a_paid_task_is_recorded_also_where_no_job_can_be_made(database_url: str) -> None:
+    """It is followed once the queue works again."""
+    ledger = PostgresLedger(SecretStr(database_url), follows_at=API)
+    try:
+        mine = ledger.for_owner(API, "me")
+        entry = await posted(mine)
+        with opened(database_url) as rows:
+            rows.execute("ALTER TABLE procrastinate_jobs RENAME TO away")
+            assert (await mine.mark_answered(entry.number, task(), EPOCH)).task == task()
+            rows.execute("ALTER TABLE away RENAME TO procrastinate_jobs")
+            await mine.ensure_followed(task().id)
+            assert len(rows.execute("SELECT id FROM procrastinate_jobs").fetchall()) == 1
+    finally:
+        await ledger.aclose()

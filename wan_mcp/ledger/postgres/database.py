@@ -121,8 +121,14 @@ class PostgresDatabase:
         notify(_of(database), self.replica.name, owner, task_id)
 
     def answered(self, database: Connection, owner: str, gateway: str, task_id: str) -> None:
-        if self._queue is not None:
-            self._queue.enqueue(_of(database), owner, task_id)
+        if self._queue is None:
+            return
+        connection = _of(database)
+        try:
+            with connection.transaction():
+                self._queue.enqueue(connection, owner, task_id)
+        except psycopg.Error as error:  # that the task was paid is recorded in any case
+            logger.warning("%s is followed later: no job could be made (%s)", task_id, type(error).__name__)
 
     async def _run(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Run ``work`` in a thread with a connection, which is cut where it does not answer."""
