@@ -154,6 +154,12 @@ def test_an_issuer_without_https_is_refused(value: str) -> None:
     assert settings.problems[0].startswith("WAN_MCP_OAUTH_ISSUER")
 
 
+def test_a_password_that_no_address_can_have_is_not_told() -> None:
+    """Python's own error would quote it; what is wrong with it the database's library finds out."""
+    settings = Settings.load({"WAN_MCP_DATABASE_URL": "postgresql://me:hunter2\uff0f@host/wan"})
+    assert "hunter2" not in repr(settings)
+
+
 def test_all_problems_are_named_at_once() -> None:
     """One answer lists everything that has to be corrected."""
     settings = Settings.load(

@@ -111,6 +111,15 @@ async def test_a_guess_of_the_future_is_waited_for_by_nobody(ledger: OwnerLedger
     assert await may_guess(ledger, dog.number)
 
 
+async def test_a_guess_by_a_clock_that_is_a_little_ahead_is_waited_for(
+    ledger: OwnerLedger, other: OwnerLedger
+) -> None:
+    """The clocks of two servers with one ledger are corrected, but not to the millisecond."""
+    cat, cow = await posted(ledger), await posted(other, "cow")
+    assert await may_guess(ledger, cat.number, 0.5)
+    assert not await may_guess(other, cow.number)
+
+
 async def test_only_who_works_on_a_row_may_guess(ledger: OwnerLedger, other: OwnerLedger) -> None:
     """Whoever was overtaken, or has its answer already, stops."""
     entry = await claimed(ledger)

@@ -1,13 +1,14 @@
 """Following tasks by jobs of the ledger's database, which outlive the process that made them."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import anyio
 
 from wan_mcp.errors import LedgerError
+from wan_mcp.generation.autosaving import SaveAgain
 from wan_mcp.generation.places import VideoPlace
-from wan_mcp.generation.reading import TaskReader
+from wan_mcp.generation.reading import OVERDUE, TaskReader
 from wan_mcp.generation.status import LINK_LIFE, PASSING, TaskSnapshot
 from wan_mcp.ledger import Entry, OwnerLedger
 
@@ -38,7 +39,7 @@ class JobFollower:
         ledger: OwnerLedger,
         tasks: TaskReader,
         place: VideoPlace,
-        save: Callable[[str], Awaitable[object]],
+        save: SaveAgain,
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -96,10 +97,10 @@ class JobFollower:
         return None
 
     async def saved(self, task_id: str) -> TaskSnapshot:
-        """Wait until the job of a completed task has saved its video.
+        """Wait until the job of a completed task has saved its video; save it here where the job does not.
 
         Raises:
-            StorageError: when no video can be saved now.
+            WanError: when it cannot be saved.
         """
         while True:
             changed = self._changed
@@ -107,6 +108,8 @@ class JobFollower:
             entry = await self._tasks.entry(task_id)
             if entry is not None and entry.task is not None and self._place.has(entry):
                 return self._tasks.snapshot(entry.task, entry)
+            if entry is not None and self._clock() > (entry.completed_at or 0.0) + OVERDUE:
+                return await self._save(task_id)  # also to tell why it fails
             with anyio.move_on_after(LOOK_EVERY):
                 await changed.wait()
 

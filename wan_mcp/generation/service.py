@@ -96,7 +96,7 @@ class VideoService:
         save_again: SaveAgain = partial(self.save, name=None, retry=AFTER_FAILURE)
         self._follower: Follower | JobFollower
         if has_jobs:
-            self._follower = JobFollower(clock, self._ledger, self._tasks, self._place, save)
+            self._follower = JobFollower(clock, self._ledger, self._tasks, self._place, save_again)
             save_again = self._follower.saved
         else:
             self._follower = Follower(runtime, self._tasks, self._poller, self._place, save)

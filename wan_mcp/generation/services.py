@@ -109,6 +109,8 @@ class Services:
                     await self.of(Owner(key, digest)).resume(number)
             except LedgerError as error:
                 logger.warning("requests without an answer are not taken up: %s", error)
+            except Exception:  # it would end the jobs of this process
+                logger.exception("taking up requests failed unexpectedly")
             await anyio.sleep(pause)
 
     async def _take_up_tasks(self, key: SecretStr) -> None:
@@ -121,6 +123,8 @@ class Services:
                     await self.of(Owner(key, digest)).take_up()
             except LedgerError as error:
                 logger.warning("earlier tasks are not followed: %s", error)
+            except Exception:
+                logger.exception("taking up tasks failed unexpectedly")
             await anyio.sleep(TAKE_UP_EVERY)
 
     async def _step(self, key: SecretStr, digest: str, task_id: str) -> float | None:

@@ -79,7 +79,7 @@ def usable_secret(value: str) -> str:
 
 
 def _database(value: str) -> str:
-    if urlsplit(value).scheme not in ("postgresql", "postgres"):
+    if value.partition("://")[0] not in ("postgresql", "postgres"):  # an error of urlsplit quotes passwords
         raise ValueError("must be like postgresql://user:password@host:5432/name")
     missing = [name for name in ("psycopg", "psycopg_pool", "procrastinate") if find_spec(name) is None]
     if missing:

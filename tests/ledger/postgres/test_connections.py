@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from tests.clock import EPOCH
 from tests.database_proxy import DatabaseProxy, database_proxy
@@ -166,3 +167,46 @@ async def test_an_owner_with_many_requests_leaves_the_connections_to_others(data
             assert await ledger.count() == 1
     with opened(database_url) as file:
         assert file.execute("SELECT count(*) FROM entries").fetchone() == (41,)
+
+
+async def test_whoever_waited_for_a_lock_sees_what_was_written_meanwhile(database_url: str) -> None:
+    """Also where the database has another default."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(
+            f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'".encode()
+        )
+    async with shared(database_url) as ledger:
+        assert isinstance(ledger, PostgresLedger)
+        row = await ledger._postgres.read(lambda rows: rows.execute("SHOW transaction_isolation").fetchone())
+    assert row == {"transaction_isolation": "read committed"}
+
+
+async def test_calls_that_waited_for_a_database_that_is_away_are_answered_together(
+    proxy: DatabaseProxy, database_url: str
+) -> None:
+    """None waits until all others have tried. A call that comes later tries itself."""
+    async with owned(proxy.url(database_url)) as ledger:
+        await ledger.open()
+        proxy.refuse()
+        errors = await in_parallel(ledger.find, *map(str, range(200)))
+        assert {type(error) for error in errors} == {LedgerError}
+        assert len(set(map(id, errors))) <= database.AT_ONCE
+        proxy.accept()
+        assert await ledger.find("cat") is None
+
+
+async def test_a_paid_task_is_recorded_also_where_no_job_can_be_made(database_url: str) -> None:
+    """It is followed once the queue works again."""
+    ledger = PostgresLedger(SecretStr(database_url), follows_at=API)
+    try:
+        mine = ledger.for_owner(API, "me")
+        entry = await posted(mine)
+        with opened(database_url) as rows:
+            rows.execute("ALTER TABLE procrastinate_jobs RENAME TO away")
+            assert (await mine.mark_answered(entry.number, task(), EPOCH)).task == task()
+            rows.execute("ALTER TABLE away RENAME TO procrastinate_jobs")
+            await mine.ensure_followed(task().id)
+            assert len(rows.execute("SELECT id FROM procrastinate_jobs").fetchall()) == 1
+    finally:
+        await ledger.aclose()

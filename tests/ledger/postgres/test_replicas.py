@@ -1,15 +1,16 @@
 """Which programs are alive, by the database's clock alone."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
 
-from tests.ledger.rows import API, claimed, intent, opened, owned, posted, rules, shared, stand_still
+from tests.clock import EPOCH
+from tests.ledger.rows import API, BODY, claimed, intent, opened, owned, posted, rules, shared, stand_still
 from wan_mcp.errors import LedgerError
-from wan_mcp.ledger import OwnerLedger
+from wan_mcp.ledger import Entry, OwnerLedger, Post
 from wan_mcp.ledger.postgres import replicas
 from wan_mcp.ledger.postgres.store import PostgresLedger
 
@@ -99,6 +100,48 @@ async def test_a_machine_whose_clock_is_wrong_is_as_alive_as_the_others(
         assert await kind_for(judge) == "busy"
         stand_still(database_url, 1)
         assert await kind_for(judge) == "resume"
+
+
+async def test_an_answer_that_took_long_does_not_change_the_time(
+    judge: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows in which of its ten seconds the database looked at its clock."""
+    now = judge.clock(time.time)()
+    moments = iter([now, now + 10])
+    monkeypatch.setattr(replicas, "time", SimpleNamespace(time=lambda: next(moments)))
+    await judge._postgres.beat()
+    assert judge.clock(lambda: now)() == pytest.approx(now, abs=1)
+
+
+async def test_a_request_is_sent_only_with_a_sign_of_life_that_outlasts_it(
+    ledger: OwnerLedger, database_url: str
+) -> None:
+    """A POST can be 12 seconds late after its record: nobody else goes on with the request before that."""
+    entry = await claimed(ledger)
+    with opened(database_url) as database:
+        database.execute(f"UPDATE replicas SET seen_at = {AGO}", (replicas.DEAD_AFTER - 12,))
+        await ledger.mark_posted(entry.number, Post(EPOCH, 0.0), BODY)
+        old = database.execute(f"SELECT 1 FROM replicas WHERE seen_at < {AGO}", (5,)).fetchone()
+        assert old is None
+
+
+@pytest.mark.parametrize(("make", "kind"), [(claimed, "fresh"), (posted, "resume")])
+async def test_a_claim_whose_answer_was_lost_is_freed_by_the_next_sign_of_life(
+    judge: PostgresLedger, database_url: str, make: Callable[[OwnerLedger], Awaitable[Entry]], kind: str
+) -> None:
+    """It was written, but its program does not know that it holds the row; what it works on stays its own."""
+    async with shared(database_url) as program:
+        assert isinstance(program, PostgresLedger)
+        mine = program.for_owner(API, "me")
+        dog = await posted(mine, "dog")
+        entry = await make(mine)
+        program._postgres.working.remove(entry.number)
+        assert await kind_for(judge) == "busy"
+        await program._postgres.beat()
+        posted_ones = [number for _, number in await judge.abandoned(API)]
+        assert posted_ones == ([entry.number] if kind == "resume" else [])
+        assert await kind_for(judge) == kind
+        assert (await mine.mark_posted(dog.number, Post(EPOCH + 1, 0.0), BODY)).number == dog.number
 
 
 async def test_a_program_that_was_removed_as_dead_comes_back_with_its_next_request(

@@ -21,6 +21,8 @@ SESSION = {
     "statement_timeout": "10s",
     # A program that was paused in the middle of a transaction does not keep its locks.
     "idle_in_transaction_session_timeout": "10s",
+    # Whoever waited for a lock sees what was written meanwhile: an operator's stricter default would hide it.
+    "default_transaction_isolation": "read committed",
 }
 AGAIN = (
     "Try again in a minute. If it stays so, whoever runs this server has to check the database and "

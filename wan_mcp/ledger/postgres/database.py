@@ -4,6 +4,7 @@ import functools
 import logging
 import platform
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -53,6 +54,8 @@ class PostgresDatabase:
         self._slots = anyio.CapacityLimiter(AT_ONCE)
         self._turns: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._thread = threading.local()
+        self._away: tuple[float, LedgerError | None] = (0.0, None)
+        """When no connection could be had the last time, and the error."""
 
     @property
     def machine(self) -> str | None:
@@ -91,8 +94,13 @@ class PostgresDatabase:
             return await self._run(run)
 
     async def beat(self) -> None:
-        """Give a sign of life."""
-        await self._run(self.replica.beat)
+        """Give a sign of life, and free rows whose claim is not known here."""
+
+        def beat(connection: psycopg.Connection[Any]) -> None:
+            self.replica.beat(connection)
+            self.replica.free_lost(connection)
+
+        await self._run(beat)
 
     async def aclose(self) -> None:
         """Close the connections, and free the rows of this program."""
@@ -113,8 +121,14 @@ class PostgresDatabase:
         notify(_of(database), self.replica.name, owner, task_id)
 
     def answered(self, database: Connection, owner: str, gateway: str, task_id: str) -> None:
-        if self._queue is not None:
-            self._queue.enqueue(_of(database), owner, task_id)
+        if self._queue is None:
+            return
+        connection = _of(database)
+        try:
+            with connection.transaction():
+                self._queue.enqueue(connection, owner, task_id)
+        except psycopg.Error as error:  # that the task was paid is recorded in any case
+            logger.warning("%s is followed later: no job could be made (%s)", task_id, type(error).__name__)
 
     async def _run(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Run ``work`` in a thread with a connection, which is cut where it does not answer."""
@@ -122,11 +136,20 @@ class PostgresDatabase:
 
         def run() -> T:
             self._thread.call = call
-            with translated(self._url), self._opened(call).connection() as connection:
-                call.use(connection)
-                return work(connection)
+            try:
+                with translated(self._url), self._opened(call).connection() as connection:
+                    call.use(connection)
+                    return work(connection)
+            except LedgerError as error:
+                if isinstance(error.__context__, PoolTimeout):
+                    self._away = time.monotonic(), error
+                raise
 
+        asked = time.monotonic()
         async with self._slots:
+            since, away = self._away
+            if away is not None and since > asked:  # else hundreds of calls would try, a few at a time
+                raise away.with_traceback(None)
             # A cancelled caller does not leave a thread behind that writes.
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LIMIT):
                 return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)

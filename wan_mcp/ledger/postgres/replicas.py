@@ -13,8 +13,11 @@ from wan_mcp.errors import LedgerError
 BEAT_EVERY = 5.0
 """Seconds between two signs of life."""
 DEAD_AFTER = 20.0
-"""Seconds without a sign of life after which a program counts as dead. It is longer than a POST can be late
-after it was recorded, so that a program that was paused does not send what another one has taken over."""
+"""Seconds without a sign of life after which a program counts as dead."""
+RECENT = 7.0
+"""Seconds after which a sign of life is renewed with the record of a POST. With the 12 seconds by which the
+POST can be late after that, it is less than ``DEAD_AFTER``: a program that was paused does not send what
+another one has taken over."""
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which the row of a dead program is removed."""
 CORRECTED = 0.2
@@ -61,15 +64,17 @@ class Replica:
 
     def beat(self, database: psycopg.Connection[Any]) -> None:
         """Give a sign of life, and compare the clocks."""
-        asked = time.time()
+        secret, asked = self._digest(database), time.time()
         row = database.execute(
             "INSERT INTO replicas (id, seen_at, secret) VALUES (%s, clock_timestamp(), %s) ON CONFLICT (id)"
             " DO UPDATE SET seen_at = clock_timestamp()"
             " RETURNING extract(epoch FROM clock_timestamp())::float8 AS now",
-            (self.name, self._digest(database)),
+            (self.name, secret),
         ).fetchone()
-        offset = row["now"] - (asked + time.time()) / 2 if row else 0.0
-        if abs(offset - self.offset) > CORRECTED:
+        assert row is not None
+        took = time.time() - asked
+        offset = row["now"] - asked - took / 2
+        if abs(offset - self.offset) > CORRECTED + took / 2:  # an answer that took long tells little
             self.offset = offset
         database.execute(
             # Where nobody gave a sign of life for long, the database was away: nobody is dead for that.
@@ -79,6 +84,24 @@ class Replica:
             " ELSE last.since END",
             (DEAD_AFTER - BEAT_EVERY,),
         )
+
+    def free_lost(self, database: psycopg.Connection[Any]) -> None:
+        """Free the rows that name this program and on which it does not work.
+
+        A claim was written whose answer was lost. Others would wait for this program as long as it lives.
+        """
+        ours = "number = %s AND holder = %s AND task_id IS NULL"
+        found = database.execute(
+            "SELECT number FROM entries WHERE holder = %s AND task_id IS NULL AND closed = 0", (self.name,)
+        ).fetchall()
+        for number in {row["number"] for row in found} - self.working:
+            with database.transaction():
+                database.execute("SELECT 1 FROM entries WHERE number = %s FOR UPDATE", (number,))
+                if number not in self.working:  # also not since it was found
+                    values = (number, self.name)
+                    database.execute(f"DELETE FROM entries WHERE {ours} AND posted_at IS NULL", values)
+                    # As of a program that is dead, so that another one goes on without being asked.
+                    database.execute(f"UPDATE entries SET holder = '' WHERE {ours}", values)
 
     def leave(self, database: psycopg.Connection[Any]) -> None:
         """Free the rows of this program at once."""
@@ -90,7 +113,7 @@ class Replica:
         recent = database.execute(
             "SELECT 1 FROM replicas WHERE id = %s"
             " AND seen_at > clock_timestamp() - make_interval(secs => %s)",
-            (self.name, 2 * BEAT_EVERY),
+            (self.name, RECENT),
         ).fetchone()
         if recent is None:
             self.beat(database)

@@ -17,6 +17,8 @@ from wan_mcp.ledger.sql.queries import REQUEST_AGAIN, by_number, insert, key_use
 from wan_mcp.ledger.sql.rows import entry_of
 
 _WITHOUT_A_VIDEO = ("failed", "cancelled")
+CLOCKS_DIFFER = 1.0
+"""Seconds by which the corrected clocks of two machines with the same ledger differ at most."""
 
 
 def decide(
@@ -233,7 +235,7 @@ def begin_guess(
 ) -> bool:
     """Let one row at a time be repeated as a guess, while the gateway's use of the key is not known.
 
-    A guess that seems to be in the future was made before the clock was set back: it does not count.
+    A guess that seems to be far in the future was made before the clock was set back: it does not count.
     """
     holders.renew()
     held(database, number, holders)
@@ -241,7 +243,7 @@ def begin_guess(
         "SELECT 1 FROM entries WHERE gateway = ? AND number <> ? AND guessing_at > ? AND guessing_at <= ?"
         # A row that has no answer and that no process works on will show nothing.
         " AND (holder IS NOT NULL OR task_id IS NOT NULL)",
-        (gateway, number, now - within, now),
+        (gateway, number, now - within, now + CLOCKS_DIFFER),
     ).fetchone()
     if other is not None or key_use(database, gateway) != "unknown":
         return False
