@@ -15,6 +15,7 @@ from tests.world import World, picture
 from wan_mcp.errors import CapReached, LedgerError, OutcomeUnknown
 from wan_mcp.generation.service import VideoService
 from wan_mcp.generation.status import TaskSnapshot
+from wan_mcp.generation.submission import LEDGER_FAILURES
 from wan_mcp.ledger.sql.owner_ledger import SqlOwnerLedger
 from wan_mcp.ledger.sqlite.store import SqliteLedger
 from wan_mcp.sandbox import Fault
@@ -73,12 +74,27 @@ async def test_an_intent_that_cannot_be_written_again_is_not_sent_again(tmp_path
         world.sandbox.faults.add(Fault("submit", "lost"))
         with anyio.move_on_after(1):
             await generate(service)
-        ledger._fails["mark_posted"] = 1
+        ledger._fails["mark_posted"] = LEDGER_FAILURES
         with pytest.raises(OutcomeUnknown, match="disk is full") as raised:
             await generate(service)
         assert (raised.value.charged, world.records.posts) == ("unknown", 1)
         snapshot = await generate(service)
     assert paid_for(world, PROMPT) == {snapshot.task.id}
+
+
+async def test_a_ledger_that_fails_for_half_a_minute_does_not_end_a_submission(tmp_path: Path) -> None:
+    """It goes on by itself: where an operator pays for all, nobody may ask again."""
+    world = gateway(tmp_path, "key")
+    ledger = Failing(world)
+    async with world.service({"ledger": ledger}) as service:
+        world.sandbox.faults.add(Fault("submit", "lost"))
+        with anyio.move_on_after(1):
+            await generate(service)
+        ledger._fails["mark_posted"] = LEDGER_FAILURES - 1
+        await anyio.sleep(200)
+        assert len(paid_for(world, PROMPT)) == 1
+        assert [entry.status for entry in await world.rows()] == ["pending"]
+        assert ledger._fails["mark_posted"] == 0
 
 
 @pytest.mark.parametrize("form", ["both", "key", "list"])

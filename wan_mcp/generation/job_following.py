@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 SOON = 1.0
 """Seconds before a read is due from which it is made."""
+RECORD_AGAIN = 30.0
+"""Seconds until a video is saved again whose place could not be recorded."""
 LOOK_EVERY = 2.0
 """Seconds between two looks whether a job has saved a video, in case the notice of it was lost."""
 
@@ -94,6 +96,9 @@ class JobFollower:
                 return self._tasks.pause(task)
         if task.status == "completed":
             await self._save(task_id)
+            entry = await self._ledger.find(task_id)
+            if entry is not None and not self._place.has(entry):  # the ledger could not be written
+                return RECORD_AGAIN
         return None
 
     async def saved(self, task_id: str) -> TaskSnapshot:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 LEARNING = 15.0
 """Seconds that a caller waits at most for what a repeat has shown about the gateway."""
+LEDGER_FAILURES = 7
+"""Times that the ledger may fail before nothing more is done until a caller asks: some half a minute."""
 REFUSED_GUESS_PAUSE = 5.0
 """Seconds to wait after a refusal that passes, where the gateway does not say how long."""
 
@@ -74,20 +76,29 @@ class Submission:
         Raises:
             TakenOver, OutcomeUnknown: as ``begin``.
         """
-        try:
-            await self._sender.learn_skew()
-            over = False
-            while not over:
-                use = await self._ledger.key_use()
-                repeating = use == "honoured" and not self._sender.is_old
-                try:
-                    over = await (self._repeat_under_the_key() if repeating else self._search_and_act(use))
-                except NotNow:  # the request became too old, or the gateway is known now
-                    continue
-        except (OutcomeUnknown, TakenOver):
-            raise
-        except (EvolinkError, LedgerError) as error:  # this says nothing about the earlier POST
-            raise outcomes.unknown(f"An earlier attempt had no answer, and then: {error.message}") from error
+        for left in reversed(range(LEDGER_FAILURES)):
+            try:
+                await self._until_over()
+                return
+            except (OutcomeUnknown, TakenOver):
+                raise
+            except (EvolinkError, LedgerError) as error:  # this says nothing about the earlier POST
+                if left == 0 or isinstance(error, EvolinkError):
+                    text = f"An earlier attempt had no answer, and then: {error.message}"
+                    raise outcomes.unknown(text) from error
+                logger.warning("the ledger is asked again: %s", error)
+                await anyio.sleep(self._delays.rewriting)
+
+    async def _until_over(self) -> None:
+        await self._sender.learn_skew()
+        over = False
+        while not over:
+            use = await self._ledger.key_use()
+            repeating = use == "honoured" and not self._sender.is_old
+            try:
+                over = await (self._repeat_under_the_key() if repeating else self._search_and_act(use))
+            except NotNow:  # the request became too old, or the gateway is known now
+                continue
 
     async def learned(self) -> tuple[str, ...]:
         """The other tasks that were paid for this request, as its repeat shows.

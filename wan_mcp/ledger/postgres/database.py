@@ -52,6 +52,7 @@ class PostgresDatabase:
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
         self._opening = threading.Lock()
         self._slots = anyio.CapacityLimiter(AT_ONCE)
+        self._slot_of_beats = anyio.CapacityLimiter(1)
         self._turns: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._thread = threading.local()
         self._away: tuple[float, LedgerError | None] = (0.0, None)
@@ -100,7 +101,7 @@ class PostgresDatabase:
             self.replica.beat(connection)
             self.replica.free_lost(connection)
 
-        await self._run(beat)
+        await self._run(beat, self._slot_of_beats)  # calls that wait for each other do not delay it
 
     async def aclose(self) -> None:
         """Close the connections, and free the rows of this program."""
@@ -130,7 +131,9 @@ class PostgresDatabase:
         except psycopg.Error as error:  # that the task was paid is recorded in any case
             logger.warning("%s is followed later: no job could be made (%s)", task_id, type(error).__name__)
 
-    async def _run(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
+    async def _run(
+        self, work: Callable[[psycopg.Connection[Any]], T], slots: anyio.CapacityLimiter | None = None
+    ) -> T:
         """Run ``work`` in a thread with a connection, which is cut where it does not answer."""
         call = Call()
 
@@ -146,7 +149,7 @@ class PostgresDatabase:
                 raise
 
         asked = time.monotonic()
-        async with self._slots:
+        async with slots or self._slots:
             since, away = self._away
             if away is not None and since > asked:  # else hundreds of calls would try, a few at a time
                 raise away.with_traceback(None)
@@ -172,7 +175,7 @@ class PostgresDatabase:
                     conninfo,
                     kwargs=OPTIONS,
                     min_size=1,
-                    max_size=AT_ONCE,
+                    max_size=AT_ONCE + 1,
                     timeout=CONNECTING - 2,
                     reconnect_timeout=1,  # whoever needs a connection tries again
                     check=self._check,

@@ -19,7 +19,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, LiteralString, NoReturn
 
@@ -30,16 +30,11 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
 from wan_mcp.errors import StorageError, WanError
+from wan_mcp.ledger.base import Step as Step
 from wan_mcp.ledger.postgres.queue_schema import prepare as prepare
 from wan_mcp.ledger.postgres.session_locks import ANSWER, SessionLocks
 
 logger = logging.getLogger(__name__)
-
-Step = Callable[[str, str], Awaitable[float | None]]
-"""Reads the task of an owner (digest, task id) once, and saves its video if it is completed.
-
-Returns the seconds until the next read; None when nothing is left to do. It may be done twice for one state.
-"""
 
 RETRIES = (30.0, 120.0, 600.0)
 """Seconds until the next try, after the first failures of a step in a row; the last repeats."""

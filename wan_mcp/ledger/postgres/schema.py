@@ -110,10 +110,17 @@ def migrate(database: psycopg.Connection[Any]) -> None:
     Only one program at a time does so: the others wait, and then find nothing left to do.
 
     Raises:
-        LedgerError: when it has a newer version, or belongs to another program; it is not changed.
+        LedgerError: when it has a newer version or another encoding, or belongs to another program; it is not
+            changed.
     """
     database.execute("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = 0")
     database.execute("SELECT pg_advisory_xact_lock(hashtextextended('wan-mcp schema', 0))")
+    found = database.execute("SHOW server_encoding").fetchone()
+    if found and found["server_encoding"] != "UTF8":  # not every answer of an API could be recorded
+        raise LedgerError(
+            f"The ledger's database has the encoding {found['server_encoding']}. {UNCHANGED}",
+            next_step=f"Make a database with ENCODING 'UTF8', and {ANOTHER_DATABASE}",
+        )
     version = _version(database)
     for step in STEPS[version:]:
         for statement in step:

@@ -51,7 +51,7 @@ async def try_ledger(settings: Settings) -> None:
     Raises:
         SettingsError: when it cannot, or one has.
     """
-    ledger = opened(settings, is_hosted=True, has_jobs=settings.auth == "oauth")
+    ledger = opened(settings, is_hosted=True, has_jobs=settings.auth == "oauth" and settings.autosave)
     try:
         await ledger.open()
     except LedgerError as error:
