@@ -103,7 +103,8 @@ async def test_tasks_of_a_killed_replica_are_followed_and_kept_by_the_other_one(
                     for number in range(29):
                         starting.start_soon(start, number)
                 await replicas.kill(0)
-            assert ended == ["completed"] * 5
+            assert len(ended) >= 5
+            assert set(ended) == {"completed"}
             with anyio.fail_after(30):  # the last of them were due when the wait ended, or a little later
                 await all_kept(database_url, task_ids)
         reads = [made.path for made in box.records.calls if made.at == "task"]
