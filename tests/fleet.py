@@ -30,12 +30,14 @@ class Fleet:
         balancer: Balancer,
         issuer: LiveIssuer | None,
         settings: Sequence[dict[str, str]],
+        programs: Sequence[str],
     ) -> None:
         self.balancer = balancer
         self.issuer = issuer
         self._sandbox_url = sandbox_url
         self._folder = folder
         self._settings = settings
+        self._programs = programs
         self._servers: dict[int, LiveServer] = {}
         self._ends: dict[int, AsyncExitStack] = {}
 
@@ -70,7 +72,7 @@ class Fleet:
         async with AsyncExitStack() as stack:
             folder = self._folder / f"replica-{number}"
             folder.mkdir(exist_ok=True)
-            live = live_at(self._sandbox_url, folder, **self._settings[number])
+            live = live_at(self._sandbox_url, folder, self._programs[number], **self._settings[number])
             server = await stack.enter_async_context(live)
             self._servers[number], self._ends[number] = server, stack.pop_all()
         self.balancer.add(server.port)
@@ -115,7 +117,12 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(
-    sandbox: Sandbox, folder: Path, database_urls: Sequence[str], mode: Mode = "key", **environ: str
+    sandbox: Sandbox,
+    folder: Path,
+    database_urls: Sequence[str],
+    mode: Mode = "key",
+    programs: Sequence[str] = (),
+    **environ: str,
 ) -> AsyncIterator[Fleet]:
     """Replicas that serve the accounts of a sandbox until the end of the block.
 
@@ -124,6 +131,7 @@ async def fleet(
         folder: where their data folders, logs and common storage are.
         database_urls: the address of the database as each replica has it.
         mode: who pays: the callers with their keys, or the operator.
+        programs: run in each replica before its command.
         environ: further settings of all of them.
     """
     with balancer() as balance, live_issuer() if mode == "oauth" else nullcontext() as issuer:
@@ -136,7 +144,7 @@ async def fleet(
             common |= oauth_settings(issuer.address) | {"EVOLINK_API_KEY": KEY}
         settings = [common | {"WAN_MCP_DATABASE_URL": url} | environ for url in database_urls]
         async with running(sandbox) as sandbox_url:
-            replicas = Fleet(sandbox_url, folder, balance, issuer, settings)
+            replicas = Fleet(sandbox_url, folder, balance, issuer, settings, programs or [""] * len(settings))
             try:
                 async with anyio.create_task_group() as starting:
                     for number in range(len(settings)):

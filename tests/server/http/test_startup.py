@@ -71,6 +71,11 @@ def test_a_safe_server_starts(host: str, environ: Mapping[str, str], tmp_path: P
         (LOCAL, {"WAN_MCP_AUTH": "oauth"}, ["ISSUER", "AUDIENCE", "SCOPE", "EVOLINK_API_KEY", "TOTAL"]),
         (LOCAL, {"WAN_MCP_AUTH": "basic"}, ["WAN_MCP_AUTH"]),
         (LOCAL, {"WAN_MCP_TOTAL_DAILY_CREDITS": "many"}, ["WAN_MCP_TOTAL_DAILY_CREDITS"]),
+        (
+            LOCAL,
+            {"WAN_MCP_DATABASE_URL": "postgresql://wan@db/wan"},
+            ["WAN_MCP_SECRET", "WAN_MCP_STORAGE_URL"],
+        ),
         (OPEN, {**OAUTH, "WAN_MCP_OAUTH_ISSUER": "http://login.example.com"}, ["OAUTH_ISSUER", "PUBLIC_URL"]),
     ],
 )
