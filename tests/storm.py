@@ -41,7 +41,7 @@ AT_ONCE = 24
 """Requests under way."""
 PAUSE = 0.5
 """Seconds until a request without an answer is sent again."""
-GIVEN_UP = 120.0
+GIVEN_UP = 240.0
 """Seconds after which a request, or a video, counts as lost."""
 
 

@@ -21,7 +21,7 @@ async def test_each_request_is_paid_once_and_its_video_kept_whatever_is_killed(
 ) -> None:
     """Either server around the POST, and once the database; every caller is told the same task."""
     outcome = await storm(
-        postgres, database_url, tmp_path, requests=1000, kill_every=5, seconds=5, restart_database=True
+        postgres, database_url, tmp_path, requests=1000, kill_every=8, seconds=5, restart_database=True
     )
     assert outcome.kills > 1
     assert (outcome.paid_twice, outcome.lost, outcome.missing) == ([], [], []), str(outcome)
