@@ -72,7 +72,8 @@ class Fleet:
         async with AsyncExitStack() as stack:
             folder = self._folder / f"replica-{number}"
             folder.mkdir(exist_ok=True)
-            live = live_at(self._sandbox_url, folder, self._programs[number], **self._settings[number])
+            program, settings = self._programs[number], self._settings[number]
+            live = live_at(self._sandbox_url, folder, program, measured=False, **settings)
             server = await stack.enter_async_context(live)
             self._servers[number], self._ends[number] = server, stack.pop_all()
         self.balancer.add(server.port)

@@ -77,11 +77,13 @@ async def live(
 
 
 @asynccontextmanager
-async def live_at(url: str, folder: Path, program: str = "", **environ: str) -> AsyncIterator[LiveServer]:
-    """The same, calling the sandbox at this address."""
+async def live_at(
+    url: str, folder: Path, program: str = "", *, measured: bool = True, **environ: str
+) -> AsyncIterator[LiveServer]:
+    """The same, calling the sandbox at this address; unless it is measured, coverage does not slow it down."""
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
-    foreign = ("EVOLINK_", "WAN_MCP_")
+    foreign = ("EVOLINK_", "WAN_MCP_", *([] if measured else ["COVERAGE_"]))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     own = {
         "EVOLINK_BASE_URL": url,
