@@ -80,7 +80,7 @@ async def live(
 async def live_at(
     url: str, folder: Path, program: str = "", *, measured: bool = True, **environ: str
 ) -> AsyncIterator[LiveServer]:
-    """The same, calling the sandbox at this address; unless it is measured, coverage does not slow it down."""
+    """The same, calling the sandbox at this address; coverage makes it slower where it is measured."""
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
     foreign = ("EVOLINK_", "WAN_MCP_", *([] if measured else ["COVERAGE_"]))
