@@ -18,6 +18,8 @@ from tests.server.http.live import KEY, LiveServer, live_at
 from wan_mcp.sandbox import Sandbox, running
 
 Mode = Literal["key", "oauth"]
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
+"""Other tests measure which code they reach; that makes a server slower by half."""
 
 
 class Fleet:
@@ -73,7 +75,7 @@ class Fleet:
             folder = self._folder / f"replica-{number}"
             folder.mkdir(exist_ok=True)
             program, settings = self._programs[number], self._settings[number]
-            live = live_at(self._sandbox_url, folder, program, measured=False, **settings)
+            live = live_at(self._sandbox_url, folder, program, **UNMEASURED, **settings)
             server = await stack.enter_async_context(live)
             self._servers[number], self._ends[number] = server, stack.pop_all()
         self.balancer.add(server.port)

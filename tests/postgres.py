@@ -35,6 +35,7 @@ BEGIN
         EXECUTE format('DROP SCHEMA %I CASCADE', name);
     END LOOP;
     CREATE SCHEMA public;
+    EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
 END $$
 """
 _WATCHER = 'read -r _; "$0" -D "$1/data" -m immediate stop; rm -rf "$1"'

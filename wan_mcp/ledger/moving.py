@@ -70,12 +70,12 @@ def move(folder: Path, url: SecretStr) -> Moved:
             f"There is no ledger {path}. {NOTHING}",
             next_step="Check WAN_MCP_DATA_DIR. A machine without a ledger has nothing to move.",
         )
-    options = OPTIONS | {"autocommit": False}
     with sqlite.translated(path), closing(sqlite.connect(path)) as source, translated(url):
         source.text_factory = _storable
         source.execute("PRAGMA synchronous = FULL")
-        with psycopg.connect(url.get_secret_value(), **options) as target:
+        with psycopg.connect(url.get_secret_value(), **OPTIONS) as target:
             configure(target)
+            target.autocommit = False
             with sqlite.transaction(source):  # nobody writes to the file meanwhile
                 migrate(target)  # no server begins to use the database meanwhile
                 place = f"{target.info.dbname} at {target.info.host}"

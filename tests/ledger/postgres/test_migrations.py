@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
+import psycopg
 import pytest
 
 from tests.ledger.rows import claimed, make, opened, owned, shared, stored
@@ -13,7 +14,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 def test_programs_that_open_an_empty_database_at_once_share_it(database_url: str) -> None:
-    """It is made once, and no program is refused or loses its row."""
+    """It is made once, and no program is refused or loses its row, whatever isolation is usual there."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(
+            f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'".encode()
+        )
 
     async def claim(name: str) -> None:
         async with owned(database_url) as ledger:

@@ -77,13 +77,11 @@ async def live(
 
 
 @asynccontextmanager
-async def live_at(
-    url: str, folder: Path, program: str = "", *, measured: bool = True, **environ: str
-) -> AsyncIterator[LiveServer]:
-    """The same, calling the sandbox at this address; coverage makes it slower where it is measured."""
+async def live_at(url: str, folder: Path, program: str = "", **environ: str) -> AsyncIterator[LiveServer]:
+    """The same, calling the sandbox at this address."""
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
-    foreign = ("EVOLINK_", "WAN_MCP_", *([] if measured else ["COVERAGE_"]))
+    foreign = ("EVOLINK_", "WAN_MCP_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     own = {
         "EVOLINK_BASE_URL": url,

@@ -164,13 +164,14 @@ class PostgresDatabase:
             if self._pool is None and not call.is_given_up:
                 conninfo = self._url.get_secret_value()
                 # Once by itself: its error tells what is wrong.
-                with psycopg.connect(conninfo, **OPTIONS) as connection, connection.transaction():
+                with psycopg.connect(conninfo, **OPTIONS) as connection:
                     call.use(connection)
                     configure(connection)
-                    migrate(connection)
-                    if self._queue is not None:
-                        prepare(connection)
-                    self.replica.register(connection)
+                    with connection.transaction():
+                        migrate(connection)
+                        if self._queue is not None:
+                            prepare(connection)
+                        self.replica.register(connection)
                 self._pool = ConnectionPool(
                     conninfo,
                     kwargs=OPTIONS,

@@ -108,6 +108,7 @@ class _Connector(PsycopgConnector):
 async def _commit_by_itself(connection: psycopg.AsyncConnection[Any]) -> None:
     """A process that is stopped between a statement and its commit would keep the row locked."""
     await connection.set_autocommit(True)
+    await connection.execute("SET default_transaction_isolation = 'read committed'")
 
 
 class FollowQueue:
