@@ -188,6 +188,8 @@ async def claim(owner: OwnerLedger) -> None:
     name = f"{next(numbers)}-{time.time_ns()}"
     made = await owner.claim(intent(name), ClaimRules(time.time(), 3600, daily_credits=1e12))
     assert made.kind == "fresh"
+    assert made.entry is not None
+    await owner.release(made.entry.number)
 
 
 def processes(url: str, *shares: list[str]) -> list[tuple[float, list[float]]]:

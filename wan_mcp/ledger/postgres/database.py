@@ -84,10 +84,8 @@ class PostgresDatabase:
 
         def run(connection: psycopg.Connection[Any]) -> T:
             with connection.transaction():
-                if not durable:  # it is written before anything that is durable and comes later
-                    connection.execute("SET LOCAL synchronous_commit = off")
-                if owner:
-                    _lock(connection, f"owner {owner}")
+                # What is not durable is yet written before anything durable that comes later.
+                _lock(connection, f"owner {owner}" if owner else "", is_waited_for=durable)
                 return work(Statements(connection))
 
         # In turns, so that one owner with many requests does not take all connections.
@@ -254,6 +252,16 @@ def _of(database: Connection) -> psycopg.Connection[Any]:
     return database.connection
 
 
-def _lock(connection: psycopg.Connection[Any], name: str) -> None:
-    """Wait for all other transactions that have this lock; the transaction's end frees it."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"wan-mcp {name}",))
+def _lock(connection: psycopg.Connection[Any], name: str, *, is_waited_for: bool = True) -> None:
+    """Wait for all other transactions that have this lock; the transaction's end frees it.
+
+    Args:
+        connection: in a transaction.
+        name: the lock's; empty for none.
+        is_waited_for: whether the transaction's end waits for the disk.
+    """
+    parts = [] if is_waited_for else ["set_config('synchronous_commit', 'off', true)"]
+    values = [f"wan-mcp {name}"] if name else []
+    parts += ["pg_advisory_xact_lock(hashtextextended(%s, 0))"] if name else []
+    if parts:
+        connection.execute(f"SELECT {', '.join(parts)}".encode(), values)

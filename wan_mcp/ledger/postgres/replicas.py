@@ -142,6 +142,7 @@ class Replicas:
     def __init__(self, replica: Replica, database: psycopg.Connection[Any]) -> None:
         self._replica = replica
         self._database = database
+        self._judged: dict[str, bool] = {}
         self.working = replica.working
 
     @property
@@ -156,6 +157,11 @@ class Replicas:
             return False
         if holder == self._replica.name:
             return number in self.working
+        if holder not in self._judged:  # an owner's requests may all be one program's
+            self._judged[holder] = self._is_seen(holder)
+        return self._judged[holder]
+
+    def _is_seen(self, holder: str) -> bool:
         found = self._database.execute(
             f"SELECT 1 FROM replicas AS other, pulse WHERE other.id = %s AND ({_ALIVE}"
             " OR pulse.since > clock_timestamp() - make_interval(secs => %s)"

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +14,7 @@ from wan_mcp.ledger.entries import Entry, Post
 from wan_mcp.ledger.fingerprints import Fingerprints
 from wan_mcp.ledger.policy import DAY, judge
 from wan_mcp.ledger.sql.connection import Connection, Database, Holders
-from wan_mcp.ledger.sql.queries import REQUEST_AGAIN, by_number, insert, key_use
+from wan_mcp.ledger.sql.queries import REQUEST_AGAIN, by_number, insert, key_use, row_of
 from wan_mcp.ledger.sql.rows import entry_of
 
 _WITHOUT_A_VIDEO = ("failed", "cancelled")
@@ -62,8 +63,7 @@ def decide(
         of_all = spent_by_all(database, gateway, rules.now, holders)
     check_caps(own, of_all, intent, rules)
     replaces = _has_expired(database, owner, intent.fingerprints)
-    entry = _insert(database, owner, gateway, intent, rules, place.machine)
-    _hold(database, entry.number, holders)
+    entry = _insert(database, owner, gateway, intent, rules, place.machine, holders)
     return Claim("fresh", entry, replaces=replaces)
 
 
@@ -140,6 +140,7 @@ def _insert(
     intent: Intent,
     rules: ClaimRules,
     machine: str | None,
+    holders: Holders,
 ) -> Entry:
     prints = intent.fingerprints
     values: dict[str, Any] = {
@@ -159,8 +160,11 @@ def _insert(
         "part": intent.part,
         "image": json.dumps(asdict(intent.image)) if intent.image else None,
         "machine": machine,
+        "holder": holders.renew(),
     }
-    return entry_of(insert(database, values))
+    entry = entry_of(insert(database, values))
+    holders.working.add(entry.number)
+    return entry
 
 
 def spent(database: Connection, owner: str, now: float, holders: Holders) -> list[Spending]:
@@ -202,24 +206,17 @@ def post(
     """Record a POST that is about to be sent."""
     holders.renew()
     entry = held(database, number, holders)
-    _write_posts(database, number, [*entry.posts, made])
-    database.execute(
-        # A repeat shows what the gateway does with the key, and other rows wait for that.
-        "UPDATE entries SET body = ?, guessed = ?, guessing_at = ? WHERE number = ?",
-        (json.dumps(body), int(guess or entry.guessed), made.at if entry.posts else None, number),
-    )
-    return by_number(database, number)
+    # A repeat shows what the gateway does with the key, and other rows wait for that.
+    facts = {"body": json.dumps(body), "guessing_at": made.at if entry.posts else None}
+    facts["guessed"] = int(guess or entry.guessed)
+    return _write_posts(database, number, [*entry.posts, made], facts)
 
 
 def drop_post(database: Connection, number: int, holders: Holders, *, guessed: bool) -> Entry:
     """Remove the last POST, which was surely refused."""
     entry = held(database, number, holders)  # else the last POST is another process's
-    _write_posts(database, number, list(entry.posts[:-1]))
-    database.execute(
-        "UPDATE entries SET guessed = ?, guessing_at = NULL WHERE number = ?",
-        (int(entry.guessed and not guessed), number),
-    )
-    return by_number(database, number)
+    facts = {"guessed": int(entry.guessed and not guessed), "guessing_at": None}
+    return _write_posts(database, number, list(entry.posts[:-1]), facts)
 
 
 def release(database: Connection, number: int, holders: Holders) -> None:
@@ -270,9 +267,9 @@ def held(database: Connection, number: int, holders: Holders) -> Entry:
         TakenOver: when another process has taken it over, because this one was paused for too long.
         LedgerError: when the user has removed it.
     """
-    entry = by_number(database, number)
-    holder = database.execute("SELECT holder FROM entries WHERE number = ?", (number,)).fetchone()["holder"]
-    if holder is None or holder != holders.own_name or entry.task is not None:
+    row = row_of(database, number)
+    entry = entry_of(row)
+    if row["holder"] is None or row["holder"] != holders.own_name or entry.task is not None:
         raise TakenOver("Another process took over this request.", next_step=REQUEST_AGAIN)
     return entry
 
@@ -285,14 +282,17 @@ def learn_key_use(database: Connection, gateway: str, use: KeyUse) -> None:
     )
 
 
-def _write_posts(database: Connection, number: int, posts: list[Post]) -> None:
+def _write_posts(database: Connection, number: int, posts: list[Post], facts: Mapping[str, Any]) -> Entry:
+    """Record the POSTs of a row, and what else is to be in it."""
     moments = [made.at for made in posts]
-    database.execute(
-        "UPDATE entries SET posts = ?, posted_at = ?, reposted_at = ? WHERE number = ?",
-        (
-            json.dumps([[made.at, made.skew] for made in posts]),
-            moments[0] if moments else None,
-            moments[-1] if moments else None,
-            number,
-        ),
-    )
+    values: dict[str, Any] = {
+        "posts": json.dumps([[made.at, made.skew] for made in posts]),
+        "posted_at": moments[0] if moments else None,
+        "reposted_at": moments[-1] if moments else None,
+        **facts,
+    }
+    columns = ", ".join(f"{name} = ?" for name in values)
+    row = database.execute(
+        f"UPDATE entries SET {columns} WHERE number = ? RETURNING *", (*values.values(), number)
+    ).fetchone()
+    return entry_of(row)

@@ -16,10 +16,14 @@ REQUEST_AGAIN = "Make the same request again."
 
 
 def by_number(database: Connection, number: int) -> Entry:
+    return entry_of(row_of(database, number))
+
+
+def row_of(database: Connection, number: int) -> Any:
     row = database.execute("SELECT * FROM entries WHERE number = ?", (number,)).fetchone()
     if row is None:
         raise LedgerError(f"The ledger no longer has request #{number}.", next_step=REQUEST_AGAIN)
-    return entry_of(row)
+    return row
 
 
 def find(database: Connection, owner: str, task_id: str) -> Entry | None:
