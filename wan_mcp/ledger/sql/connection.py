@@ -9,9 +9,6 @@ T = TypeVar("T")
 class Rows(Protocol):
     """The rows of a statement, which are read by the names of their columns."""
 
-    @property
-    def rowcount(self) -> int: ...
-
     def fetchone(self) -> Any: ...
 
     def fetchall(self) -> list[Any]: ...
